@@ -1,0 +1,168 @@
+"""Run a model on an NPU (or a GPU, or the CPU) and record what it did.
+
+Loads the published weights, or says why not and builds the same architecture at random; runs the
+forward on the device; proves where everything was; times it. Writes into logs/: run.json and
+summary.json (verdict NOT_COMPARED until compare_accuracy.py has judged it), inputs.safetensors,
+outputs.safetensors, run_npu.log and pretrained_attempt.log. An earlier run moves to logs/history/.
+
+    python inference.py
+    python inference.py --model vit_tiny_patch16_224 --device npu:0 --require-pretrained
+    python inference.py --offline --weights model.safetensors
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from kit.adapter import find_adapter, model_names
+from kit.background import LogGate, in_background
+from kit.devices import PRECISIONS, check_device_name, select_device
+from kit.entry import run_script
+from kit.errors import CannotRunError
+from kit.logs import INPUTS, OUTPUTS, claim_logs, log
+from kit.run.record import recorded_run
+from kit.weights.sources import locate
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+def main() -> int:
+    options = parse_arguments()
+    adapter = find_adapter(options.model)
+    adapter.check_input(options.input)
+
+    with claim_logs(options.logs) as logs, recorded_run(logs, adapter, options) as record:
+        # The weights are looked for, fetched and hashed while this thread imports torch.
+        gate = LogGate()
+        search = in_background(
+            partial(
+                locate,
+                adapter.info,
+                path=options.weights,
+                offline=options.offline,
+                timeout=options.download_timeout,
+                log=gate.log,
+            )
+        )
+        device = select_device(options.device, options.precision)
+        gate.open(f"device {device.spec} ({device.name}): {device.reason}")
+        record.device(device, device.set_precision(options.precision))
+
+        # Heavy imports come only now, after select_device() has made a broken torch_npu harmless.
+        import torch
+
+        from kit.run.passes import run_passes, to_device
+        from kit.run.place import move, prove_place
+        from kit.weights.load import load_model
+
+        found = search.result()
+        record.attempts(found)
+        if found.file is None and options.require_pretrained:
+            raise CannotRunError(f"--require-pretrained, but there are {found.pretrained_reason}")
+        loaded = load_model(adapter, found.file and found.file.path, seed=options.seed)
+        record.weights(found, loaded, seed=options.seed)
+        chosen = adapter.load_input(options.input, found.companions)
+        record.input(chosen)
+        logs.write_tensors(INPUTS, chosen.tensors)
+
+        dtype = getattr(torch, options.dtype)
+        on_device = move(loaded.model, adapter.tied, device, dtype, loaded.fingerprint)
+        passes = run_passes(
+            adapter,
+            loaded.model,
+            to_device(chosen.tensors, device, dtype),
+            device,
+            warmup=options.warmup,
+            iterations=options.iterations,
+        )
+        record.proof(
+            prove_place(
+                loaded.model,
+                passes.outputs,
+                device,
+                weights_fingerprint=on_device,
+                fallbacks=passes.fallbacks,
+            )
+        )
+        outputs = {name: tensor.cpu() for name, tensor in passes.outputs.items()}
+        repeated = {name: tensor.cpu() for name, tensor in passes.repeated.items()}
+        logs.write_tensors(OUTPUTS, outputs)
+        record.results(outputs, repeated, passes.latency, adapter.describe(outputs, found.companions))
+    log.info(f"done: judge it with python compare_accuracy.py --logs {options.logs}")
+    return 0
+
+
+def parse_arguments() -> argparse.Namespace:
+    summary, _, epilog = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        description=summary, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model",
+        metavar="NAME|HUB_ID|DIR",
+        help=f"one of {', '.join(model_names())}, its hub id, or its folder under models/",
+    )
+    parser.add_argument(
+        "--device",
+        default="auto",
+        type=check_device_name,
+        metavar="auto|npu:N|cuda:N|cpu",
+        help="auto takes an NPU, else a GPU, else the CPU; any other must be there (default: auto)",
+    )
+    parser.add_argument(
+        "--weights", type=Path, metavar="PATH", help="a safetensors file, or the folder that holds it"
+    )
+    parser.add_argument(
+        "--require-pretrained", action="store_true", help="fail instead of running random weights"
+    )
+    parser.add_argument("--offline", action="store_true", help="make no network request")
+    parser.add_argument(
+        "--download-timeout",
+        type=seconds,
+        default=1800.0,
+        metavar="SECONDS",
+        help="deadline of a download as a whole (default: 1800)",
+    )
+    parser.add_argument("--input", metavar="VALUE", help="a text, or an image file")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="default",
+        help="default: the library's flags; strict: full fp32; fast: HF32/TF32 (default: default)",
+    )
+    parser.add_argument("--warmup", type=at_least(0), default=3, metavar="N", help="default: 3")
+    parser.add_argument("--iterations", type=at_least(1), default=20, metavar="N", help="default: 20")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of random weights (default: 0)")
+    parser.add_argument("--logs", type=Path, default=Path("logs"), metavar="DIR", help="default: logs")
+    return parser.parse_args()
+
+
+def at_least(minimum: int) -> Callable[[str], int]:
+    """An argparse type: a whole number of at least `minimum`."""
+
+    def parse(text: str) -> int:
+        if not text.strip().lstrip("+-").isdecimal() or int(text) < minimum:
+            raise argparse.ArgumentTypeError(f"{text!r}: give a whole number, at least {minimum}")
+        return int(text)
+
+    return parse
+
+
+def seconds(text: str) -> float:
+    """An argparse type: a positive, finite number of seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a positive number of seconds")
+    return value
+
+
+if __name__ == "__main__":
+    run_script(main)

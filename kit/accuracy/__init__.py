@@ -1,0 +1,1 @@
+"""How far a device's result is from the reference, and whether that is close enough."""

@@ -1,0 +1,44 @@
+"""Work that goes on while the main thread imports torch."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+log = logging.getLogger("kit")
+
+T = TypeVar("T")
+
+
+def in_background(task: Callable[[], T]) -> Future[T]:
+    """Run `task` in a daemon thread, which unlike an executor's never holds an interrupted process."""
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(task())
+        except BaseException as error:  # handed on: Future.result() raises it in the caller
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return future
+
+
+class LogGate:
+    """Keeps lines of a background thread back until the main thread has logged its first one."""
+
+    def __init__(self) -> None:
+        self._open = threading.Event()
+
+    def open(self, line: str) -> None:
+        """Log the first line, and let the others through."""
+        log.info(line)
+        self._open.set()
+
+    def log(self, line: str) -> None:
+        """Log a line as soon as the gate is open."""
+        self._open.wait()
+        log.info(line)

@@ -1,0 +1,44 @@
+"""Make a torchvision whose compiled ops do not load harmless.
+
+PyPI's x86-64 torchvision is built for CUDA. Beside a CPU build of torch its `_C` library cannot be
+loaded, its Python side then registers a fake kernel for an operator that does not exist, and
+`import timm` and `from transformers import T5ForConditionalGeneration` both die with `RuntimeError:
+operator torchvision::nms does not exist`. No model here needs those ops; their declaration is enough.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+# Schemas from torchvision/csrc/ops/nms.cpp and ops/quantized; declared, never implemented.
+_SCHEMAS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+
+
+@cache
+def declare_missing_ops() -> Any:
+    """Declare torchvision's ops if they cannot be loaded. Call before importing timm or transformers.
+
+    Returns the torch.library.Library that holds the declarations (the cache keeps it alive: they end
+    with it), or None where torchvision is absent or its own ops load.
+    """
+    import torch
+
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        return None
+    for library in Path(spec.origin).parent.glob("_C*.so"):
+        try:
+            torch.ops.load_library(str(library))
+            return None
+        except OSError:
+            continue
+    declarations = torch.library.Library("torchvision", "FRAGMENT")  # noqa: TOR901
+    for schema in _SCHEMAS:
+        declarations.define(schema)
+    return declarations

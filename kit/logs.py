@@ -1,0 +1,170 @@
+"""The folder logs/: one run in hand, under a lock; earlier runs in history; no half-written file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit.errors import CannotRunError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RUN_LOG = "run_npu.log"
+WEIGHTS_LOG = "pretrained_attempt.log"
+RECORD = "run.json"
+INPUTS = "inputs.safetensors"
+OUTPUTS = "outputs.safetensors"
+COMPARE_LOG = "accuracy_compare.log"
+SUMMARY = "summary.json"
+# Absolute paths of this machine, for compare_accuracy.py on the same one; never part of the evidence.
+LOCAL_PATHS = "local_paths.json"
+
+# summary.json first: whenever a move is cut short, no old verdict is left standing.
+_RUN_FILES = (
+    SUMMARY,
+    RECORD,
+    RUN_LOG,
+    WEIGHTS_LOG,
+    INPUTS,
+    OUTPUTS,
+    COMPARE_LOG,
+    LOCAL_PATHS,
+    "report.md",
+    "report.html",
+    "plots",
+)
+_LOCK = ".lock"
+_HISTORY = "history"
+
+log = logging.getLogger("kit")
+
+
+class Logs:
+    """The files of the run in hand. Obtained from claim_logs(), which holds the lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, name: str) -> Path:
+        """Where the file `name` of the run in hand is, or will be."""
+        return self.folder / name
+
+    def archive_earlier_run(self) -> None:
+        """Move the files of an earlier run to history/<time>-<model>/."""
+        present = [self.path(name) for name in _RUN_FILES if self.path(name).exists()]
+        if not present:
+            return
+        target = self._history_folder(present)
+        with _disk_errors(self.folder):
+            target.mkdir(parents=True)
+            for path in present:
+                os.replace(path, target / path.name)
+
+    def write_json(self, name: str, document: Mapping[str, Any]) -> None:
+        """Write strict JSON (no NaN tokens) in UTF-8, whole or not at all."""
+        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+        self.write_text(name, text + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file in UTF-8, whole or not at all."""
+        with self._in_place(name) as temporary:
+            temporary.write_text(text, "utf-8")
+
+    def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        """Write CPU tensors as safetensors, whole or not at all."""
+        from safetensors.torch import save_file
+
+        with self._in_place(name) as temporary:
+            save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary)
+
+    @contextmanager
+    def logging_to(self, name: str) -> Iterator[None]:
+        """Append everything that is logged meanwhile to the file `name`, with times."""
+        with _disk_errors(self.folder):
+            handler = logging.FileHandler(self.path(name), encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+        log.addHandler(handler)
+        try:
+            yield
+        finally:
+            log.removeHandler(handler)
+            handler.close()
+
+    @contextmanager
+    def _in_place(self, name: str) -> Iterator[Path]:
+        temporary = self.path(f".{name}.{os.getpid()}.tmp")
+        try:
+            with _disk_errors(self.folder):
+                yield temporary
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+                temporary.chmod(0o644)  # safetensors writes 0600; evidence is for others to read
+                os.replace(temporary, self.path(name))
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _history_folder(self, present: list[Path]) -> Path:
+        try:
+            record = json.loads(self.path(RECORD).read_text("utf-8"))
+            model = str(record["model"]["adapter"])
+            started = datetime.fromisoformat(record["started_at"])
+        except (OSError, ValueError, KeyError, TypeError):
+            # An earlier run that left no readable record is still kept.
+            model = "unknown"
+            started = datetime.fromtimestamp(max(path.stat().st_mtime for path in present), UTC)
+        safe = "".join(char if char.isalnum() or char in "_-" else "_" for char in model)[:64]
+        wanted = self.folder / _HISTORY / f"{started:%Y%m%dT%H%M%SZ}-{safe}"
+        target, number = wanted, 1
+        while target.exists():
+            number += 1
+            target = wanted.with_name(f"{wanted.name}-{number}")
+        return target
+
+
+@contextmanager
+def claim_logs(folder: Path) -> Iterator[Logs]:
+    """Make the folder and hold its lock; nothing in it is touched.
+
+    Raises UsageError where it is no folder, CannotRunError where it cannot be written or another run
+    holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--logs {folder} is a file: name a folder")
+    with _disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise CannotRunError(
+                f"{folder} is in use by another run: wait for it, or name another folder with --logs"
+            ) from None
+    try:
+        for leftover in folder.glob(".*.tmp"):  # of a run that was killed while writing
+            leftover.unlink(missing_ok=True)
+        yield Logs(folder)
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        free = shutil.disk_usage(folder).free if folder.is_dir() else 0
+        room = f", {free // 2**20} MiB free" if folder.is_dir() else ""
+        raise CannotRunError(
+            f"cannot write to {folder} ({error.strerror or error}{room}): name a writable folder "
+            "with --logs"
+        ) from error

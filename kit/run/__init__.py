@@ -1,0 +1,1 @@
+"""Running a model on a device: the passes, their timing, what fell back, and the record of it."""

@@ -1,0 +1,251 @@
+"""Where weights may lie on this machine: the layouts of the Hugging Face and ModelScope caches.
+
+Looking needs no network and no library. Writing follows huggingface_hub's layout, so that it finds
+what the kit downloaded. Names from models and records never lead out of a cache's root.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kit.errors import UntrustedError, UsageError
+from kit.weights.hashes import sha256_of
+
+if TYPE_CHECKING:
+    from kit.adapter import ModelInfo
+
+# The sources on this machine, in the order of the chain, and the first word of their labels.
+LABELS = {
+    "hf-cache": "hf-cache",
+    "modelscope-cache": "modelscope",
+    "weights-cache": "weights-cache",
+}
+
+_WORD = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}"
+_HUB_ID = re.compile(rf"{_WORD}(/{_WORD})?")
+_PATH = re.compile(rf"{_WORD}(/{_WORD})*")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def check_names(info: ModelInfo) -> None:
+    """Raise UsageError unless the model's names are names, which cannot leave a cache's folder."""
+    hub_id = info.hub_id
+    if not _HUB_ID.fullmatch(hub_id) or ".." in hub_id or "--" in hub_id:
+        raise UsageError(f"{hub_id!r} is no repository name: pass one like 'google/flan-t5-small'")
+    if not info.weights.endswith(".safetensors"):
+        raise UsageError(
+            f"{info.weights!r} of {hub_id} is no .safetensors file: no other is loaded"
+        )
+    for name in (info.revision, info.weights, *info.companions):
+        if not _PATH.fullmatch(name) or ".." in name:
+            raise UsageError(
+                f"{name!r} of {hub_id} is no plain revision or file name: correct the adapter"
+            )
+
+
+def is_commit(text: str) -> bool:
+    """Whether `text` is a full commit hash, the only revision that can never move."""
+    return _COMMIT.fullmatch(text) is not None
+
+
+def hf_root() -> Path:
+    """The Hugging Face cache, by the environment at the time of the call, as the library has it."""
+    env = os.environ.get
+    named = env("HF_HUB_CACHE") or env("HUGGINGFACE_HUB_CACHE")
+    home = env("HF_HOME") or os.path.join(env("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    return _expanded(named or os.path.join(home, "hub"))
+
+
+def roots(source: str) -> tuple[Path, ...]:
+    """The declared root folders of one local source."""
+    if source == "hf-cache":
+        return (hf_root(),)
+    if source == "modelscope-cache":
+        return (_expanded(os.environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope"),)
+    named = os.environ.get("KIT_WEIGHTS_CACHE", "").split(os.pathsep)
+    return tuple(_expanded(root) for root in named if root)
+
+
+def _expanded(path: str) -> Path:
+    return Path(os.path.abspath(os.path.expandvars(os.path.expanduser(path))))
+
+
+def folders(source: str, info: ModelInfo) -> Iterator[Path]:
+    """The folders of `source` that may hold the model's files, the likeliest first."""
+    for root in roots(source):
+        if source == "hf-cache":
+            yield from HubRepository(root, info.hub_id).snapshots(info)
+        elif source == "modelscope-cache":
+            yield from _modelscope_snapshots(root, info)
+            for base in (root / "models", root / "hub" / "models", root / "hub", root):
+                yield from _flat(base, info)
+        else:
+            yield from _flat(root, info)
+
+
+def candidates(source: str, info: ModelInfo) -> Iterator[Path]:
+    """The paths in `source` at which the model's weights may lie; most will not exist."""
+    for folder in folders(source, info):
+        yield folder / info.weights
+    known = info.published.get(info.weights)
+    if source == "hf-cache" and known is not None:
+        # The bytes themselves, where a damaged file holds the place of their name.
+        yield from HubRepository(hf_root(), info.hub_id).blobs(known)
+
+
+def companion(name: str, info: ModelInfo, *, beside: Path | None = None) -> Path | None:
+    """A companion file beside the weights, else in a cache; with the right hash if published."""
+    places = [] if beside is None else [beside]
+    places += [folder for source in LABELS for folder in folders(source, info)]
+    known = info.published.get(name)
+    for path in (place / name for place in places):
+        with suppress(OSError):  # an unreadable copy is as good as none
+            if path.is_file() and known in (None, sha256_of(path)):
+                return path
+    return None
+
+
+def label_of(source: str, path: Path) -> str:
+    """The path as records name it: the source and the path below its root."""
+    root = next(root for root in roots(source) if path.is_relative_to(root))
+    return f"{LABELS[source]}:{path.relative_to(root).as_posix()}"
+
+
+def commit_of(path: Path) -> str | None:
+    """The commit in whose snapshot a file of the Hugging Face cache lies."""
+    return next((part for part in reversed(path.parts) if is_commit(part)), None)
+
+
+def leads_outside(source: str, path: Path) -> bool:
+    """Whether a link takes `path` out of every root of its source."""
+    real = path.resolve()
+    return not any(real.is_relative_to(root.resolve()) for root in roots(source))
+
+
+def resolve(label: str, info: ModelInfo, *, hint: Path | None = None) -> Path | None:
+    """Find again the weights that a record names by `label`; None where they are not here.
+
+    The label is only compared with the paths at which this model's weights may lie, never joined
+    to a root: no record can point elsewhere. For 'file:NAME' the only place is `hint`, a path (or
+    its folder) that the user of this machine named. Raises UntrustedError for a malformed label.
+    """
+    kind, _, rest = label.partition(":")
+    parts = rest.split("/")
+    if any(part in ("", ".", "..") for part in parts) or re.search(r"[\\\x00-\x1f]", rest):
+        raise UntrustedError(f"the record's weights label {label!r} is malformed: run it again")
+    if kind == "file" and len(parts) == 1:
+        path = hint / rest if hint is not None and hint.is_dir() else hint
+        return path if path is not None and path.name == rest and path.is_file() else None
+    source = next((source for source, word in LABELS.items() if word == kind), None)
+    if source is None:
+        raise UntrustedError(f"the record's weights label {label!r} names no source: run it again")
+    for path in candidates(source, info):
+        if label_of(source, path) == label and path.is_file():
+            return None if leads_outside(source, path) else path
+    return None
+
+
+def _flat(base: Path, info: ModelInfo) -> Iterator[Path]:
+    """base/owner/name, where ModelScope writes a dot in the name as three underscores."""
+    owner, _, name = info.hub_id.rpartition("/")
+    for written in dict.fromkeys((name.replace(".", "___"), name)):
+        yield base / owner / written
+
+
+def _modelscope_snapshots(root: Path, info: ModelInfo) -> Iterator[Path]:
+    snapshots = root / "models" / info.hub_id.replace("/", "--") / "snapshots"
+    for name in dict.fromkeys(("master", "main", *_folder_names(snapshots))):
+        yield snapshots / name
+
+
+def _folder_names(folder: Path) -> list[str]:
+    """Sorted names of the folders in `folder`, without hidden (unfinished) ones."""
+    with suppress(OSError):
+        return sorted(e.name for e in os.scandir(folder) if e.is_dir() and e.name[0] != ".")
+    return []
+
+
+@dataclass(frozen=True)
+class HubRepository:
+    """One model's folder in the Hugging Face cache: blobs/, snapshots/<commit>/ and refs/."""
+
+    root: Path
+    hub_id: str
+
+    @property
+    def folder(self) -> Path:
+        """models--owner--name below the cache's root."""
+        return self.root / ("models--" + self.hub_id.replace("/", "--"))
+
+    def snapshots(self, info: ModelInfo) -> Iterator[Path]:
+        """The pinned snapshot, then every other one where a published hash proves the bytes."""
+        below = self.folder / "snapshots"
+        names = [info.revision, self._ref(info.revision)]
+        if info.weights in info.published:
+            names += [self._ref("main"), *_folder_names(below)]
+        yield from (below / name for name in dict.fromkeys(names) if name is not None)
+
+    def _ref(self, revision: str) -> str | None:
+        """The commit that refs/<revision> names."""
+        with suppress(OSError, UnicodeDecodeError):
+            commit = (self.folder / "refs" / revision).read_text(encoding="ascii").strip()
+            return commit if is_commit(commit) else None
+        return None
+
+    def blobs(self, etag: str) -> tuple[Path, Path]:
+        """Where the bytes lie: under the library's name or, that being damaged, the kit's."""
+        blob = self.folder / "blobs" / etag
+        return blob, blob.with_name(f"{etag}.verified")
+
+    def part(self, etag: str) -> Path:
+        """The kit's own partial download of these bytes, beside the finished ones."""
+        return self.folder / "blobs" / f"{etag}.kit.part"
+
+    def lock(self, etag: str) -> Path:
+        """The library's own lock file, so that the kit and the library exclude each other."""
+        return self.root / ".locks" / self.folder.name / f"{etag}.lock"
+
+    def place(self, blob: Path, *, commit: str, revision: str, name: str) -> Path:
+        """Give finished bytes their name in the snapshot; the path at which they are found.
+
+        What is already there is never touched: where other bytes hold the name, the blob's own
+        path is the answer. Raises OSError.
+        """
+        pointer = self.folder / "snapshots" / commit / name
+        if not os.path.lexists(pointer):
+            _point(pointer, blob)
+        if revision != commit:
+            _write(self.folder / "refs" / revision, commit)
+        return pointer if pointer.exists() and pointer.samefile(blob) else blob
+
+
+def _temporary(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = _temporary(path)
+    temporary.write_text(text, encoding="ascii")
+    os.replace(temporary, path)
+
+
+def _point(pointer: Path, blob: Path) -> None:
+    """A relative link as the library makes it; where links are impossible, the same bytes."""
+    temporary = _temporary(pointer)
+    try:
+        os.symlink(os.path.relpath(blob, pointer.parent), temporary)
+    except OSError:  # Windows without the privilege, exFAT, some network disks
+        try:
+            os.link(blob, temporary)
+        except OSError:
+            shutil.copyfile(blob, temporary)
+    os.replace(temporary, pointer)

@@ -1,0 +1,118 @@
+"""Time while a download runs: its deadline, the pauses between tries, and what people see of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+# Seconds. A host that gives no answer at all is left after ANSWER_SECONDS, all tries together, so
+# that the whole chain of sources ends within 10 s on a machine without a network.
+ANSWER_SECONDS = 8.0
+TRY_SECONDS = 5.0
+# Without a byte for so long, a body has stalled: the connection is given up and resumed.
+STALL_SECONDS = 30.0
+# Tries in a row that bring nothing new; the pause doubles from BACKOFF_SECONDS.
+TRIES = 4
+BACKOFF_SECONDS = 0.5
+# A server's Retry-After is obeyed up to here; one that asks for more is left.
+RETRY_AFTER_LIMIT_SECONDS = 60.0
+LINE_SECONDS = 30.0
+
+
+class Deadline:
+    """One moment that ends everything that shares it."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self._end - time.monotonic())
+
+
+class TransientError(Exception):
+    """A fault that the next try may not meet. `answered`: the host had said something."""
+
+    def __init__(self, reason: str, *, answered: bool, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.answered = answered
+        self.retry_after = retry_after
+
+
+class Patience:
+    """Bounded retries of one request: how often, after which pause, and how long for an answer."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self.tries = 0
+        self._deadline = deadline
+        self._answer_by = Deadline(ANSWER_SECONDS)
+
+    def progressed(self) -> None:
+        """New bytes arrived: what failed before does not count any more."""
+        self.tries = 0
+
+    def answer_seconds(self) -> float:
+        """How long the next try may wait for the first word."""
+        return min(TRY_SECONDS, self._answer_by.left(), self._deadline.left())
+
+    def pause(self, error: TransientError) -> bool:
+        """Sleep before the next try; False, at once, where there is none left."""
+        self.tries += 1
+        if error.answered:
+            self._answer_by = Deadline(ANSWER_SECONDS)
+        backoff = BACKOFF_SECONDS * 2 ** (self.tries - 1)
+        seconds = backoff if error.retry_after is None else error.retry_after
+        if self.tries >= TRIES or seconds > RETRY_AFTER_LIMIT_SECONDS:
+            return False
+        if seconds >= self._deadline.left():
+            return False
+        if not error.answered and seconds >= self._answer_by.left():
+            return False
+        time.sleep(seconds)
+        if error.answered:
+            self._answer_by = Deadline(ANSWER_SECONDS)
+        return True
+
+
+class Progress:
+    """A bar on a terminal; elsewhere one plain line every LINE_SECONDS through `log`."""
+
+    def __init__(self, name: str, *, total: int, start: int, log: Callable[[str], None]) -> None:
+        self._name, self._total, self._start, self._log = name, total, start, log
+        self._begun = self._said = time.monotonic()
+        self._bar = _bar(name, total, start) if sys.stderr.isatty() else None
+
+    def show(self, done: int) -> None:
+        """`done` bytes of the total are on disk."""
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+        elif time.monotonic() - self._said >= LINE_SECONDS:
+            self._said = time.monotonic()
+            self._log(self._line(done))
+
+    def _line(self, done: int) -> str:
+        rate = (done - self._start) / max(time.monotonic() - self._begun, 1e-3)
+        left = f"{(self._total - done) / rate:.0f} s left" if rate > 0 else "time left unknown"
+        return (
+            f"{self._name}: {megabytes(done)} of {megabytes(self._total)}, "
+            f"{rate / 1e6:.2f} MB/s, {left}"
+        )
+
+    def close(self) -> None:
+        """Leave the bar where it stands."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _bar(name: str, total: int, start: int) -> Any:
+    from tqdm import tqdm  # type: ignore[import-untyped] # here: no download needs no bar
+
+    return tqdm(total=total, initial=start, desc=name, unit="B", unit_scale=True)
+
+
+def megabytes(count: int) -> str:
+    """`count` bytes as people read them: '307.9 MB'."""
+    return f"{count / 1e6:.1f} MB"

@@ -1,0 +1,73 @@
+"""A simulated Ascend NPU: `import torch_npu` gives PyTorch a device `npu:0` that computes on the CPU.
+
+For tests on machines without an NPU. It stands where torch_npu 2.13.0 stands, with the part of its
+API that inference programs use (torch.npu), its texts when something fails and, so far as it is
+known, its way of rounding. It never passes for the real one: there is no native library beside it,
+`torch_npu.SIMULATED` is True, and its devices are called "Simulated NPU (...)".
+
+    TORCH_DEVICE_BACKEND_AUTOLOAD=0 PYTHONPATH=tests/simulated_npu python script.py
+
+Its switches are environment variables, read at import; an unknown one is an error:
+
+| switch | default | what it does |
+|---|---|---|
+| SIM_NPU_DEVICES=0, 1, 2 | 1 | how many devices there are; using one beyond raises error 107001 |
+| SIM_NPU_EXACT=1 | off | no bending of the arithmetic: fp32 as the CPU computes it |
+| SIM_NPU_CHIP=910B4, 910A | 910B4 | 910A: matmul and conv inputs are rounded to fp16, always |
+| SIM_NPU_GELU=tanh, erf | tanh | the formula behind F.gelu(approximate="none") |
+| SIM_NPU_FALLBACK=aten::op,... | none | these write the fallback line on fd 2, once a process |
+| SIM_NPU_FAULT=aten::op:N:SCALE | none | the Nth result is multiplied by SCALE (1.05 if left out) |
+| SIM_NPU_NAN=aten::op:N | none | the first element of the Nth result is NaN |
+| SIM_NPU_RAISE=aten::op:N:TEXT | none | the Nth call raises RuntimeError(TEXT) |
+| SIM_NPU_OOM=BYTES | 32 GiB | the size of the device's memory |
+| SIM_NPU_NONREPEATABLE=SCALE | 0 | fresh relative noise of that size on every matmul's result |
+| SIM_NPU_DELAY_MS=X | 0 | every op that is not a view takes X ms of device time, in the background |
+| SIM_NPU_DELAY_OP=aten::op | all | only this op takes that time |
+| SIM_NPU_SYNC_FAIL=1 | off | whoever synchronizes meets an asynchronous fault, error 507015 |
+| SIM_NPU_HANG=1 | off | the first allocation never returns |
+| SIM_NPU_IMPORT_ERROR=TEXT, 1 | none | the import raises ImportError(TEXT); 1: libhccl.so is missing |
+| SIM_NPU_CANN=8.5.1 | none | what get_cann_version() and torch.version.cann say |
+
+An op is named as `aten::add`, for all its overloads, or as `aten::add.Tensor`; N counts the calls
+from 1 over the process, `*` means every call. Operators that PyTorch composes of others never reach
+a device: `F.linear` is `aten::addmm` or `aten::mm` here, attention is `aten::bmm` and
+`aten::_safe_softmax`.
+
+Like the real device: torch.npu.conv.allow_hf32 and torch.npu.matmul.allow_hf32 steer the rounding,
+TORCH_NPU_USE_COMPATIBLE_IMPL=1 or torch.npu.use_compatible_impl(True) bring back the exact GELU,
+float64 has no matmul and no conv, and TORCH_NPU_DISABLED_WARNING=1 or TORCH_NPU_WARNING_DISABLE=1
+silence the fallback line.
+
+Unlike it: values are there at once and only time is asynchronous, attention is not fused, random
+numbers are the CPU generator's, and the order of accumulation is the CPU's. With torch 2.9 there is
+no autograd on the device (see _backend.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from ._switches import SWITCHES
+
+if SWITCHES.import_error is not None:
+    raise ImportError(SWITCHES.import_error)
+
+import torch
+
+from . import npu
+from ._backend import register
+
+__all__ = ["SIMULATED", "__version__", "npu", "npu_fusion_attention"]
+
+SIMULATED = True
+__version__ = torch.__version__.partition("+")[0] + "+simulated"
+
+
+def npu_fusion_attention(*args: Any, **kwargs: Any) -> NoReturn:
+    """Flash attention. transformers imports the name as soon as there is an NPU."""
+    raise NotImplementedError("the simulated NPU has no npu_fusion_attention")
+
+
+register(npu)
+# As torch_npu/utils/collect_env.py does, whose word for a version it cannot find this is.
+torch.version.cann = SWITCHES.cann or "not known"  # type: ignore[attr-defined]

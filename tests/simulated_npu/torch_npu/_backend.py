@@ -1,0 +1,74 @@
+"""Makes `npu` a device that PyTorch's dispatcher knows.
+
+PyTorch keeps the name PrivateUse1 for a backend from outside, and since 2.10 lets Python provide it
+whole (torch.utils.backend_registration._setup_privateuseone_for_python_backend, marked experimental
+there). In 2.9 the device has its name, its module and its allocations, and lacks the guard that
+autograd asks for streams: there it runs under no_grad and inference_mode only.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from . import _tensor
+
+# Registrations last as long as these objects.
+_kernels = torch.library.Library("aten", "IMPL")
+_fallback = torch.library.Library("_", "IMPL")
+
+
+def register(module: ModuleType) -> None:
+    """Make `module` torch.npu and give the device its name and its allocator."""
+    whole = getattr(
+        torch.utils.backend_registration, "_setup_privateuseone_for_python_backend", None
+    )
+    if whole is not None:
+        whole("npu", backend_module=module)
+    else:
+        torch.utils.rename_privateuse1_backend("npu")
+        torch.utils.generate_methods_for_privateuse1_backend()
+        torch._register_device_module("npu", module)
+    _kernels.impl("empty.memory_format", _empty, "PrivateUse1")
+    _kernels.impl("empty_strided", _empty_strided, "PrivateUse1")
+    _kernels.impl("_copy_from", _copy_from, "PrivateUse1")
+    _fallback.fallback(_run, "PrivateUse1")
+
+
+def _empty(
+    size: Any,
+    *,
+    dtype: torch.dtype | None = None,
+    layout: torch.layout | None = None,
+    device: torch.device | None = None,
+    pin_memory: bool | None = None,
+    memory_format: torch.memory_format | None = None,
+) -> torch.Tensor:
+    memory_format = memory_format or torch.contiguous_format
+    inner = torch.empty(size, dtype=dtype, device="cpu", memory_format=memory_format)
+    return _tensor.allocate(inner, device)
+
+
+def _empty_strided(
+    size: Any,
+    stride: Any,
+    *,
+    dtype: torch.dtype | None = None,
+    layout: torch.layout | None = None,
+    device: torch.device | None = None,
+    pin_memory: bool | None = None,
+) -> torch.Tensor:
+    inner = torch.empty_strided(size, stride, dtype=dtype, device="cpu")
+    return _tensor.allocate(inner, device)
+
+
+def _copy_from(source: torch.Tensor, target: torch.Tensor, non_blocking: bool = False) -> Any:
+    """copy_ where `__torch_dispatch__` is switched off, as inside torch.tensor(..., device=...)."""
+    return _tensor.run(torch.ops.aten.copy_.default, (target, source), {})
+
+
+def _run(op: Any, *args: Any, **kwargs: Any) -> Any:
+    """Operators that make a tensor from none and that PyTorch does not build on empty()."""
+    return _tensor.run(op, args, kwargs)

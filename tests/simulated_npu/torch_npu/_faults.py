@@ -1,0 +1,143 @@
+"""What tests plant: wrong results, NaNs, errors, noise and falls back to the CPU.
+
+`hooks_of` is asked once an operator; an operator that no switch names gets no hooks and costs
+nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from . import _arithmetic
+from ._switches import SWITCHES, OnCall
+
+Change = Callable[[torch.Tensor], torch.Tensor]
+
+_DEFAULT_FAULT_SCALE = 1.05
+_STDERR = 2
+_SILENCERS = ("TORCH_NPU_DISABLED_WARNING", "TORCH_NPU_WARNING_DISABLE")
+
+
+@dataclass
+class Hooks:
+    """What to do around every call of one operator."""
+
+    before: list[Callable[[], None]]
+    after: list[Callable[[], Change | None]]
+    """Each is asked once a call for the change to make to the result, if it is this call's turn."""
+
+    def change(self, result: Any, *, in_place: bool) -> Any:
+        """The result after every change that is due; `in_place`: it must stay the same tensor."""
+        for hook in self.after:
+            change = hook()
+            if change is not None:
+                result = _changed(result, change, in_place)
+        return result
+
+
+class _Planted:
+    """One switch and how many calls of its operator there were; all overloads count together."""
+
+    def __init__(self, plan: OnCall) -> None:
+        self.plan = plan
+        self.calls = 0
+
+    def names(self, name: str, overload: str) -> bool:
+        return self.plan.op in (name, overload)
+
+    def is_due(self) -> bool:
+        self.calls += 1
+        return self.plan.call is None or self.plan.call == self.calls
+
+
+def _planted(plan: OnCall | None) -> _Planted | None:
+    return None if plan is None else _Planted(plan)
+
+
+_FAULT = _planted(SWITCHES.fault)
+_NAN = _planted(SWITCHES.nan)
+_RAISE = _planted(SWITCHES.raise_)
+_NOISE = torch.Generator().manual_seed(int.from_bytes(os.urandom(7), "little"))
+
+
+def hooks_of(name: str, overload: str) -> Hooks | None:
+    """The hooks of operator `overload` (`aten::add.Tensor`), an overload of `name` (`aten::add`)."""
+    hooks = Hooks([], [])
+    if SWITCHES.fallback & {name, overload}:
+        hooks.before.append(_fall_back_once(overload))
+    if _RAISE and _RAISE.names(name, overload):
+        hooks.before.append(_raise_when_due(_RAISE))
+    if _FAULT and _FAULT.names(name, overload):
+        hooks.after.append(_when_due(_FAULT, _scaled))
+    if _NAN and _NAN.names(name, overload):
+        hooks.after.append(_when_due(_NAN, _with_nan))
+    if SWITCHES.nonrepeatable and _arithmetic.is_matmul(name):
+        hooks.after.append(lambda: _with_noise)
+    return hooks if hooks.before or hooks.after else None
+
+
+def _fall_back_once(overload: str) -> Callable[[], None]:
+    """The line that torch_npu's C++ writes, once an operator and process, past Python's stderr."""
+    told = False
+
+    def tell() -> None:
+        nonlocal told
+        if told or any(os.environ.get(name) == "1" for name in _SILENCERS):
+            return
+        told = True
+        now = time.time()
+        stamp = time.strftime("%m%d %H:%M:%S", time.localtime(now)) + f".{int(now % 1 * 1000):03d}"
+        line = (
+            f"[W{stamp} VariableFallbackKernel.cpp:230] Warning: CAUTION: The operator "
+            f"'{overload}' is not currently supported on the NPU backend and will fall back to run "
+            "on the CPU. This may have performance implications. (function npu_cpu_fallback)\n"
+        )
+        os.write(_STDERR, line.encode())
+
+    return tell
+
+
+def _raise_when_due(planted: _Planted) -> Callable[[], None]:
+    def check() -> None:
+        if planted.is_due():
+            raise RuntimeError(planted.plan.argument)
+
+    return check
+
+
+def _when_due(planted: _Planted, change: Change) -> Callable[[], Change | None]:
+    return lambda: change if planted.is_due() else None
+
+
+def _scaled(result: torch.Tensor) -> torch.Tensor:
+    assert SWITCHES.fault is not None
+    return result * float(SWITCHES.fault.argument or _DEFAULT_FAULT_SCALE)
+
+
+def _with_nan(result: torch.Tensor) -> torch.Tensor:
+    spoilt = result.clone()
+    spoilt[(0,) * spoilt.dim()] = float("nan")
+    return spoilt
+
+
+def _with_noise(result: torch.Tensor) -> torch.Tensor:
+    noise = torch.randn(result.shape, generator=_NOISE, dtype=torch.float32)
+    return (result * (1 + SWITCHES.nonrepeatable * noise)).to(result.dtype)
+
+
+def _changed(result: Any, change: Change, in_place: bool) -> Any:
+    """`result` with its first floating-point tensor changed."""
+    several = isinstance(result, (tuple, list))
+    parts = list(result) if several else [result]
+    for position, part in enumerate(parts):
+        if isinstance(part, torch.Tensor) and part.is_floating_point():
+            changed = change(part)
+            parts[position] = part.copy_(changed) if in_place else changed
+            return type(result)(parts) if several else parts[0]
+    raise ValueError("a SIM_NPU_ switch names an operator without a floating-point result")

@@ -1,0 +1,126 @@
+"""The SIM_NPU_* environment variables, read once, when the package is imported.
+
+What each one does is told in the table of the package's docstring; this module only says how their
+text is read. A name or a value that cannot be read raises at import: a test whose switch is
+misspelt would otherwise pass because nothing happened.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+_EVERY_CALL = "*"
+_PLAN = re.compile(r"(aten::[\w.]+):(\*|[1-9]\d*)(?::(.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class OnCall:
+    """Something planted in one call of one operator, or in every call of it."""
+
+    op: str
+    """`aten::name` for every overload of it, or `aten::name.overload` for that one."""
+    call: int | None
+    """Counted from 1 over the process; None: every call."""
+    argument: str | None
+    """What stood after the call number: a scale, or the text of an error."""
+
+
+@dataclass(frozen=True)
+class Switches:
+    """One field a switch: SIM_NPU_DELAY_MS is `delay_ms`, and so on."""
+
+    devices: int = 1
+    exact: bool = False
+    chip: str = "910B4"
+    gelu: str = "tanh"
+    fallback: frozenset[str] = frozenset()
+    fault: OnCall | None = None
+    nan: OnCall | None = None
+    raise_: OnCall | None = None
+    oom: int | None = None
+    nonrepeatable: float = 0.0
+    delay_ms: float = 0.0
+    delay_op: str | None = None
+    sync_fail: bool = False
+    hang: bool = False
+    import_error: str | None = None
+    cann: str | None = None
+
+
+def _flag(text: str) -> bool:
+    return {"0": False, "1": True}[text]
+
+
+def _choice(*allowed: str) -> dict[str, str]:
+    return {text: text for text in allowed}
+
+
+def _on_call(text: str) -> OnCall:
+    found = _PLAN.fullmatch(text)
+    if found is None:
+        raise ValueError("expected aten::op:N, N a call number from 1 or *")
+    op, call, argument = found.groups()
+    return OnCall(op, None if call == _EVERY_CALL else int(call), argument)
+
+
+def _scaled_call(text: str) -> OnCall:
+    plan = _on_call(text)
+    float(plan.argument or 1)
+    return plan
+
+
+def _raising_call(text: str) -> OnCall:
+    plan = _on_call(text)
+    if not plan.argument:
+        raise ValueError("expected aten::op:N:TEXT")
+    return plan
+
+
+def _missing_library(text: str) -> str:
+    """What the real package's import says on a host without CANN (seen by running its wheel)."""
+    if text == "1":
+        return "libhccl.so: cannot open shared object file: No such file or directory"
+    return text
+
+
+_READERS = {
+    "devices": {"0": 0, "1": 1, "2": 2}.__getitem__,
+    "exact": _flag,
+    "chip": _choice("910B4", "910A").__getitem__,
+    "gelu": _choice("tanh", "erf").__getitem__,
+    "fallback": lambda text: frozenset(text.split(",")),
+    "fault": _scaled_call,
+    "nan": _on_call,
+    "raise_": _raising_call,
+    "oom": int,
+    "nonrepeatable": float,
+    "delay_ms": float,
+    "delay_op": str,
+    "sync_fail": _flag,
+    "hang": _flag,
+    "import_error": _missing_library,
+    "cann": str,
+}
+
+
+def read(environment: Mapping[str, str]) -> Switches:
+    """The switches that `environment` sets; an empty value counts as not set."""
+    names = {f"SIM_NPU_{field.name.rstrip('_').upper()}": field.name for field in fields(Switches)}
+    given = {name: text for name, text in environment.items() if name.startswith("SIM_NPU_")}
+    unknown = sorted(given.keys() - names.keys())
+    if unknown:
+        raise ValueError(f"unknown switches {unknown}; there are {sorted(names)}")
+    values = {}
+    for name, text in given.items():
+        if text:
+            try:
+                values[names[name]] = _READERS[names[name]](text)
+            except (KeyError, ValueError) as error:
+                raise ValueError(f"{name}={text!r} cannot be read: {error}") from error
+    return Switches(**values)
+
+
+SWITCHES = read(os.environ)
