@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from kit.accuracy.comparison import compare, comparison_text
 from kit.devices import select_device
@@ -35,6 +36,7 @@ EXIT_CODES = {"PASS": 0, "SELF_CHECK": 0, "FAIL": 1, "INVALID": 4}
 
 
 def main() -> int:
+    """The story of a comparison. Returns the exit code; raises KitError."""
     options = parse_arguments()
     if not options.logs.is_dir():
         raise UsageError(f"--logs {options.logs}: there is no such folder; run inference.py first")
@@ -70,7 +72,7 @@ def main() -> int:
     return EXIT_CODES[summary["verdict"]]
 
 
-def tell(summary: dict[str, object]) -> None:
+def tell(summary: dict[str, Any]) -> None:
     """The verdict and its reasons on the console."""
     log.info(f"input and weights are those of the run; outputs of {summary['device']} against cpu:")
     for name, output in summary["outputs"].items():
@@ -81,6 +83,7 @@ def tell(summary: dict[str, object]) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
+    """The command line; ends the process with exit code 2 where it is wrong."""
     description, _, epilog = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(
         description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -31,6 +31,7 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 
 def main() -> int:
+    """The story of a run. Returns the exit code; raises KitError."""
     options = parse_arguments()
     adapter = find_adapter(options.model)
     adapter.check_input(options.input)
@@ -63,7 +64,7 @@ def main() -> int:
         record.attempts(found)
         if found.file is None and options.require_pretrained:
             raise CannotRunError(f"--require-pretrained, but there are {found.pretrained_reason}")
-        loaded = load_model(adapter, found.file and found.file.path, seed=options.seed)
+        loaded = load_model(adapter, found.file.path if found.file else None, seed=options.seed)
         record.weights(found, loaded, seed=options.seed)
         chosen = adapter.load_input(options.input, found.companions)
         record.input(chosen)
@@ -91,12 +92,15 @@ def main() -> int:
         outputs = {name: tensor.cpu() for name, tensor in passes.outputs.items()}
         repeated = {name: tensor.cpu() for name, tensor in passes.repeated.items()}
         logs.write_tensors(OUTPUTS, outputs)
-        record.results(outputs, repeated, passes.latency, adapter.describe(outputs, found.companions))
+        record.results(
+            outputs, repeated, passes.latency, adapter.describe(outputs, found.companions)
+        )
     log.info(f"done: judge it with python compare_accuracy.py --logs {options.logs}")
     return 0
 
 
 def parse_arguments() -> argparse.Namespace:
+    """The command line; ends the process with exit code 2 where it is wrong."""
     summary, _, epilog = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(
         description=summary, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -114,7 +118,10 @@ def parse_arguments() -> argparse.Namespace:
         help="auto takes an NPU, else a GPU, else the CPU; any other must be there (default: auto)",
     )
     parser.add_argument(
-        "--weights", type=Path, metavar="PATH", help="a safetensors file, or the folder that holds it"
+        "--weights",
+        type=Path,
+        metavar="PATH",
+        help="a safetensors file, or the folder that holds it",
     )
     parser.add_argument(
         "--require-pretrained", action="store_true", help="fail instead of running random weights"
@@ -136,9 +143,15 @@ def parse_arguments() -> argparse.Namespace:
         help="default: the library's flags; strict: full fp32; fast: HF32/TF32 (default: default)",
     )
     parser.add_argument("--warmup", type=at_least(0), default=3, metavar="N", help="default: 3")
-    parser.add_argument("--iterations", type=at_least(1), default=20, metavar="N", help="default: 20")
-    parser.add_argument("--seed", type=at_least(0), default=0, help="of random weights (default: 0)")
-    parser.add_argument("--logs", type=Path, default=Path("logs"), metavar="DIR", help="default: logs")
+    parser.add_argument(
+        "--iterations", type=at_least(1), default=20, metavar="N", help="default: 20"
+    )
+    parser.add_argument(
+        "--seed", type=at_least(0), default=0, help="of random weights (default: 0)"
+    )
+    parser.add_argument(
+        "--logs", type=Path, default=Path("logs"), metavar="DIR", help="default: logs"
+    )
     return parser.parse_args()
 
 

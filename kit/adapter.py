@@ -110,7 +110,9 @@ class Adapter(ABC):
         """Outputs of further passes that are compared but not timed (teacher forcing, generate)."""
         return {}
 
-    def describe(self, outputs: Mapping[str, Tensor], companions: Mapping[str, Path]) -> dict[str, Any]:
+    def describe(
+        self, outputs: Mapping[str, Tensor], companions: Mapping[str, Path]
+    ) -> dict[str, Any]:
         """What the outputs say in words, for the record: generated text, top-5 classes."""
         return {}
 

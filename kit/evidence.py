@@ -53,7 +53,9 @@ def read_record(logs: Logs) -> dict[str, Any]:
     """run.json. Raises UsageError where there is none, UntrustedError where it is damaged."""
     path = logs.path(RECORD)
     if not path.exists():
-        raise UsageError(f"{path}: there is no such file; run inference.py --logs {logs.folder} first")
+        raise UsageError(
+            f"{path}: there is no such file; run inference.py --logs {logs.folder} first"
+        )
     try:
         record = json.loads(path.read_text("utf-8"), parse_constant=_no_constant)
     except (OSError, ValueError, RecursionError) as error:
@@ -65,7 +67,7 @@ def read_record(logs: Logs) -> dict[str, Any]:
         )
     if broken := violation("run", record):
         raise UntrustedError(f"{RECORD} is damaged ({broken[:300]}): {_AGAIN}")
-    return record
+    return dict(record)
 
 
 def read_adapter(record: Mapping[str, Any]) -> Adapter:
@@ -99,7 +101,9 @@ def read_tensors(logs: Logs, name: str, described: Mapping[str, Any]) -> dict[st
     except (OSError, SafetensorError) as error:
         raise UntrustedError(f"{name} is missing or damaged ({error}): {_AGAIN}") from error
     if tensors.keys() != described.keys():
-        raise UntrustedError(f"{name} holds {sorted(tensors)}, the record {sorted(described)}: {_AGAIN}")
+        raise UntrustedError(
+            f"{name} holds {sorted(tensors)}, the record {sorted(described)}: {_AGAIN}"
+        )
     for key, tensor in tensors.items():
         if tensor_sha256(tensor) != described[key]["sha256"]:
             raise UntrustedError(f"{key} in {name} is not what the record says (sha256): {_AGAIN}")

@@ -66,7 +66,7 @@ class Logs:
         with _disk_errors(self.folder):
             target.mkdir(parents=True)
             for path in present:
-                os.replace(path, target / path.name)
+                path.replace(target / path.name)
 
     def write_json(self, name: str, document: Mapping[str, Any]) -> None:
         """Write strict JSON (no NaN tokens) in UTF-8, whole or not at all."""
@@ -107,7 +107,7 @@ class Logs:
                 with temporary.open("rb+") as file:
                     os.fsync(file.fileno())
                 temporary.chmod(0o644)  # safetensors writes 0600; evidence is for others to read
-                os.replace(temporary, self.path(name))
+                temporary.replace(self.path(name))
         finally:
             temporary.unlink(missing_ok=True)
 

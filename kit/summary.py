@@ -121,12 +121,18 @@ def ranked_output(model: Mapping[str, Any]) -> str | None:
     """The output whose top-1 and top-5 mean something: the primary one if it is logits, else the
     first that is; None where the model has none."""
     logits = [name for name, spec in model["outputs"].items() if spec["role"] == "logits"]
-    return model["primary_output"] if model["primary_output"] in logits else next(iter(logits), None)
+    return (
+        model["primary_output"] if model["primary_output"] in logits else next(iter(logits), None)
+    )
 
 
 def _basis(outputs: Mapping[str, Any]) -> str:
     worst = [
-        max((output["metrics"][figure], name) for name, output in outputs.items() if output["metrics"])
+        max(
+            (output["metrics"][figure], name)
+            for name, output in outputs.items()
+            if output["metrics"]
+        )
         for figure in ("relative_l2", "max_over_range")
     ]
     return (

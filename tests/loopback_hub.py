@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import socket
 import struct
@@ -21,10 +22,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import cast
 
 COMMIT = "c0ffee00" * 5
+
+
+def safetensors_bytes(size: int) -> bytes:
+    """A sound safetensors file with one tensor of `size` random bytes."""
+    header = json.dumps({"w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}})
+    return struct.pack("<Q", len(header)) + header.encode() + os.urandom(size)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,12 +127,7 @@ class LoopbackHub:
             threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.closing.set()
         for server in filter(None, (self._main, self._storage)):
             server.shutdown()
@@ -225,11 +226,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _say_model(self, hub: LoopbackHub, fault: Fault) -> None:
         model = re.sub(r"^/api/models/|/(revision|tree)/.*$", "", self.path)
-        names = [name for owner, name in hub.files if owner == model]
-        siblings = [{"rfilename": name} for name in names]
+        siblings = [{"rfilename": name} for owner, name in hub.files if owner == model]
         body = json.dumps({"id": model, "sha": hub.commit, "siblings": siblings}).encode()
         fields = {"Content-Type": "application/json", "Content-Length": str(len(body))}
-        self._say(200 if names else 404, fields, fault)
+        self._say(200 if siblings else 404, fields, fault)
         if self.command == "GET":
             self.wfile.write(body)
 
@@ -237,9 +237,11 @@ class _Handler(BaseHTTPRequestHandler):
         match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
         file = match and hub.files.get((match[1], match[3]))
         if not match or not file:
-            return self._say(404, {"X-Error-Code": "EntryNotFound"}, fault)
+            self._say(404, {"X-Error-Code": "EntryNotFound"}, fault)
+            return
         if match[2] not in (hub.commit, "main"):
-            return self._say(404, {"X-Error-Code": "RevisionNotFound"}, fault)
+            self._say(404, {"X-Error-Code": "RevisionNotFound"}, fault)
+            return
         if file.large and hub.storage_url and not request.on_storage:
             linked = {
                 "Location": f"{hub.storage_url}{self.path}",
@@ -247,31 +249,33 @@ class _Handler(BaseHTTPRequestHandler):
                 "X-Linked-Size": str(len(file.data)),
                 "X-Repo-Commit": hub.commit,
             }
-            return self._say(302, linked, fault)
+            self._say(302, linked, fault)
+            return
         self._send_file(hub, file, request, fault)
 
     def _send_file(self, hub: LoopbackHub, file: _File, request: Seen, fault: Fault) -> None:
         total = len(file.data)
-        match = re.fullmatch(r"bytes=(\d+)-(\d*)", request.range or "")
+        match = re.fullmatch(r"bytes=(\d+)-", request.range or "")
         start = int(match[1]) if match and not fault.ignore_range else 0
-        end = min(int(match[2] or total - 1) + 1, total) if match else total
         if start >= total > 0:
-            return self._say(416, {"Content-Range": f"bytes */{total}"}, fault)
+            self._say(416, {"Content-Range": f"bytes */{total}"}, fault)
+            return
         fields = {
             "X-Repo-Commit": hub.commit,
             "ETag": f'"{file.etag}"',
             "Accept-Ranges": "bytes",
-            "Content-Length": str(end - start + fault.length_off_by),
+            "Content-Length": str(total - start + fault.length_off_by),
         }
         if start:
-            fields["Content-Range"] = f"bytes {start}-{end - 1}/{total}"
+            fields["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
         self._say(206 if start else 200, fields, fault)
         if self.command == "GET":
-            self._send_body(hub, file.data, start, end, request, fault)
+            self._send_body(hub, file.data, start, request, fault)
 
     def _send_body(
-        self, hub: LoopbackHub, data: bytes, start: int, end: int, request: Seen, fault: Fault
+        self, hub: LoopbackHub, data: bytes, start: int, request: Seen, fault: Fault
     ) -> None:
+        end = len(data)
         if fault.flip_at is not None:
             flipped = bytes([data[fault.flip_at] ^ 0xFF])
             data = data[: fault.flip_at] + flipped + data[fault.flip_at + 1 :]

@@ -188,9 +188,7 @@ def _repeat(first: Tensor, second: Tensor) -> Repeat:
         return Repeat(bit_identical=False, relative_l2=None, nonfinite_agree=False)
     if not first.is_floating_point():
         same = bool(torch.equal(first, second))
-        return Repeat(
-            bit_identical=same, relative_l2=0.0 if same else None, nonfinite_agree=True
-        )
+        return Repeat(bit_identical=same, relative_l2=0.0 if same else None, nonfinite_agree=True)
     metrics = measure(first, second)
     agree = metrics.nonfinite.positions_agree
     return Repeat(

@@ -53,9 +53,10 @@ class Seq2SeqText(Adapter):
 
         config = transformers.AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
         with torch.device("meta"):
-            model: nn.Module = getattr(transformers, self.info.architecture)(config)
+            model: Any = getattr(transformers, self.info.architecture)(config)
         model.generation_config = transformers.GenerationConfig.from_pretrained(self.folder)
-        return model.eval()
+        built: nn.Module = model.eval()
+        return built
 
     def load_input(self, value: str | None, companions: Mapping[str, Path]) -> ModelInput:
         """`input_ids` int64 [1, tokens], `decoder_input_ids` [1, 1], `teacher_input_ids` [1, 8]."""
@@ -113,7 +114,9 @@ class Seq2SeqText(Adapter):
             "generated_scores": torch.stack(generated.scores, dim=1),
         }
 
-    def describe(self, outputs: Mapping[str, Tensor], companions: Mapping[str, Path]) -> dict[str, Any]:
+    def describe(
+        self, outputs: Mapping[str, Tensor], companions: Mapping[str, Path]
+    ) -> dict[str, Any]:
         """`generated`: the greedy token ids, and their text where the tokenizer is at hand."""
         ids = outputs["generated_ids"][0].tolist()
         text = None

@@ -59,12 +59,12 @@ class TimmImageClassifier(Adapter):
     def load_input(self, value: str | None, companions: Mapping[str, Path]) -> ModelInput:
         """`pixel_values`: float32 [1, 3, height, width] by the model's published preprocessing."""
         declare_missing_ops()
+        import timm.data
         from PIL import Image
-        from timm.data import create_transform, resolve_data_config
 
         path = self._image_path(value)
-        transform = create_transform(
-            **resolve_data_config(pretrained_cfg=self._config()["pretrained_cfg"])
+        transform = timm.data.create_transform(
+            **timm.data.resolve_data_config(pretrained_cfg=self._config()["pretrained_cfg"])
         )
         with Image.open(path) as image:
             pixels = transform(image.convert("RGB")).unsqueeze(0)
@@ -81,13 +81,15 @@ class TimmImageClassifier(Adapter):
         )
         return {"features": features, "logits": timm_model.get_classifier()(features)}
 
-    def describe(self, outputs: Mapping[str, Tensor], companions: Mapping[str, Path]) -> dict[str, Any]:
+    def describe(
+        self, outputs: Mapping[str, Tensor], companions: Mapping[str, Path]
+    ) -> dict[str, Any]:
         """`top5`: the five largest logits of the first row, with their class names."""
         declare_missing_ops()
-        from timm.data import ImageNetInfo
+        import timm.data
 
         logits, classes = outputs["logits"][0].float().topk(5)
-        names = ImageNetInfo() if self._config()["num_classes"] == 1000 else None
+        names = timm.data.ImageNetInfo() if self._config()["num_classes"] == 1000 else None
         return {
             "top5": [
                 {

@@ -38,7 +38,7 @@ def declare_missing_ops() -> Any:
             return None
         except OSError:
             continue
-    declarations = torch.library.Library("torchvision", "FRAGMENT")  # noqa: TOR901
+    declarations = torch.library.Library("torchvision", "FRAGMENT")
     for schema in _SCHEMAS:
         declarations.define(schema)
     return declarations

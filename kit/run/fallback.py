@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 # All wordings of torch_npu 2.13.0 and 2.9.0.post2: `The operator 'aten::x.out' is not currently
 # supported ...` and, for explicit fallbacks, `The operator aten::x, ... is currently not supported`.
 _FALLBACK = re.compile(
-    r"CAUTION: The operator '?([\w:.]+)'?.{0,200}?(?:not currently|currently not) supported", re.DOTALL
+    r"CAUTION: The operator '?([\w:.]+)'?.{0,200}?(?:not currently|currently not) supported",
+    re.DOTALL,
 )
 _SILENCERS = ("TORCH_NPU_DISABLED_WARNING", "TORCH_NPU_WARNING_DISABLE")
 

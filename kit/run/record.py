@@ -199,7 +199,9 @@ def attempts_text(info: ModelInfo, found: Located) -> str:
         for attempt in found.attempts
     ]
     if found.file is None:
-        lines.append("RESULT: FAILED, no pretrained weights; a random initialisation is not pretrained")
+        lines.append(
+            "RESULT: FAILED, no pretrained weights; a random initialisation is not pretrained"
+        )
     else:
         file = found.file
         lines.append(

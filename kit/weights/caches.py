@@ -60,8 +60,8 @@ def hf_root() -> Path:
     """The Hugging Face cache, by the environment at the time of the call, as the library has it."""
     env = os.environ.get
     named = env("HF_HUB_CACHE") or env("HUGGINGFACE_HUB_CACHE")
-    home = env("HF_HOME") or os.path.join(env("XDG_CACHE_HOME") or "~/.cache", "huggingface")
-    return _expanded(named or os.path.join(home, "hub"))
+    home = env("HF_HOME") or f"{env('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+    return _expanded(named or f"{home}/hub")
 
 
 def roots(source: str) -> tuple[Path, ...]:
@@ -75,7 +75,8 @@ def roots(source: str) -> tuple[Path, ...]:
 
 
 def _expanded(path: str) -> Path:
-    return Path(os.path.abspath(os.path.expandvars(os.path.expanduser(path))))
+    # Not Path.expanduser: that one raises for a user without a home, as in many containers.
+    return Path(os.path.expanduser(os.path.expandvars(path))).absolute()  # noqa: PTH111
 
 
 def folders(source: str, info: ModelInfo) -> Iterator[Path]:
@@ -99,6 +100,14 @@ def candidates(source: str, info: ModelInfo) -> Iterator[Path]:
     if source == "hf-cache" and known is not None:
         # The bytes themselves, where a damaged file holds the place of their name.
         yield from HubRepository(hf_root(), info.hub_id).blobs(known)
+
+
+def existing(source: str, info: ModelInfo) -> Iterator[Path]:
+    """The candidates that are files; a folder this user may not enter holds none."""
+    for path in candidates(source, info):
+        with suppress(OSError):
+            if path.is_file():
+                yield path
 
 
 def companion(name: str, info: ModelInfo, *, beside: Path | None = None) -> Path | None:
@@ -147,10 +156,8 @@ def resolve(label: str, info: ModelInfo, *, hint: Path | None = None) -> Path | 
     source = next((source for source, word in LABELS.items() if word == kind), None)
     if source is None:
         raise UntrustedError(f"the record's weights label {label!r} names no source: run it again")
-    for path in candidates(source, info):
-        if label_of(source, path) == label and path.is_file():
-            return None if leads_outside(source, path) else path
-    return None
+    paths = (path for path in existing(source, info) if label_of(source, path) == label)
+    return next((path for path in paths if not leads_outside(source, path)), None)
 
 
 def _flat(base: Path, info: ModelInfo) -> Iterator[Path]:
@@ -235,17 +242,17 @@ def _temporary(path: Path) -> Path:
 def _write(path: Path, text: str) -> None:
     temporary = _temporary(path)
     temporary.write_text(text, encoding="ascii")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _point(pointer: Path, blob: Path) -> None:
     """A relative link as the library makes it; where links are impossible, the same bytes."""
     temporary = _temporary(pointer)
     try:
-        os.symlink(os.path.relpath(blob, pointer.parent), temporary)
+        temporary.symlink_to(os.path.relpath(blob, pointer.parent))
     except OSError:  # Windows without the privilege, exFAT, some network disks
         try:
-            os.link(blob, temporary)
+            temporary.hardlink_to(blob)
         except OSError:
             shutil.copyfile(blob, temporary)
-    os.replace(temporary, pointer)
+    temporary.replace(pointer)

@@ -16,7 +16,7 @@ def tensor_sha256(tensor: Tensor) -> str:
     import torch
 
     flat = tensor.detach().contiguous().reshape(-1)
-    return hashlib.sha256(memoryview(flat.view(torch.uint8).numpy())).hexdigest()
+    return hashlib.sha256(flat.view(torch.uint8).numpy().data).hexdigest()
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:

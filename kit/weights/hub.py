@@ -16,6 +16,7 @@ import re
 import shutil
 import ssl
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +30,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from kit.weights import progress
 from kit.weights.caches import HubRepository, hf_root, is_commit
-from kit.weights.hashes import CHUNK_BYTES, PartialFile, is_sha256, sha256_of
+from kit.weights.hashes import CHUNK_BYTES, PartialFile, WeightFile, is_sha256, sha256_of
 from kit.weights.progress import Deadline, Patience, Progress, TransientError, megabytes
 
 T = TypeVar("T")
@@ -63,16 +64,6 @@ class HubError(Exception):
         super().__init__(" ".join(reason.split()))
         self.answered = answered
         self.outcome = outcome
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fetched:
-    """A file in the cache whose bytes were hashed in this call."""
-
-    path: Path
-    sha256: str
-    hash_origin: Literal["hub", "computed"]
-    commit: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +122,7 @@ class HubSession:
         """The file's address, without credentials."""
         return file_url(self._base, self._hub_id, revision, name)
 
-    def fetch(self, name: str, *, revision: str, sha256: str | None) -> Fetched:
+    def fetch(self, name: str, *, revision: str, sha256: str | None) -> WeightFile:
         """The file in the cache, downloaded where needed; `sha256` is the published one.
 
         Raises HubError, whatever the network or the disk does, within the deadline.
@@ -157,11 +148,13 @@ class HubSession:
             raise HubError(
                 f"the Hugging Face cache cannot be written ({error.strerror}); {need}{DISK_CURE}"
             ) from error
-        return Fetched(
+        return WeightFile(
+            name=name,
             path=path,
+            bytes=offer.size,
             sha256=digest,
-            hash_origin="computed" if from_hub is None else "hub",
-            commit=offer.commit,
+            hash_origin="published" if sha256 else "hub" if from_hub else "computed",
+            revision=offer.commit,
         )
 
     def _retrying(self, step: Callable[[Patience], T]) -> T:
@@ -171,15 +164,19 @@ class HubSession:
             try:
                 return step(patience)
             except TransientError as error:
-                if patience.pause(error):
-                    self._log(f"{error}: trying again")
-                    continue
-                if self._deadline.left() <= 0:
-                    reason = f"the deadline of {self._deadline.seconds:.0f} s ended ({error})"
-                    cure = "raise --download-timeout or " + MIRROR_CURE
-                else:
-                    reason, cure = f"{error} ({patience.tries} tries in a row)", MIRROR_CURE
-                raise HubError(f"{reason}; {cure}", answered=error.answered) from error
+                seconds = patience.pause_after(error)
+                if seconds is None:
+                    raise self._given_up(error, patience.tries) from error
+                self._log(f"{error}: trying again in {seconds:.1f} s")
+                time.sleep(seconds)
+
+    def _given_up(self, error: TransientError, tries: int) -> HubError:
+        if self._deadline.left() <= 0:
+            reason = f"the deadline of {self._deadline.seconds:g} s ended ({error})"
+            cure = "raise --download-timeout or " + MIRROR_CURE
+        else:
+            reason, cure = f"{error} (tries in a row: {tries})", MIRROR_CURE
+        return HubError(f"{reason}; {cure}", answered=error.answered)
 
     def _describe(self, url: str, revision: str, patience: Patience) -> _Offer:
         """Ask what the file is. Raises TransientError, HubError."""
@@ -235,13 +232,15 @@ class HubSession:
         blob, beside = self._repository.blobs(offer.etag)
         # A damaged blob in the place of this one is not the kit's to move.
         target = beside if os.path.lexists(blob) else blob
-        os.replace(part.path, target)
+        part.path.replace(target)
         return target, digest
 
     def _receive_all(self, url: str, name: str, part: PartialFile, offer: _Offer) -> None:
         """Append until the part has the offered size. Raises HubError, OSError."""
         if part.size > offer.size:
             part.restart()
+        if part.size == offer.size:
+            return  # killed between the last byte and the final name
         self._check_disk(offer.size - part.size, part.path)
         at = f" from byte {part.size}" if part.size else ""
         self._log(f"downloading {name} ({megabytes(offer.size)}){at} from {self._base}")
@@ -304,7 +303,7 @@ class HubSession:
                 guard.acquire(timeout=self._deadline.left(), poll_interval=0.1)
         except Timeout as error:
             raise HubError(
-                f"another process held the download for {self._deadline.seconds:.0f} s; "
+                f"another process held the download for {self._deadline.seconds:g} s; "
                 "wait for it or end it, then run again"
             ) from error
         except NotImplementedError as error:
@@ -329,12 +328,14 @@ class HubSession:
         if head.status in accepted:
             return
         said = f"{head.host} answered HTTP {head.status}"
-        code = head.fields.get("X-Error-Code") or ""
+        code = (head.fields.get("X-Error-Code") or "")[:40]
         if code.isalnum():
             said += f" {code}"
         if head.status in _BUSY or head.status == 416:
             after = head.fields.get("Retry-After") or ""
             wait = float(after) if after.isdecimal() else None
+            if wait is not None:
+                said += f" and wants to be left alone for {wait:.0f} s"
             raise TransientError(said, answered=True, retry_after=wait)
         if head.status in (401, 403):
             page = f"https://huggingface.co/{self._hub_id}"
@@ -351,7 +352,7 @@ def _authorization(base: str) -> str | None:
 
     Raises HubError where HF_ENDPOINT is no http(s) address.
     """
-    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", base):
+    if not re.fullmatch(r"https?://[^\s/?#\[\]]+(/[^\s?#\[\]]*)?", base):
         raise HubError("HF_ENDPOINT is no http(s) address; set it like https://hf-mirror.com")
     user = urlsplit(base).netloc.rpartition("@")[0]
     if user:
@@ -368,7 +369,8 @@ def _token() -> str | None:
         from huggingface_hub import get_token  # only here: it takes a while to import
     except ImportError:
         return None
-    return get_token()
+    token: str | None = get_token()
+    return token
 
 
 # ---- transport: one HTTP request whose every wait has an end -------------------------------------
@@ -405,7 +407,7 @@ class Exchange:
 
     def __init__(self, request: urllib.request.Request) -> None:
         self._items: queue.Queue[Head | bytes | Exception] = queue.Queue(maxsize=4)
-        self._left = threading.Event()
+        self._abandoned = threading.Event()
         self._redirects = _Redirects(request.host)
         thread = threading.Thread(target=self._run, args=(request,), daemon=True, name="hub")
         thread.start()
@@ -414,7 +416,7 @@ class Exchange:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._left.set()
+        self._abandoned.set()
 
     def head(self, seconds: float) -> Head:
         """The answer's head. Raises TransientError, HubError; waits `seconds` at most."""
@@ -450,16 +452,17 @@ class Exchange:
                 host = self._redirects.host
                 self._put(Head(host=host, status=answer.status, fields=answer.headers))
                 # read1: what one recv gives, so that a slow line is seen moving.
-                while not self._left.is_set() and (chunk := answer.read1(CHUNK_BYTES)):
+                while not self._abandoned.is_set() and (chunk := answer.read1(CHUNK_BYTES)):
                     self._put(chunk)
                 self._put(b"")
         except Exception as error:  # whatever it is, the waiting caller has to hear of it
             self._put(error)
 
     def _put(self, item: Head | bytes | Exception) -> None:
-        while not self._left.is_set():
+        while not self._abandoned.is_set():
             try:
-                return self._items.put(item, timeout=0.5)
+                self._items.put(item, timeout=0.5)
+                return
             except queue.Full:
                 continue
 
@@ -494,8 +497,6 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
             again.add_unredirected_header("Authorization", req.get_header("Authorization") or "")
         return again
 
-    http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302  # missing before 3.11
-
 
 def _open(request: urllib.request.Request, redirects: _Redirects) -> Any:
     """Send the request through the environment's proxies; the answer, whatever its status."""
@@ -511,7 +512,8 @@ def _open(request: urllib.request.Request, redirects: _Redirects) -> Any:
     ):
         opener.add_handler(handler)
     try:
-        return opener.open(request, timeout=progress.STALL_SECONDS)
+        # Only for a thread whose caller has left: whoever still waits decides sooner.
+        return opener.open(request, timeout=2 * progress.STALL_SECONDS)
     except urllib.error.HTTPError as answer:
         return answer
 

@@ -45,6 +45,4 @@ def load_model(adapter: Adapter, path: Path | None, *, seed: int) -> LoadedModel
     state_dict = random_state_dict(like, seed) if path is None else read_checkpoint(path, like)
     identity = fingerprint(state_dict)
     assign(model, state_dict, adapter.tied)
-    return LoadedModel(
-        model=model, fingerprint=identity, parameters=parameters, tensors=len(like)
-    )
+    return LoadedModel(model=model, fingerprint=identity, parameters=parameters, tensors=len(like))

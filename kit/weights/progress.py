@@ -9,8 +9,8 @@ from typing import Any
 
 # Seconds. A host that gives no answer at all is left after ANSWER_SECONDS, all tries together, so
 # that the whole chain of sources ends within 10 s on a machine without a network.
-ANSWER_SECONDS = 8.0
-TRY_SECONDS = 5.0
+ANSWER_SECONDS = 7.0
+TRY_SECONDS = 4.5
 # Without a byte for so long, a body has stalled: the connection is given up and resumed.
 STALL_SECONDS = 30.0
 # Tries in a row that bring nothing new; the pause doubles from BACKOFF_SECONDS.
@@ -58,23 +58,17 @@ class Patience:
         """How long the next try may wait for the first word."""
         return min(TRY_SECONDS, self._answer_by.left(), self._deadline.left())
 
-    def pause(self, error: TransientError) -> bool:
-        """Sleep before the next try; False, at once, where there is none left."""
+    def pause_after(self, error: TransientError) -> float | None:
+        """Seconds to sleep before the next try; None where there is none left."""
         self.tries += 1
-        if error.answered:
-            self._answer_by = Deadline(ANSWER_SECONDS)
         backoff = BACKOFF_SECONDS * 2 ** (self.tries - 1)
         seconds = backoff if error.retry_after is None else error.retry_after
-        if self.tries >= TRIES or seconds > RETRY_AFTER_LIMIT_SECONDS:
-            return False
-        if seconds >= self._deadline.left():
-            return False
-        if not error.answered and seconds >= self._answer_by.left():
-            return False
-        time.sleep(seconds)
         if error.answered:
-            self._answer_by = Deadline(ANSWER_SECONDS)
-        return True
+            self._answer_by = Deadline(ANSWER_SECONDS + seconds)
+        over = self.tries >= TRIES or seconds > RETRY_AFTER_LIMIT_SECONDS
+        if over or seconds >= min(self._deadline.left(), self._answer_by.left()):
+            return None
+        return seconds
 
 
 class Progress:
@@ -96,10 +90,8 @@ class Progress:
     def _line(self, done: int) -> str:
         rate = (done - self._start) / max(time.monotonic() - self._begun, 1e-3)
         left = f"{(self._total - done) / rate:.0f} s left" if rate > 0 else "time left unknown"
-        return (
-            f"{self._name}: {megabytes(done)} of {megabytes(self._total)}, "
-            f"{rate / 1e6:.2f} MB/s, {left}"
-        )
+        amount = f"{megabytes(done)} of {megabytes(self._total)}"
+        return f"{self._name}: {amount}, {rate / 1e6:.2f} MB/s, {left}"
 
     def close(self) -> None:
         """Leave the bar where it stands."""
@@ -108,7 +100,7 @@ class Progress:
 
 
 def _bar(name: str, total: int, start: int) -> Any:
-    from tqdm import tqdm  # type: ignore[import-untyped] # here: no download needs no bar
+    from tqdm import tqdm  # only here: most runs download nothing
 
     return tqdm(total=total, initial=start, desc=name, unit="B", unit_scale=True)
 

@@ -7,7 +7,6 @@ A further source (a mirror, ModelScope's SDK) is one more function in CHAIN.
 
 from __future__ import annotations
 
-import os
 import stat
 import time
 from collections.abc import Callable, Mapping
@@ -148,9 +147,11 @@ def _companions(info: ModelInfo, file: WeightFile | None) -> dict[str, Path]:
 def _explicit(path: Path, request: _Request) -> _Answer:
     """The path the user named, or nothing: a wrong one is an error, not a reason to look on."""
     started = time.monotonic()
-    file = path / request.info.weights if os.path.isdir(path) else path
+    file = path
     cure = f"pass the model's {request.info.weights} or the folder that holds it"
     try:
+        if path.is_dir():
+            file = path / request.info.weights
         if not stat.S_ISREG(file.stat().st_mode):
             raise DamagedFileError("is no regular file")
         check_safetensors(file)
@@ -172,11 +173,11 @@ class _RefusedError(Exception):
 
 def _local(source: Source, request: _Request) -> _Answer:
     """One kind of cache on this machine. Files that fail are left as they are."""
-    started = time.monotonic()
+    if not caches.roots(source):
+        return _Answer(attempts=())  # KIT_WEIGHTS_CACHE declares no roots
     attempts: list[Attempt] = []
-    for path in caches.candidates(source, request.info):
-        if not path.is_file():
-            continue
+    begun = time.monotonic()
+    for path in caches.existing(source, request.info):
         started = time.monotonic()
         label = caches.label_of(source, path)
         try:
@@ -191,8 +192,8 @@ def _local(source: Source, request: _Request) -> _Answer:
             return _Answer(attempts=tuple(attempts), file=file, label=label)
     if not attempts:
         target = f"{caches.LABELS[source]}:{request.info.hub_id}"
-        reason = f"no {request.info.weights} of this model in it"
-        attempts.append(_attempt(source, target, "absent", reason, started))
+        reason = f"no readable {request.info.weights} of this model in it"
+        attempts.append(_attempt(source, target, "absent", reason, begun))
     return _Answer(attempts=tuple(attempts))
 
 
@@ -218,13 +219,6 @@ def _checked(source: str, path: Path, info: ModelInfo) -> WeightFile:
             "pass it as --weights PATH if it is meant"
         )
     return file
-
-
-def _weights_cache(request: _Request) -> _Answer:
-    """The flat roots of KIT_WEIGHTS_CACHE, where any are declared."""
-    if not caches.roots("weights-cache"):
-        return _Answer(attempts=())
-    return _local("weights-cache", request)
 
 
 def _hub(request: _Request) -> _Answer:
@@ -260,19 +254,12 @@ def _fetch_weights(session: HubSession, info: ModelInfo) -> WeightFile:
     from kit.weights.hub import HubError
 
     published = info.published.get(info.weights)
-    fetched = session.fetch(info.weights, revision=info.revision, sha256=published)
+    file = session.fetch(info.weights, revision=info.revision, sha256=published)
     try:
-        check_safetensors(fetched.path)
+        check_safetensors(file.path)
     except DamagedFileError as error:
         raise HubError(f"the hub's file {error}; pass --weights PATH", outcome="refused") from error
-    return WeightFile(
-        name=info.weights,
-        path=fetched.path,
-        bytes=fetched.path.stat().st_size,
-        sha256=fetched.sha256,
-        hash_origin=fetched.hash_origin if published is None else "published",
-        revision=fetched.commit,
-    )
+    return file
 
 
 def _fetch_companions(session: HubSession, request: _Request) -> list[Attempt]:
@@ -307,6 +294,6 @@ def _attempt(source: Source, target: str, outcome: Outcome, reason: str, started
 CHAIN: tuple[Callable[[_Request], _Answer], ...] = (
     partial(_local, "hf-cache"),
     partial(_local, "modelscope-cache"),
-    _weights_cache,
+    partial(_local, "weights-cache"),
     _hub,
 )

@@ -29,7 +29,7 @@ class FlanT5Small(Seq2SeqText):
         companions=("tokenizer.json",),
     )
     # lm_head is a tensor of its own in this checkpoint, whatever transformers 5's T5Config says.
-    tied = {  # noqa: RUF012
+    tied = {
         "encoder.embed_tokens.weight": "shared.weight",
         "decoder.embed_tokens.weight": "shared.weight",
     }

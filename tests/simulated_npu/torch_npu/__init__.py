@@ -1,4 +1,4 @@
-"""A simulated Ascend NPU: `import torch_npu` gives PyTorch a device `npu:0` that computes on the CPU.
+"""A simulated Ascend NPU: `import torch_npu` gives PyTorch an `npu:0` that computes on the CPU.
 
 For tests on machines without an NPU. It stands where torch_npu 2.13.0 stands, with the part of its
 API that inference programs use (torch.npu), its texts when something fails and, so far as it is
@@ -21,17 +21,17 @@ Its switches are environment variables, read at import; an unknown one is an err
 | SIM_NPU_RAISE=aten::op:N:TEXT | none | the Nth call raises RuntimeError(TEXT) |
 | SIM_NPU_OOM=BYTES | 32 GiB | the size of the device's memory |
 | SIM_NPU_NONREPEATABLE=SCALE | 0 | fresh relative noise of that size on every matmul's result |
-| SIM_NPU_DELAY_MS=X | 0 | every op that is not a view takes X ms of device time, in the background |
+| SIM_NPU_DELAY_MS=X | 0 | every op but views takes X ms of device time, in the background |
 | SIM_NPU_DELAY_OP=aten::op | all | only this op takes that time |
 | SIM_NPU_SYNC_FAIL=1 | off | whoever synchronizes meets an asynchronous fault, error 507015 |
 | SIM_NPU_HANG=1 | off | the first allocation never returns |
-| SIM_NPU_IMPORT_ERROR=TEXT, 1 | none | the import raises ImportError(TEXT); 1: libhccl.so is missing |
+| SIM_NPU_IMPORT_ERROR=TEXT, 1 | none | the import raises ImportError(TEXT); 1: no libhccl.so |
 | SIM_NPU_CANN=8.5.1 | none | what get_cann_version() and torch.version.cann say |
 
 An op is named as `aten::add`, for all its overloads, or as `aten::add.Tensor`; N counts the calls
 from 1 over the process, `*` means every call. Operators that PyTorch composes of others never reach
 a device: `F.linear` is `aten::addmm` or `aten::mm` here, attention is `aten::bmm` and
-`aten::_safe_softmax`.
+`aten::_safe_softmax`. A switch that names such a composition is an error.
 
 Like the real device: torch.npu.conv.allow_hf32 and torch.npu.matmul.allow_hf32 steer the rounding,
 TORCH_NPU_USE_COMPATIBLE_IMPL=1 or torch.npu.use_compatible_impl(True) bring back the exact GELU,

@@ -1,9 +1,10 @@
 """Makes `npu` a device that PyTorch's dispatcher knows.
 
-PyTorch keeps the name PrivateUse1 for a backend from outside, and since 2.10 lets Python provide it
-whole (torch.utils.backend_registration._setup_privateuseone_for_python_backend, marked experimental
-there). In 2.9 the device has its name, its module and its allocations, and lacks the guard that
-autograd asks for streams: there it runs under no_grad and inference_mode only.
+PyTorch keeps the name PrivateUse1 for a backend from outside, and lets Python provide it whole
+(torch.utils.backend_registration._setup_privateuseone_for_python_backend, pytorch pull request
+157859, marked experimental there). Where that function is missing, in torch 2.9, the device has its
+name, its module and its allocations, and lacks the guard that autograd and some methods ask for:
+see _no_guard.py, and use no_grad or inference_mode.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch.utils import backend_registration
 
-from . import _tensor
+from . import _no_guard, _tensor
 
 # Registrations last as long as these objects.
 _kernels = torch.library.Library("aten", "IMPL")
@@ -22,15 +24,14 @@ _fallback = torch.library.Library("_", "IMPL")
 
 def register(module: ModuleType) -> None:
     """Make `module` torch.npu and give the device its name and its allocator."""
-    whole = getattr(
-        torch.utils.backend_registration, "_setup_privateuseone_for_python_backend", None
-    )
+    whole = getattr(backend_registration, "_setup_privateuseone_for_python_backend", None)
     if whole is not None:
         whole("npu", backend_module=module)
     else:
-        torch.utils.rename_privateuse1_backend("npu")
-        torch.utils.generate_methods_for_privateuse1_backend()
+        backend_registration.rename_privateuse1_backend("npu")
+        backend_registration.generate_methods_for_privateuse1_backend()
         torch._register_device_module("npu", module)
+        _no_guard.bypass()
     _kernels.impl("empty.memory_format", _empty, "PrivateUse1")
     _kernels.impl("empty_strided", _empty_strided, "PrivateUse1")
     _kernels.impl("_copy_from", _copy_from, "PrivateUse1")

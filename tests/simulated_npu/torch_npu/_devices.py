@@ -7,6 +7,7 @@ device passes it, and it is here that a missing device shows itself.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -74,7 +75,7 @@ def select(index: int) -> None:
     _State.current = initialize(index)
 
 
-def index_of(device: object) -> int:
+def index_of(device: Any) -> int:
     """The index meant by None, an index, a string, a torch.device or an object with `.idx`."""
     if device is None:
         return _State.current
@@ -88,10 +89,10 @@ def index_of(device: object) -> int:
                 f"Expected a npu device, but got: {device}" + _errors.signature("ERR00003")
             )
         return _State.current if device.index is None else device.index
-    return device.idx  # type: ignore[attr-defined]  # a torch.npu.device(...) context
+    return int(device.idx)
 
 
-def checked_index_of(device: object) -> int:
+def checked_index_of(device: Any) -> int:
     """The index meant by `device`, which must exist."""
     index = index_of(device)
     if device is None and not count():

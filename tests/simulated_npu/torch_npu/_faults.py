@@ -14,12 +14,11 @@ from typing import Any
 
 import torch
 
-from . import _arithmetic
+from . import _arithmetic, _operators
 from ._switches import SWITCHES, OnCall
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 
-_DEFAULT_FAULT_SCALE = 1.05
 _STDERR = 2
 _SILENCERS = ("TORCH_NPU_DISABLED_WARNING", "TORCH_NPU_WARNING_DISABLE")
 
@@ -45,6 +44,7 @@ class _Planted:
     """One switch and how many calls of its operator there were; all overloads count together."""
 
     def __init__(self, plan: OnCall) -> None:
+        _operators.require_on_device(plan.op)
         self.plan = plan
         self.calls = 0
 
@@ -61,13 +61,16 @@ def _planted(plan: OnCall | None) -> _Planted | None:
 
 
 _FAULT = _planted(SWITCHES.fault)
+_FAULT_SCALE = float((SWITCHES.fault and SWITCHES.fault.argument) or 1.05)
 _NAN = _planted(SWITCHES.nan)
 _RAISE = _planted(SWITCHES.raise_)
+for _op in SWITCHES.fallback:
+    _operators.require_on_device(_op)
 _NOISE = torch.Generator().manual_seed(int.from_bytes(os.urandom(7), "little"))
 
 
 def hooks_of(name: str, overload: str) -> Hooks | None:
-    """The hooks of operator `overload` (`aten::add.Tensor`), an overload of `name` (`aten::add`)."""
+    """The hooks of one operator, say `aten::add` in its overload `aten::add.Tensor`."""
     hooks = Hooks([], [])
     if SWITCHES.fallback & {name, overload}:
         hooks.before.append(_fall_back_once(overload))
@@ -116,8 +119,7 @@ def _when_due(planted: _Planted, change: Change) -> Callable[[], Change | None]:
 
 
 def _scaled(result: torch.Tensor) -> torch.Tensor:
-    assert SWITCHES.fault is not None
-    return result * float(SWITCHES.fault.argument or _DEFAULT_FAULT_SCALE)
+    return result * _FAULT_SCALE
 
 
 def _with_nan(result: torch.Tensor) -> torch.Tensor:

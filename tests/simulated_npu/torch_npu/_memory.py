@@ -55,6 +55,10 @@ class Block:
         pool.take(size)
         self.size = size
 
+    def __deepcopy__(self, memo: object) -> Block:
+        """The copy of a tensor's data takes memory of its own."""
+        return Block(self.pool, self.size)
+
     def __del__(self) -> None:
         self.pool.give_back(self.size)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 _EVERY_CALL = "*"
 _PLAN = re.compile(r"(aten::[\w.]+):(\*|[1-9]\d*)(?::(.*))?", re.DOTALL)
@@ -86,7 +87,7 @@ def _missing_library(text: str) -> str:
     return text
 
 
-_READERS = {
+_READERS: Mapping[str, Callable[[str], Any]] = {
     "devices": {"0": 0, "1": 1, "2": 2}.__getitem__,
     "exact": _flag,
     "chip": _choice("910B4", "910A").__getitem__,

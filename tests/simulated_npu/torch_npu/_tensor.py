@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from . import _arithmetic, _clock, _errors, _faults, _memory, _random
+from . import _arithmetic, _clock, _errors, _faults, _memory, _operators, _random
 
 _make_wrapper = torch.Tensor._make_wrapper_subclass
 _below_autograd = torch._C._AutoDispatchBelowAutograd
@@ -41,10 +41,10 @@ class NpuTensor(torch.Tensor):
     """The device memory that the data takes; it also names the device."""
 
     # The operators are caught one layer below; catching calls here as well would only cost time.
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]  # torch declares it without `cls`
         cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         return run(func, args, kwargs or {})
@@ -60,8 +60,18 @@ class NpuTensor(torch.Tensor):
     ) -> NpuTensor:
         return _wrap(inner["_inner"], block)
 
+    # The setter must bring along what lies behind the wrapper, too.
+    @property
+    def data(self) -> torch.Tensor:
+        return torch.Tensor.data.__get__(self)  # type: ignore[attr-defined,no-any-return]
+
+    @data.setter
+    def data(self, other: torch.Tensor) -> None:
+        torch.Tensor.data.__set__(self, other)  # type: ignore[attr-defined]
+        self._inner, self._block = other._inner, other._block  # type: ignore[attr-defined]
+
     # Torch's own versions of these four treat a tensor subclass apart from a device tensor.
-    def __repr__(self, *, tensor_contents: str | None = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"{repr(self.detach().cpu())[:-1]}, device='{self.device}')"
 
     def __format__(self, spec: str) -> str:
@@ -102,15 +112,13 @@ _plans: dict[Any, _Plan] = {}
 
 def _plan(func: Any) -> _Plan:
     overload = func.name()
-    name = overload.partition(".")[0]
+    name = _operators.base_name(overload)
     schema = func._schema
     returned = [result.alias_info for result in schema.returns]
     is_view = name in _UNDECLARED_VIEWS or any(alias and not alias.is_write for alias in returned)
     plan = _Plan(
         name=name,
-        decompose=torch._C._dispatch_has_kernel_for_dispatch_key(
-            overload, "CompositeImplicitAutograd"
-        ),
+        decompose=_operators.is_composite(func),
         is_view=is_view,
         written=tuple(_place_of(alias, schema.arguments) for alias in returned),
         bend=_arithmetic.bend_of(name),
@@ -136,7 +144,7 @@ def _place_of(alias: Any, arguments: Sequence[Any]) -> _Place | None:
 class _Call:
     """One operator on its way through the device."""
 
-    __slots__ = ("plan", "args", "kwargs", "first", "host", "target")
+    __slots__ = ("args", "first", "host", "kwargs", "plan", "target")
 
     def __init__(self, plan: _Plan, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         self.plan = plan
@@ -205,7 +213,7 @@ class _Call:
         return inner
 
     def _choose_target(self, kwargs: dict[str, Any]) -> None:
-        """The device asked for, else that of the operands; the CPU is told to compute on the CPU."""
+        """The device asked for, else that of the operands; the work is done on the CPU anyway."""
         wanted = kwargs.get("device")
         if wanted is None:
             self.target = None if self.first is None else self.first._block.pool
@@ -223,7 +231,7 @@ class _Call:
         elif isinstance(value, torch.Tensor):
             if self.target is not None:
                 if self.plan.is_view and self.first is not None:
-                    return _wrap_for(self.first, value)
+                    return share_memory(self.first, value)
                 return _wrap(value, _memory.Block(self.target, value.untyped_storage().nbytes()))
         elif type(value) in (list, tuple):
             return [self._outward(item, None) for item in value]
@@ -255,7 +263,7 @@ def _wrap(inner: torch.Tensor, block: _memory.Block) -> NpuTensor:
     return wrapper
 
 
-def _wrap_for(base: NpuTensor, inner: torch.Tensor) -> NpuTensor:
+def share_memory(base: NpuTensor, inner: torch.Tensor) -> NpuTensor:
     """Wrap another look at `base`'s memory."""
     # It shares the version counter of an ordinary `base`, and then must not be an inference tensor,
     # not even where it is made in inference mode.
@@ -273,7 +281,7 @@ def _follow_resize(wrapper: NpuTensor) -> None:
     size = inner.untyped_storage().nbytes()
     if size != wrapper._block.size:
         wrapper._block = _memory.Block(wrapper._block.pool, size)
-    wrapper.data = _wrap_for(wrapper, inner)
+    wrapper.data = share_memory(wrapper, inner)
 
 
 def allocate(inner: torch.Tensor, device: torch.device | None) -> NpuTensor:

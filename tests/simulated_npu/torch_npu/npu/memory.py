@@ -18,7 +18,7 @@ def mem_get_info(device: Any = None) -> tuple[int, int]:
 
 
 def memory_stats(device: Any = None) -> dict[str, int]:
-    """The byte counts that the simulation keeps, under the real keys; empty before the first use."""
+    """The byte counts that are kept here, under the real keys; empty before the first use."""
     if not _devices.is_initialized():
         return {}
     pool = _memory.pool(_devices.index_of(device))

@@ -1,0 +1,136 @@
+"""inference.py beside a plain script: wall time, peak memory, reported latency; --help's start.
+
+Runs the two in turn, PAIRS times, on the same local weights file (random, made once), and prints the
+median of the pair ratios with their spread. Nothing else should run on the machine meanwhile.
+
+    python benchmarks/overhead.py [--pairs 7] [--model flan_t5_small] [--results FILE.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+PLAIN_NAMES = {"flan_t5_small": "t5", "vit_tiny_patch16_224": "vit"}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--model", choices=PLAIN_NAMES, action="append")
+    parser.add_argument("--results", type=Path, help="write the figures as JSON")
+    options = parser.parse_args()
+    figures: dict[str, Any] = {"help_seconds": help_seconds()}
+    for model in options.model or PLAIN_NAMES:
+        with tempfile.TemporaryDirectory() as scratch:
+            figures[model] = compare(model, Path(scratch), options.pairs)
+    figures |= {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "hardware": hardware(),
+        "pairs": options.pairs,
+    }
+    print(json.dumps(figures, indent=2))
+    if options.results:
+        options.results.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def help_seconds() -> float:
+    """Median wall time of `inference.py --help`."""
+    return statistics.median(
+        measure([sys.executable, "inference.py", "--help"])[0] for _ in range(9)
+    )
+
+
+def compare(model: str, scratch: Path, pairs: int) -> dict[str, object]:
+    """Median pair ratios (kit / plain) for one model."""
+    prepare(model, scratch)
+    plain_command = [sys.executable, "benchmarks/plain.py", PLAIN_NAMES[model], str(scratch)]
+    kit_command = [sys.executable, "inference.py", "--model", model, "--offline"]
+    kit_command += [
+        "--weights",
+        str(scratch / "model.safetensors"),
+        "--logs",
+        str(scratch / "logs"),
+    ]
+    rows = []
+    for _ in range(pairs + 1):  # the first pair only warms the disk cache
+        plain_wall, plain_peak, text = measure(plain_command)
+        kit_wall, kit_peak, _ = measure(kit_command)
+        plain_ms = float(text.rpartition("mean_ms")[2])
+        kit_ms = json.loads((scratch / "logs/run.json").read_text())["latency"]["mean_ms"]
+        rows.append(
+            {
+                "wall": kit_wall / plain_wall,
+                "peak_memory": kit_peak / plain_peak,
+                "latency": kit_ms / plain_ms,
+            }
+        )
+        print(f"{model}: plain {plain_wall:.2f} s, kit {kit_wall:.2f} s", file=sys.stderr)
+    return {
+        name: {
+            "median_ratio": round(statistics.median(row[name] for row in rows[1:]), 4),
+            "ratios": [round(row[name], 4) for row in rows[1:]],
+        }
+        for name in rows[0]
+    }
+
+
+def prepare(model: str, scratch: Path) -> None:
+    """A folder with the model's config and random weights under the published names."""
+    from safetensors.torch import save_file
+
+    from kit.adapter import load_adapter
+    from kit.weights.checkpoint import published_tensors
+    from kit.weights.random_init import random_state_dict
+
+    adapter = load_adapter(model)
+    for file in adapter.folder.glob("*.*"):
+        shutil.copy(file, scratch)
+    like = published_tensors(adapter.build(), adapter.tied)
+    save_file(random_state_dict(like, 0), scratch / "model.safetensors", metadata={"format": "pt"})
+
+
+def measure(command: list[str]) -> tuple[float, int, str]:
+    """Wall seconds, peak resident KiB and stdout of a command that must succeed."""
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout
+    text = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - start
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return wall, usage.ru_maxrss, text
+
+
+def hardware() -> str:
+    """Processor, cores, and the versions that matter."""
+    import torch
+    import transformers
+
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return (
+        f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""What anybody would write: load and hash a local file, run the same forwards. Compare inference.py.
+
+python benchmarks/plain.py t5|vit FOLDER      (FOLDER holds config.json and model.safetensors)
+"""
+
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+# As kit/families/torchvision_ops.py: without it neither library can be imported beside a CPU torch.
+library = torch.library.Library("torchvision", "FRAGMENT")
+for op in ("nms", "qnms"):
+    library.define(f"{op}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+WARMUP, ITERATIONS = 3, 20
+folder = Path(sys.argv[2])
+print("sha256", hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest())
+if sys.argv[1] == "t5":
+    from transformers import T5ForConditionalGeneration
+
+    model = T5ForConditionalGeneration.from_pretrained(folder).eval()
+    ids = torch.tensor([[13959, 1566, 12, 2968, 10, 571, 625, 33, 25, 58, 1]])
+    start = torch.tensor([[0]])
+    teacher = torch.tensor([[0, 571, 625, 33, 25, 58, 1566, 2968]])
+
+    def forward():
+        return model(input_ids=ids, decoder_input_ids=start, use_cache=False).logits
+
+    def further():
+        model(input_ids=ids, decoder_input_ids=teacher, use_cache=False)
+        model.generate(input_ids=ids, do_sample=False, num_beams=1, max_new_tokens=16)
+else:
+    import timm
+    from PIL import Image
+    from safetensors.torch import load_file
+
+    config = json.loads((folder / "config.json").read_text())
+    model = timm.create_model("vit_tiny_patch16_224").eval()
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    data = timm.data.resolve_data_config(pretrained_cfg=config["pretrained_cfg"])
+    photo = Image.open(folder / "photo.png").convert("RGB")
+    pixels = timm.data.create_transform(**data)(photo).unsqueeze(0)
+
+    def forward():
+        return model(pixels)
+
+    def further():
+        pass
+
+
+with torch.inference_mode():
+    for _ in range(2):
+        output = forward()
+        further()
+    times = []
+    for _ in range(WARMUP + ITERATIONS):
+        begin = time.perf_counter()
+        forward()
+        times.append((time.perf_counter() - begin) * 1e3)
+torch.save(output, folder / "output.pt")
+print("mean_ms", sum(times[WARMUP:]) / ITERATIONS)

@@ -1,0 +1,165 @@
+"""Evidence that was damaged, exchanged or never finished: exit 4, and the summary says INVALID."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import VIT, Kit
+
+
+def edit(kit: Kit, change: Callable[[dict[str, Any]], object]) -> None:
+    record = kit.record
+    change(record)
+    (kit.logs / "run.json").write_text(json.dumps(record))
+
+
+def refused(kit: Kit, *words: str) -> None:
+    """Comparing ends with exit 4, and the words are in the error and in the summary's reasons."""
+    result = kit.compare()
+    assert result.code == 4
+    for word in words:
+        assert word in result.error
+    summary = kit.summary
+    assert summary["verdict"] == "INVALID"
+    assert summary["submission_ready"] is False
+    assert summary["max_abs_diff"] is None
+    assert any(words[0] in blocker for blocker in summary["submission_blockers"])
+    assert "INVALID" in (kit.logs / "accuracy_compare.log").read_text()
+
+
+def test_an_untouched_run_passes_and_then_a_damaged_one_does_not_keep_the_pass(
+    vit_run: Kit,
+) -> None:
+    assert vit_run.compare().code == 0
+    assert vit_run.summary["verdict"] == "PASS"
+    (vit_run.logs / "outputs.safetensors").unlink()
+    refused(vit_run, "outputs.safetensors is missing")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema_version": 1}', "\x00", '{"a": NaN}'])
+def test_damaged_record(vit_run: Kit, text: str) -> None:
+    (vit_run.logs / "run.json").write_text(text)
+    refused(vit_run, "run.json")
+
+
+def test_record_of_another_schema_version(vit_run: Kit) -> None:
+    edit(vit_run, lambda record: record.update(schema_version=2))
+    refused(vit_run, "schema_version 2")
+
+
+@pytest.mark.parametrize(
+    "name", ["../../evil", "/tmp/evil", "evil.adapter", "os", "nowhere", "flan_t5_small"]
+)
+def test_record_that_names_another_model_folder(vit_run: Kit, tmp_path: Path, name: str) -> None:
+    evil = tmp_path / "evil"
+    evil.mkdir()
+    (evil / "adapter.py").write_text("raise SystemExit(99)")
+    edit(vit_run, lambda record: record["model"].update(adapter=name))
+    refused(vit_run, "run.json")
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "hf-cache:../../../etc/passwd",
+        "hf-cache:/etc/passwd",
+        "modelscope:../../secret/model.safetensors",
+        "file:../../etc/passwd",
+        "file:/etc/passwd",
+        "ftp:somewhere",
+        "model.safetensors",
+    ],
+)
+def test_record_that_names_a_path_outside_its_roots(
+    vit_run: Kit, label: str, weights_of: Callable[[str], Path]
+) -> None:
+    assert vit_run.infer(*VIT, "--weights", weights_of("vit_tiny_patch16_224")).code == 0
+    edit(vit_run, lambda record: record["weights"].update(weight_path=label))
+    refused(vit_run, label)
+
+
+@pytest.mark.parametrize("name", ["inputs.safetensors", "outputs.safetensors"])
+@pytest.mark.parametrize("damage", ["missing", "flipped bit", "truncated", "empty", "exchanged"])
+def test_tensor_file_that_is_not_the_run_s(vit_run: Kit, name: str, damage: str) -> None:
+    path = vit_run.logs / name
+    data = bytearray(path.read_bytes())
+    if damage == "missing":
+        path.unlink()
+    elif damage == "flipped bit":
+        data[-1] ^= 1
+        path.write_bytes(data)
+    elif damage == "truncated":
+        path.write_bytes(data[:-8])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    else:
+        other = {"inputs.safetensors": "outputs", "outputs.safetensors": "inputs"}[name]
+        path.write_bytes((vit_run.logs / f"{other}.safetensors").read_bytes())
+    refused(vit_run, name)
+
+
+def test_inputs_exchanged_together_with_their_hashes(vit_run: Kit) -> None:
+    """The fingerprint is of all inputs together: matching hashes one by one are not enough."""
+    edit(vit_run, lambda record: record["input"].update(fingerprint="0" * 64))
+    refused(vit_run, "the fingerprint of the inputs")
+
+
+def test_weights_fingerprint_differs(vit_run: Kit) -> None:
+    edit(vit_run, lambda record: record["weights"].update(seed=record["weights"]["seed"] + 1))
+    refused(vit_run, "the fingerprint of the weights")
+
+
+def test_weights_file_exchanged_between_the_scripts(
+    vit_run: Kit, tmp_path: Path, weights_of: Callable[[str], Path]
+) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(weights_of("vit_tiny_patch16_224").read_bytes())
+    assert vit_run.infer(*VIT, "--weights", path).code == 0
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    refused(vit_run, "model.safetensors has sha256")
+
+
+def test_weights_file_elsewhere_on_this_machine(
+    vit_run: Kit, tmp_path: Path, weights_of: Callable[[str], Path]
+) -> None:
+    here = tmp_path / "model.safetensors"
+    here.write_bytes(weights_of("vit_tiny_patch16_224").read_bytes())
+    assert vit_run.infer(*VIT, "--weights", here).code == 0
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    here.rename(moved / "model.safetensors")
+    result = vit_run.compare()
+    assert result.code == 3
+    assert "--weights PATH" in result.error
+    assert vit_run.summary["verdict"] == "NOT_COMPARED"
+    for path in (moved, moved / "model.safetensors"):
+        assert vit_run.compare("--weights", path).code == 0
+
+
+@pytest.mark.parametrize("status", ["FAILED", "INTERRUPTED"])
+def test_run_that_did_not_end_well(vit_run: Kit, status: str) -> None:
+    edit(vit_run, lambda record: record.update(status=status))
+    refused(vit_run, f"the run is {status}")
+
+
+def test_rerunning_the_comparison_gives_the_same_summary(vit_run: Kit) -> None:
+    assert vit_run.compare().code == 0
+    first = (vit_run.logs / "summary.json").read_text()
+    assert vit_run.compare().code == 0
+    assert (vit_run.logs / "summary.json").read_text() == first
+
+
+def test_the_comparison_needs_nothing_but_logs(vit_run: Kit, kit: Kit) -> None:
+    """Another machine: no torch_npu there, another home, the folder copied."""
+    vit_run.simulated = False
+    elsewhere = vit_run.scratch / "elsewhere"
+    elsewhere.mkdir()
+    vit_run.logs = vit_run.logs.rename(elsewhere / "copied")
+    assert vit_run.compare().code == 0
+    assert vit_run.summary["verdict"] == "PASS"

@@ -1,0 +1,205 @@
+"""Both models through both scripts: on the CPU, and on the simulated NPU."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import QUICK, ROOT, T5, VIT, Kit
+from safetensors import safe_open
+
+MODELS = {"flan_t5_small": 76_961_152, "vit_tiny_patch16_224": 5_717_416}
+# What the two published reports show, under the names of summary.json.
+REPORT_FIELDS = {
+    "flan_t5_small": (
+        "model vendor task source_url status device device_name device_count reference_device "
+        "pretrained_used local_weight_used fallback_used fallback_reason input input_tokens "
+        "decoder_input output_shape max_abs_diff mean_abs_diff cosine_similarity top1_match top5_match "
+        "torch_allclose_atol_5e-2_rtol_1e-2 match_within_1_percent match_basis latency_ms verdict"
+    ),
+    "vit_tiny_patch16_224": (
+        "model vendor task source_url status device device_name device_count reference_device "
+        "pretrained_used local_weight_used fallback_used fallback_reason input output_shape "
+        "max_abs_diff mean_abs_diff cosine_similarity top1_match top5_match "
+        "torch_allclose_atol_5e-2_rtol_1e-2 match_within_1_percent match_basis latency_ms verdict"
+    ),
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_simulated_npu_run_carries_every_field_of_the_report(npu: Kit, model: str) -> None:
+    result = npu.infer("--model", model, "--device", "npu:0", *QUICK)
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[0].startswith("device npu:0 (Simulated NPU")
+    assert "RANDOM WEIGHTS" in result.err
+    assert npu.summary["verdict"] == "NOT_COMPARED"
+    assert npu.record["weights"]["parameters"] == MODELS[model]
+
+    result = npu.compare()
+    assert result.code == 0, result.err
+    summary = npu.summary
+    blank = [name for name in REPORT_FIELDS[model].split() if summary[name] in (None, "", [])]
+    assert not blank
+    assert summary["verdict"] == "PASS"
+    assert "Simulated NPU" in summary["device_name"]
+    assert summary["npu_latency_ms"] is None
+    assert summary["submission_ready"] is False
+    assert summary["device_proof"]["simulated"] is True
+    # HF32 convolutions or the tanh GELU: the device's arithmetic is not the CPU's, and it shows.
+    assert summary["max_abs_diff"] > 0
+    assert summary["fallback_reason"] in (npu.logs / "run_npu.log").read_text()
+    log = (npu.logs / "accuracy_compare.log").read_text()
+    assert f"max_abs_diff: {summary['max_abs_diff']}" in log
+    assert "FAILED" in (npu.logs / "pretrained_attempt.log").read_text()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_cpu_run_with_a_weights_file_is_a_self_check(
+    kit: Kit, model: str, weights_of: Callable[[str], Path]
+) -> None:
+    path = weights_of(model)
+    result = kit.infer("--model", model, *QUICK, "--weights", path, "--require-pretrained")
+    assert result.code == 0, result.err
+    first = result.out.splitlines()[0]
+    assert first.startswith("device cpu (") and "no npu: torch_npu is not installed" in first
+    assert "RANDOM" not in result.err
+    weights = kit.record["weights"]
+    assert weights["files"][0]["hash_origin"] == "computed"
+    assert weights["parameters"] == MODELS[model]
+    assert kit.compare().code == 0
+    summary = kit.summary
+    assert summary["verdict"] == "SELF_CHECK"
+    assert summary["weight_path"] == "file:model.safetensors"
+    assert (summary["pretrained_used"], summary["local_weight_used"]) == (None, True)
+    assert "matches no published hash" in summary["null_reasons"]["pretrained_used"]
+    assert summary["fallback_used"] is False
+    assert summary["npu_latency_ms"] is None
+    for name in ("run.json", "summary.json", "accuracy_compare.log", "pretrained_attempt.log"):
+        assert str(kit.scratch) not in (kit.logs / name).read_text(), "a path of this machine"
+
+
+def test_t5_outputs_and_generation(npu: Kit) -> None:
+    assert npu.infer(*T5).code == 0
+    with safe_open(npu.logs / "outputs.safetensors", framework="np") as file:
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    generated = npu.record["described"]["generated"]
+    steps = len(generated["token_ids"]) - 1
+    assert shapes == {
+        "logits": [1, 1, 32128],
+        "logits_teacher_forced": [1, 8, 32128],
+        "encoder_last_hidden_state": [1, 11, 512],
+        "generated_ids": [1, steps + 1],
+        "generated_scores": [1, steps, 32128],
+    }
+    assert generated["text"] is None and "tokenizer.json" in generated["text_reason"]
+    assert npu.record["input"]["input_tokens"] == 11
+
+
+def test_vit_takes_any_image_and_names_classes(kit: Kit) -> None:
+    from PIL import Image
+
+    photo = kit.scratch / "grey.jpg"
+    Image.linear_gradient("L").resize((640, 333)).save(photo)
+    assert kit.infer(*VIT, "--input", photo).code == 0
+    assert kit.record["input"]["description"] == "image grey.jpg (640x333 pixels)"
+    assert kit.record["arguments"]["input"] == "grey.jpg"
+    top5 = kit.record["described"]["top5"]
+    assert len(top5) == 5 and all(entry["label"] for entry in top5)
+    assert {name: output["shape"] for name, output in kit.record["outputs"].items()} == {
+        "features": [1, 192],
+        "logits": [1, 1000],
+    }
+
+
+def test_t5_takes_a_text_where_its_tokenizer_is(
+    kit: Kit, weights_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "with_tokenizer"
+    folder.mkdir()
+    (folder / "model.safetensors").symlink_to(weights_of("flan_t5_small"))
+    write_tokenizer(folder / "tokenizer.json")
+    result = kit.infer(*T5, "--weights", folder, "--input", "How old are you?")
+    assert result.code == 0, result.err
+    assert kit.record["input"]["input_tokens"] == 6
+    assert kit.record["described"]["generated"]["text"] is not None
+    assert kit.compare().code == 0
+
+
+def test_t5_text_without_a_tokenizer_is_an_error(kit: Kit) -> None:
+    result = kit.infer(*T5, "--input", "How old are you?")
+    assert result.code == 3
+    assert "tokenizer.json" in result.error and "--weights" in result.error
+    assert kit.summary["status"] == "FAILED"
+
+
+def test_require_pretrained_without_weights(kit: Kit) -> None:
+    result = kit.infer(*VIT, "--require-pretrained")
+    assert result.code == 3
+    assert "--require-pretrained" in result.error
+    assert kit.record["status"] == "FAILED"
+    assert kit.record["error"]["exit_code"] == 3
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_compared_with_fp32(npu: Kit, dtype: str) -> None:
+    assert npu.infer(*VIT, "--dtype", dtype).code == 0
+    assert npu.record["outputs"]["features"]["dtype"] == dtype
+    proof = npu.record["device_proof"]
+    assert proof["weights_fingerprint"] != npu.record["weights"]["fingerprint"]
+    assert npu.compare().code in (0, 1)
+    assert 1e-5 < npu.summary["outputs"]["features"]["metrics"]["relative_l2"] < 0.05
+
+
+def test_two_runs_have_the_same_weights_and_the_first_goes_to_the_history(kit: Kit) -> None:
+    assert kit.infer(*VIT).code == 0
+    assert kit.compare().code == 0
+    first = kit.record
+    assert kit.infer(*VIT).code == 0
+    assert kit.summary["verdict"] == "NOT_COMPARED"
+    assert kit.record["weights"]["fingerprint"] == first["weights"]["fingerprint"]
+    assert kit.record["outputs"] == first["outputs"]
+    [earlier] = (kit.logs / "history").iterdir()
+    assert re.fullmatch(r"\d{8}T\d{6}Z-vit_tiny_patch16_224", earlier.name)
+    assert {"run.json", "summary.json", "accuracy_compare.log"} <= {
+        path.name for path in earlier.iterdir()
+    }
+
+
+def test_seed_changes_the_random_weights(kit: Kit) -> None:
+    assert kit.infer(*VIT, "--seed", "1").code == 0
+    first = kit.record["weights"]
+    assert kit.infer(*VIT, "--seed", "2").code == 0
+    second = kit.record["weights"]
+    assert (first["seed"], second["seed"]) == (1, 2)
+    assert first["fingerprint"] != second["fingerprint"]
+    assert kit.compare().code == 0
+
+
+def test_models_are_found_by_hub_id_and_folder(kit: Kit) -> None:
+    for wanted in (
+        "timm/vit_tiny_patch16_224",
+        "timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k",
+        ROOT / "models" / "vit_tiny_patch16_224",
+    ):
+        assert kit.infer(*QUICK, "--model", wanted).code == 0
+        assert kit.record["model"]["adapter"] == "vit_tiny_patch16_224"
+
+
+def write_tokenizer(path: Path) -> None:
+    """A tokenizer.json that knows the default sentence by its published ids, and little else."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    known = {
+        "▁translate": 13959, "▁English": 1566, "▁to": 12, "▁German": 2968, ":": 10, "▁How": 571,
+        "▁old": 625, "▁are": 33, "▁you": 25, "?": 58, "</s>": 1,
+    }  # fmt: skip
+    pieces = {number: piece for piece, number in known.items()}
+    vocabulary = [(pieces.get(number, f"<{number}>"), -float(number)) for number in range(32_100)]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=2))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", 1)]
+    )
+    tokenizer.save(str(path))
