@@ -25,7 +25,7 @@ from kit.entry import run_script
 from kit.errors import CannotRunError
 from kit.logs import INPUTS, OUTPUTS, claim_logs, log
 from kit.run.record import recorded_run
-from kit.weights.sources import locate
+from kit.weights.sources import check_explicit, locate
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -35,6 +35,8 @@ def main() -> int:
     options = parse_arguments()
     adapter = find_adapter(options.model)
     adapter.check_input(options.input)
+    if options.weights:
+        check_explicit(options.weights, adapter.info)
 
     with claim_logs(options.logs) as logs, recorded_run(logs, adapter, options) as record:
         # The weights are looked for, fetched and hashed while this thread imports torch.

@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+# One thread a process: the suite runs several at once, and torch's threads would only get in their way.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 ROOT = Path(__file__).resolve().parent.parent
 SIMULATED_NPU = ROOT / "tests" / "simulated_npu"
 # Port 9 of the loopback: nothing listens there, so the hub is refused at once.

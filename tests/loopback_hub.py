@@ -1,9 +1,8 @@
 """A model hub on 127.0.0.1 that speaks the Hugging Face hub's protocol over real sockets.
 
-It answers HEAD and GET of /OWNER/NAME/resolve/REVISION/FILE with X-Repo-Commit, ETag,
-Accept-Ranges and ranges; with `storage=True` a large file is redirected (302, X-Linked-Etag,
-X-Linked-Size) to a second port, as the hub does to its storage hosts. `Fault` makes it misbehave.
-Every request is kept in `requests`, and the body bytes sent are counted there.
+It answers HEAD and GET of /OWNER/NAME/resolve/REVISION/FILE; with `storage=True` a large file is
+redirected (302, X-Linked-Etag) to a second port, as the hub does to its storage hosts. `Fault`
+makes it misbehave. Every request is kept in `requests` with the body bytes sent.
 
     with LoopbackHub({"org/tiny": {"model.safetensors": data}}) as hub:
         os.environ["HF_ENDPOINT"] = hub.url

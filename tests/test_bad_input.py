@@ -125,8 +125,8 @@ def damaged_weights(kind: str, good: Path, folder: Path) -> Path:
     elif kind == "missing":
         path = folder / "nowhere.safetensors"
     elif kind == "foreign":
-        from safetensors.numpy import save_file
         import numpy
+        from safetensors.numpy import save_file
 
         save_file({"other.weight": numpy.zeros((3, 3), "float32")}, path)
     elif kind == "renamed tensor":

@@ -106,7 +106,8 @@ def test_precision_flags_are_set_and_read_back(npu: Kit) -> None:
         assert npu.record["precision"]["not_set"] == []
     # torch_npu's own defaults: HF32 for convolutions, not for matrix products.
     hf32 = {
-        name: (found["conv.allow_hf32"], found["matmul.allow_hf32"]) for name, found in flags.items()
+        name: (found["conv.allow_hf32"], found["matmul.allow_hf32"])
+        for name, found in flags.items()
     }
     assert hf32 == {"default": (True, False), "strict": (False, False), "fast": (True, True)}
     assert flags["strict"]["compatible_impl"] is True

@@ -40,7 +40,9 @@ def test_an_untouched_run_passes_and_then_a_damaged_one_does_not_keep_the_pass(
     refused(vit_run, "outputs.safetensors is missing")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema_version": 1}', "\x00", '{"a": NaN}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"schema_version": 1}', "\x00", '{"a": NaN}']
+)
 def test_damaged_record(vit_run: Kit, text: str) -> None:
     (vit_run.logs / "run.json").write_text(text)
     refused(vit_run, "run.json")

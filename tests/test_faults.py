@@ -42,9 +42,10 @@ def test_fallback_is_found_by_its_exact_name_and_absent_from_a_clean_run(npu: Ki
     summary = judged(npu, 0, SIM_NPU_FALLBACK="aten::native_layer_norm")
     assert summary["device_proof"]["fallback_ops"] == ["aten::native_layer_norm"]
     assert any("aten::native_layer_norm" in line for line in summary["submission_blockers"])
-    assert "CAUTION: The operator 'aten::native_layer_norm'" in npu.infer(
-        *VIT, SIM_NPU_FALLBACK="aten::native_layer_norm"
-    ).err
+    assert (
+        "CAUTION: The operator 'aten::native_layer_norm'"
+        in npu.infer(*VIT, SIM_NPU_FALLBACK="aten::native_layer_norm").err
+    )
 
 
 def test_silenced_fallback_warnings_are_no_clean_run(npu: Kit) -> None:

@@ -110,10 +110,12 @@ def existing(source: str, info: ModelInfo) -> Iterator[Path]:
                 yield path
 
 
-def companion(name: str, info: ModelInfo, *, beside: Path | None = None) -> Path | None:
-    """A companion file beside the weights, else in a cache; with the right hash if published."""
-    places = [] if beside is None else [beside]
-    places += [folder for source in LABELS for folder in folders(source, info)]
+def companion(name: str, info: ModelInfo, *, named: Path | None = None) -> Path | None:
+    """A companion file in the folder that the user named, whatever its hash: its reader proves it;
+    else in a cache, with the right hash if one is published."""
+    if named is not None and (named / name).is_file():
+        return named / name
+    places = [folder for source in LABELS for folder in folders(source, info)]
     known = info.published.get(name)
     for path in (place / name for place in places):
         with suppress(OSError):  # an unreadable copy is as good as none

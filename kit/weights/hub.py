@@ -8,37 +8,35 @@ and token are the library's, so it finds what is downloaded here and never downl
 
 from __future__ import annotations
 
-import base64
 import errno
 import os
-import queue
 import re
 import shutil
-import ssl
-import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from email.message import Message
-from http.client import HTTPException
 from pathlib import Path
-from typing import IO, Any, Literal, TypeVar
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from typing import TypeVar
 
 from kit.weights import progress
 from kit.weights.caches import HubRepository, hf_root, is_commit
-from kit.weights.hashes import CHUNK_BYTES, PartialFile, WeightFile, is_sha256, sha256_of
+from kit.weights.hashes import PartialFile, WeightFile, is_sha256, sha256_of
 from kit.weights.progress import Deadline, Patience, Progress, TransientError, megabytes
+from kit.weights.transport import (
+    MIRROR_CURE,
+    Exchange,
+    Head,
+    HubError,
+    authorization,
+    endpoint,
+    file_url,
+    shown,
+)
 
 T = TypeVar("T")
 
-MIRROR_CURE = (
-    "set HF_ENDPOINT to a mirror such as https://hf-mirror.com, or fetch the file on another "
-    "machine and pass it as --weights PATH"
-)
 DISK_CURE = "set HF_HOME to a folder on another disk, or pass --weights PATH"
 
 # Left free for everything else on the disk.
@@ -48,24 +46,6 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
 
 
-class HubError(Exception):
-    """The hub gave no file. The message is one line that ends with the cure.
-
-    `answered`: the host had said something, so asking it for another file may make sense.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        *,
-        answered: bool = True,
-        outcome: Literal["absent", "refused", "failed"] = "failed",
-    ) -> None:
-        super().__init__(" ".join(reason.split()))
-        self.answered = answered
-        self.outcome = outcome
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Offer:
     """What the hub says of a file: `etag` names its bytes (a large file's sha256)."""
@@ -73,33 +53,6 @@ class _Offer:
     etag: str
     size: int
     commit: str
-
-
-def offline_by_environment() -> str | None:
-    """The variable that forbids the network, as the library reads it; None where none does."""
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE"):
-            return name
-    return None
-
-
-def endpoint() -> str:
-    """HF_ENDPOINT or the hub itself; it may hold credentials: see `shown`."""
-    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-
-
-def file_url(base: str, hub_id: str, revision: str, name: str) -> str:
-    """The address of one file at one revision."""
-    return f"{base}/{hub_id}/resolve/{quote(revision, safe='')}/{quote(name)}"
-
-
-def shown(url: str) -> str:
-    """The address for people and records: no credentials, no query."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "(an unreadable address)"
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 class HubSession:
@@ -127,7 +80,7 @@ class HubSession:
 
         Raises HubError, whatever the network or the disk does, within the deadline.
         """
-        self._authorization = _authorization(endpoint())
+        self._authorization = authorization(endpoint())
         url = self.url(name, revision)
         offer = self._retrying(lambda patience: self._describe(url, revision, patience))
         from_hub = offer.etag if is_sha256(offer.etag) else None
@@ -345,189 +298,3 @@ class HubSession:
             cure = "check the model's name and revision, or pass --weights PATH"
             raise HubError(f"{said}; {cure}", outcome="absent")
         raise HubError(f"{said}; {MIRROR_CURE}")
-
-
-def _authorization(base: str) -> str | None:
-    """The Authorization header for the endpoint: its address's credentials, else the token.
-
-    Raises HubError where HF_ENDPOINT is no http(s) address.
-    """
-    if not re.fullmatch(r"https?://[^\s/?#\[\]]+(/[^\s?#\[\]]*)?", base):
-        raise HubError("HF_ENDPOINT is no http(s) address; set it like https://hf-mirror.com")
-    user = urlsplit(base).netloc.rpartition("@")[0]
-    if user:
-        return "Basic " + base64.b64encode(unquote(user).encode()).decode()
-    token = _token()
-    return f"Bearer {token}" if token else None
-
-
-def _token() -> str | None:
-    """The user's token, from wherever the library finds it."""
-    if os.environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").upper() in ("1", "ON", "YES", "TRUE"):
-        return None
-    try:
-        from huggingface_hub import get_token  # only here: it takes a while to import
-    except ImportError:
-        return None
-    token: str | None = get_token()
-    return token
-
-
-# ---- transport: one HTTP request whose every wait has an end -------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Head:
-    """The status line and fields of an answer, and the host that gave it."""
-
-    host: str
-    status: int
-    fields: Message
-
-    def check_length(self, *, start: int, total: int) -> None:
-        """Raise TransientError unless the body is bytes `start` to the end of `total`."""
-        length = self.fields.get("Content-Length")
-        span = self.fields.get("Content-Range")
-        if length is not None and length != str(total - start):
-            raise TransientError(
-                f"{self.host} announces {length[:20]} bytes where {total - start} are missing",
-                answered=True,
-            )
-        if self.status == 206 and span != f"bytes {start}-{total - 1}/{total}":
-            raise TransientError(f"{self.host} sends another range than asked", answered=True)
-
-
-class Exchange:
-    """One request and its answer, read by a daemon thread into a short queue.
-
-    A socket's timeout bounds one operation, not name resolution and not a host that drips; waiting
-    on a queue is bounded by any deadline. The thread touches neither disk nor locks, so one that
-    still hangs in the resolver when the caller has left can do no harm, nor hold up the exit.
-    """
-
-    def __init__(self, request: urllib.request.Request) -> None:
-        self._items: queue.Queue[Head | bytes | Exception] = queue.Queue(maxsize=4)
-        self._abandoned = threading.Event()
-        self._redirects = _Redirects(request.host)
-        thread = threading.Thread(target=self._run, args=(request,), daemon=True, name="hub")
-        thread.start()
-
-    def __enter__(self) -> Exchange:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._abandoned.set()
-
-    def head(self, seconds: float) -> Head:
-        """The answer's head. Raises TransientError, HubError; waits `seconds` at most."""
-        item = self._next(seconds, answered=False)
-        assert isinstance(item, Head)
-        return item
-
-    def chunk(self, seconds: float) -> bytes:
-        """Some bytes of the body, never none. Raises as head() does, also at an early end."""
-        item = self._next(seconds, answered=True)
-        assert isinstance(item, bytes)
-        if not item:
-            raise TransientError(f"{self._redirects.host} cut the file short", answered=True)
-        return item
-
-    def _next(self, seconds: float, *, answered: bool) -> Head | bytes:
-        host = self._redirects.host
-        what = "stalled" if answered else "did not answer"
-        silent = TransientError(f"{host} {what} for {seconds:.1f} s", answered=answered)
-        if seconds <= 0:
-            raise silent
-        try:
-            item = self._items.get(timeout=seconds)
-        except queue.Empty:
-            raise silent from None
-        if isinstance(item, Exception):
-            raise _network_error(item, host=host, answered=answered) from item
-        return item
-
-    def _run(self, request: urllib.request.Request) -> None:
-        try:
-            with _open(request, self._redirects) as answer:
-                host = self._redirects.host
-                self._put(Head(host=host, status=answer.status, fields=answer.headers))
-                # read1: what one recv gives, so that a slow line is seen moving.
-                while not self._abandoned.is_set() and (chunk := answer.read1(CHUNK_BYTES)):
-                    self._put(chunk)
-                self._put(b"")
-        except Exception as error:  # whatever it is, the waiting caller has to hear of it
-            self._put(error)
-
-    def _put(self, item: Head | bytes | Exception) -> None:
-        while not self._abandoned.is_set():
-            try:
-                self._items.put(item, timeout=0.5)
-                return
-            except queue.Full:
-                continue
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow a redirect with the same method; credentials stay with the host they are for.
-
-    A HEAD is followed only on its own host: the hub's answer that points to a storage host carries
-    the file's facts (X-Linked-Etag, X-Repo-Commit) itself.
-    """
-
-    def __init__(self, host: str) -> None:
-        self.host = host
-
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: Any,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        old, new = urlsplit(req.full_url), urlsplit(newurl)
-        same_host = (old.scheme, old.netloc) == (new.scheme, new.netloc)
-        downgraded = old.scheme == "https" and new.scheme != "https"
-        if downgraded or (req.get_method() == "HEAD" and not same_host):
-            return None
-        self.host = re.sub(r"[^\w.:\[\]-]", "?", new.netloc.rpartition("@")[2])
-        again = urllib.request.Request(newurl, headers=req.headers, method=req.get_method())
-        if same_host and req.has_header("Authorization"):
-            again.add_unredirected_header("Authorization", req.get_header("Authorization") or "")
-        return again
-
-
-def _open(request: urllib.request.Request, redirects: _Redirects) -> Any:
-    """Send the request through the environment's proxies; the answer, whatever its status."""
-    opener = urllib.request.OpenerDirector()  # not build_opener: that one also opens file: and ftp:
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        redirects,
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        urllib.request.UnknownHandler(),
-    ):
-        opener.add_handler(handler)
-    try:
-        # Only for a thread whose caller has left: whoever still waits decides sooner.
-        return opener.open(request, timeout=2 * progress.STALL_SECONDS)
-    except urllib.error.HTTPError as answer:
-        return answer
-
-
-def _network_error(error: Exception, *, host: str, answered: bool) -> TransientError | HubError:
-    """What went wrong on the way, in words; only faults that may pass are worth a retry."""
-    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
-        error = error.reason
-    if isinstance(error, ssl.SSLCertVerificationError):
-        cure = "set SSL_CERT_FILE to your network's authorities, or pass --weights PATH"
-        return HubError(f"{host} has a certificate nobody vouches for; {cure}")
-    if isinstance(error, OSError):
-        what = error.strerror or str(error) or type(error).__name__
-        return TransientError(f"{host}: {what}", answered=answered)
-    if isinstance(error, HTTPException):  # its text may quote an address with a signature in it
-        return TransientError(f"{host}: no sound HTTP ({type(error).__name__})", answered=answered)
-    return HubError(f"{host} cannot be asked ({type(error).__name__}); {MIRROR_CURE}")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from kit.adapter import ModelInfo
     from kit.weights.hub import HubSession
 
-__all__ = ["Attempt", "Located", "WeightFile", "locate", "resolve"]
+__all__ = ["Attempt", "Located", "WeightFile", "check_explicit", "locate", "resolve"]
 
 Source = Literal["file", "hf-cache", "modelscope-cache", "weights-cache", "hub"]
 Outcome = Literal["found", "absent", "refused", "failed", "skipped"]
@@ -133,35 +133,43 @@ def locate(
         file=answer.file,
         label=answer.label,
         attempts=tuple(attempts),
-        companions=_companions(info, answer.file),
+        companions=_companions(info, answer.file.path.parent if path and answer.file else None),
         downloaded=downloaded,
     )
 
 
-def _companions(info: ModelInfo, file: WeightFile | None) -> dict[str, Path]:
-    beside = None if file is None else file.path.parent
-    found = {name: caches.companion(name, info, beside=beside) for name in info.companions}
+def _companions(info: ModelInfo, named: Path | None) -> dict[str, Path]:
+    found = {name: caches.companion(name, info, named=named) for name in info.companions}
     return {name: path for name, path in found.items() if path is not None}
 
 
-def _explicit(path: Path, request: _Request) -> _Answer:
-    """The path the user named, or nothing: a wrong one is an error, not a reason to look on."""
-    started = time.monotonic()
+def check_explicit(path: Path, info: ModelInfo) -> Path:
+    """The safetensors file that `--weights PATH` names: the file itself, or in its folder.
+
+    Reads the header only. Raises UsageError where there is no such file or it cannot be one.
+    """
     file = path
-    cure = f"pass the model's {request.info.weights} or the folder that holds it"
+    cure = f"pass the model's {info.weights} or the folder that holds it"
     try:
         if path.is_dir():
-            file = path / request.info.weights
+            file = path / info.weights
         if not stat.S_ISREG(file.stat().st_mode):
             raise DamagedFileError("is no regular file")
         check_safetensors(file)
-        found = weight_file(file, file.name, request.info)
     except PickleError as error:
         raise UsageError(f"--weights {file} {error}, which could run code; {cure}") from error
     except DamagedFileError as error:
         raise UsageError(f"--weights {file} {error}; {cure}") from error
     except OSError as error:
         raise UsageError(f"--weights {file} cannot be read ({error.strerror}); {cure}") from error
+    return file
+
+
+def _explicit(path: Path, request: _Request) -> _Answer:
+    """The path the user named, or nothing: a wrong one is an error, not a reason to look on."""
+    started = time.monotonic()
+    file = check_explicit(path, request.info)
+    found = weight_file(file, file.name, request.info)
     label = f"file:{file.name}"
     attempt = _attempt("file", label, "found", f"sha256 {found.hash_origin}", started)
     return _Answer(attempts=(attempt,), file=found, label=label)
@@ -223,19 +231,21 @@ def _checked(source: str, path: Path, info: ModelInfo) -> WeightFile:
 
 def _hub(request: _Request) -> _Answer:
     """The hub that HF_ENDPOINT names, else huggingface.co."""
-    from kit.weights import hub  # only here: a local copy needs no network code
+    # Only here: a local copy needs no network code.
+    from kit.weights.hub import HubSession
+    from kit.weights.transport import HubError, endpoint, file_url, offline_by_environment, shown
 
     started = time.monotonic()
     info = request.info
-    target = hub.file_url(hub.shown(hub.endpoint()), info.hub_id, info.revision, info.weights)
-    refusal = "--offline" if request.offline else hub.offline_by_environment()
+    target = file_url(shown(endpoint()), info.hub_id, info.revision, info.weights)
+    refusal = "--offline" if request.offline else offline_by_environment()
     if refusal:
         reason = f"{refusal} is set; run once without it, or pass --weights PATH"
         return _Answer(attempts=(_attempt("hub", target, "skipped", reason, started),))
-    session = hub.HubSession(info.hub_id, deadline=request.deadline, log=request.log)
+    session = HubSession(info.hub_id, deadline=request.deadline, log=request.log)
     try:
         file = _fetch_weights(session, info)
-    except hub.HubError as error:
+    except HubError as error:
         attempt = _attempt("hub", target, error.outcome, str(error), started)
         return _Answer(attempts=(attempt,), downloaded=session.received > 0)
     reason = f"{megabytes(session.received)} received, sha256 {file.hash_origin}"
@@ -251,7 +261,7 @@ def _hub(request: _Request) -> _Answer:
 
 def _fetch_weights(session: HubSession, info: ModelInfo) -> WeightFile:
     """The model's weights, through the hub. Raises HubError."""
-    from kit.weights.hub import HubError
+    from kit.weights.transport import HubError
 
     published = info.published.get(info.weights)
     file = session.fetch(info.weights, revision=info.revision, sha256=published)
@@ -264,7 +274,7 @@ def _fetch_weights(session: HubSession, info: ModelInfo) -> WeightFile:
 
 def _fetch_companions(session: HubSession, request: _Request) -> list[Attempt]:
     """Fetch what is missing beside fresh weights, until the host stops answering. Never fatal."""
-    from kit.weights.hub import HubError
+    from kit.weights.transport import HubError
 
     info = request.info
     session.shorten(COMPANION_SECONDS)

@@ -20,8 +20,8 @@ def bypass() -> None:
     NpuTensor.__getitem__ = _getitem  # type: ignore[assignment]
     NpuTensor.__setitem__ = _setitem  # type: ignore[assignment]
     NpuTensor.contiguous = _contiguous  # type: ignore[assignment,method-assign]
-    NpuTensor.__invert__ = lambda self: torch.ops.aten.bitwise_not(self)
-    NpuTensor.nonzero = lambda self: torch.ops.aten.nonzero(self)  # type: ignore[assignment]
+    NpuTensor.__invert__ = _invert  # type: ignore[assignment,method-assign]
+    NpuTensor.nonzero = _nonzero  # type: ignore[assignment,method-assign]
 
 
 def _getitem(self: NpuTensor, index: Any) -> NpuTensor:
@@ -41,6 +41,14 @@ def _contiguous(
     if self.is_contiguous(memory_format=memory_format):
         return self
     return self.clone(memory_format=memory_format)
+
+
+def _invert(self: NpuTensor) -> Any:
+    return torch.ops.aten.bitwise_not(self)
+
+
+def _nonzero(self: NpuTensor) -> Any:
+    return torch.ops.aten.nonzero(self)
 
 
 def _on_cpu(index: Any) -> Any:

@@ -23,7 +23,7 @@ def current_device() -> int:
     return _devices.initialize()
 
 
-class device:  # noqa: N801  # the real name
+class device:  # lower case, as the real one
     """A context in which another device is the current one."""
 
     def __init__(self, device: Any) -> None:

@@ -1,0 +1,124 @@
+"""The folder logs/: one run at a time, an interrupted one honest, no file half-written."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from conftest import VIT, Kit
+
+from kit.schema import violation
+
+
+def test_two_runs_into_one_folder(npu: Kit) -> None:
+    """The first waits for a device that takes its time; the second must not touch the logs."""
+    slow = {"SIM_NPU_DELAY_MS": "2000", "SIM_NPU_DELAY_OP": "aten::convolution"}
+    first = npu.popen("inference.py", *VIT, **slow)
+    wait_for(npu.logs / "run.json")
+    for script in ("inference.py", "compare_accuracy.py"):
+        second = npu.run(script, *(VIT if script == "inference.py" else ()))
+        assert second.code == 3
+        assert "in use by another run" in second.error
+    first.communicate(timeout=120)
+    assert first.returncode == 0
+    assert npu.record["status"] == "SUCCESS"
+    assert not (npu.logs / "history").exists()
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_during_the_passes(npu: Kit, signal_number: int) -> None:
+    assert npu.infer(*VIT).code == 0
+    assert npu.compare().code == 0
+    slow = {"SIM_NPU_DELAY_MS": "2000", "SIM_NPU_DELAY_OP": "aten::convolution"}
+    process = npu.popen("inference.py", *VIT, **slow)
+    wait_for(npu.logs / "inputs.safetensors")
+    process.send_signal(signal_number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in err and "Traceback" not in err
+    assert (npu.record["status"], npu.summary["status"]) == ("INTERRUPTED", "INTERRUPTED")
+    assert npu.summary["verdict"] == "NOT_COMPARED"
+    assert npu.compare().code == 4
+    assert npu.summary["verdict"] == "INVALID"
+    [earlier] = (npu.logs / "history").iterdir()
+    assert json.loads((earlier / "summary.json").read_text())["verdict"] == "PASS"
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
+def test_ended_at_any_moment(kit: Kit, signal_number: int) -> None:
+    """Whenever a run ends, what is in logs/ is whole, fits its schema and claims no verdict."""
+    assert kit.infer(*VIT).code == 0
+    assert kit.compare().code == 0
+    moments = random.Random(signal_number)
+    for _ in range(6):
+        process = kit.popen("inference.py", *VIT)
+        time.sleep(moments.uniform(0.05, 5.0))
+        process.send_signal(signal_number)
+        process.communicate(timeout=60)
+        assert process.returncode in (0, 130, -signal.SIGINT, -signal.SIGKILL)
+        assert_whole(kit)
+    assert kit.infer(*VIT).code == 0
+    assert not list(kit.logs.glob(".*.tmp"))
+
+
+def test_comparison_ended_at_any_moment(vit_run: Kit) -> None:
+    moments = random.Random(5)
+    for _ in range(4):
+        process = vit_run.popen("compare_accuracy.py")
+        time.sleep(moments.uniform(0.1, 4.0))
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        assert process.returncode in (0, 130, -signal.SIGINT)
+        assert violation("summary", vit_run.summary) is None
+        expected = "PASS" if process.returncode == 0 else ("NOT_COMPARED", "PASS")
+        assert vit_run.summary["verdict"] in expected
+    assert vit_run.compare().code == 0
+
+
+def test_full_disk_ends_in_one_line(kit: Kit) -> None:
+    """A file size limit of the shell stands for the full disk: writes beyond it fail."""
+    import resource
+    import subprocess
+    import sys
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    process = subprocess.run(
+        [sys.executable, "inference.py", *VIT, "--logs", str(kit.logs)],
+        cwd=Path(__file__).parent.parent,
+        env=kit.environment(),
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 3
+    assert "cannot write to" in process.stderr and "--logs" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert kit.summary["status"] == "FAILED"
+    assert not list(kit.logs.glob("*.safetensors"))
+
+
+def assert_whole(kit: Kit) -> None:
+    """Files that are there can be read; a verdict of the earlier run stands beside nothing newer."""
+    names = {path.name for path in kit.logs.iterdir()}
+    if "summary.json" in names:
+        assert violation("summary", kit.summary) is None
+    if "run.json" in names:
+        assert violation("run", kit.record) is None
+    if kit.summary["verdict"] != "NOT_COMPARED" if "summary.json" in names else False:
+        # Only where the run was ended before it began: the earlier run is still all there.
+        assert kit.record["status"] == "SUCCESS"
+        assert "accuracy_compare.log" in names
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path.name} did not appear"
+        time.sleep(0.05)

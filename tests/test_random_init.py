@@ -1,0 +1,120 @@
+"""The kit's own random initialisation: the same bytes everywhere, and it hides no error."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+import torch
+
+from kit.adapter import Adapter, load_adapter, model_names
+from kit.weights.checkpoint import assign, published_tensors, retie
+from kit.weights.fingerprint import fingerprint
+from kit.weights.random_init import random_state_dict
+
+# Made once with numpy 2.4.6 and torch 2.13.0; any other library version must give the same.
+FINGERPRINTS = {
+    "flan_t5_small": "188bf6462e035f61d62118968310d4ef3efbf5af71de56ce6c9ce0d47b72890c",
+    "vit_tiny_patch16_224": "c8cedc5641c14f8742fbeb24a683d965922941d957c0efebd3bc58ab4b0b4401",
+}
+
+
+def built(name: str) -> tuple[Adapter, torch.nn.Module, dict[str, torch.Tensor]]:
+    adapter = load_adapter(name)
+    model = adapter.build()
+    state_dict = random_state_dict(published_tensors(model, adapter.tied), 0)
+    assign(model, state_dict, adapter.tied)
+    return adapter, model, state_dict
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_counts_and_bytes_are_the_published_ones(name: str) -> None:
+    adapter, model, state_dict = built(name)
+    assert sum(parameter.numel() for parameter in model.parameters()) == adapter.info.parameters
+    assert len(state_dict) == adapter.info.tensors
+    assert fingerprint(state_dict) == FINGERPRINTS[name]
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_every_parameter_tensor_matters(name: str) -> None:
+    """Noise of 1% of a tensor's own standard deviation moves some output by 1e-5 relative L2."""
+    adapter, model, state_dict = built(name)
+    inputs = adapter.load_input(None, {}).tensors
+    generator = torch.Generator().manual_seed(0)
+    weak = {}
+    with torch.inference_mode():
+        reference = judged(adapter, model, inputs)
+        for key, tensor in state_dict.items():
+            kept = tensor.clone()
+            spread = 0.01 * float(kept.std()) if kept.numel() > 1 else 0.0
+            tensor.add_(torch.randn(kept.shape, generator=generator) * (spread or 0.001))
+            moved = max(
+                float((after - reference[output]).norm() / reference[output].norm())
+                for output, after in judged(adapter, model, inputs).items()
+            )
+            tensor.copy_(kept)
+            if moved < 1e-5:
+                weak[key] = moved
+    assert not weak
+
+
+def judged(
+    adapter: Adapter, model: torch.nn.Module, inputs: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    outputs = adapter.forward(model, inputs)
+    if "teacher_input_ids" in inputs:
+        teacher = model(
+            input_ids=inputs["input_ids"],
+            decoder_input_ids=inputs["teacher_input_ids"],
+            use_cache=False,
+        )
+        outputs["logits_teacher_forced"] = teacher.logits
+    return outputs
+
+
+def test_values_follow_from_seed_and_name_by_the_written_rule() -> None:
+    """An independent reading of the docstring: Philox words, 24 bits of each half, low half first."""
+    import hashlib
+
+    [tensor] = random_state_dict({"layer.weight": torch.empty(3, 5, device="meta")}, 11).values()
+    key = hashlib.sha256(b"11/layer.weight").digest()[:16]
+    words = np.random.Philox(key=int.from_bytes(key, "little")).random_raw(8)
+    halves: Iterable[int] = [
+        half for word in words for half in struct.unpack("<2I", struct.pack("<Q", int(word)))
+    ]
+    bound = np.float32((3.0 / 5) ** 0.5)
+    expected = [np.float32((half >> 8) / 2**23 - 1) * bound for half in halves][:15]
+    assert tensor.flatten().tolist() == [float(value) for value in expected]
+
+
+def test_scales() -> None:
+    like = {
+        "head.weight": torch.empty(1000, 192, device="meta"),
+        "norm.weight": torch.empty(4096, device="meta"),
+        "norm.bias": torch.empty(4096, device="meta"),
+        "block.gamma": torch.empty(4096, device="meta"),
+        "pos_embed": torch.empty(1, 197, 192, device="meta"),
+        "bn.running_var": torch.empty(64, device="meta"),
+        "bn.running_mean": torch.empty(64, device="meta"),
+        "bn.num_batches_tracked": torch.empty((), dtype=torch.int64, device="meta"),
+    }
+    made = random_state_dict(like, 0)
+    assert float(made["head.weight"].var()) == pytest.approx(1 / 192, rel=0.02)
+    assert float(made["pos_embed"].var()) == pytest.approx(1 / 192, rel=0.03)
+    for name in ("norm.weight", "block.gamma", "bn.running_var"):
+        assert float(made[name].min()) >= 0.9 and float(made[name].max()) <= 1.1
+        assert float(made[name].std()) > 0.05
+    for name in ("norm.bias", "bn.running_mean"):
+        assert float(made[name].abs().max()) <= 0.1 and float(made[name].std()) > 0.05
+    assert int(made["bn.num_batches_tracked"]) == 0
+
+
+def test_retie_makes_aliases_one_tensor_again() -> None:
+    adapter, model, _ = built("flan_t5_small")
+    for alias in adapter.tied:
+        module = model.get_submodule(alias.rpartition(".")[0])
+        module.weight = torch.nn.Parameter(module.weight.clone())
+    retie(model, adapter.tied)
+    assert sum(parameter.numel() for parameter in model.parameters()) == adapter.info.parameters

@@ -1,0 +1,83 @@
+"""Installing harms nobody: an Ascend host keeps its torch and torch_npu."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import venv
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+
+def lines(name: str) -> list[str]:
+    text = (ROOT / name).read_text("utf-8")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def test_requirements_for_ascend_never_name_the_pair() -> None:
+    names = [line.partition(">")[0].partition("=")[0] for line in lines("requirements-npu.txt")]
+    assert not {"torch", "torch_npu", "torch-npu"} & set(names)
+    # The rest is what requirements.txt asks for.
+    ours = {line for line in lines("requirements.txt") if not line.startswith("torch")}
+    assert ours <= set(lines("requirements-npu.txt"))
+
+
+@pytest.mark.parametrize(
+    ("torch", "torchvision"),
+    [("2.9.0", "0.24.0"), pytest.param("2.11.0", "0.26.0", marks=pytest.mark.full)],
+)
+def test_dry_run_on_an_ascend_host_replaces_nothing(
+    tmp_path: Path, torch: str, torchvision: str
+) -> None:
+    environment = host(tmp_path, {"torch": torch, "torch_npu": torch})
+    install = dry_run(environment, "requirements-npu.txt")
+    assert "torch" not in install and "torch_npu" not in install
+    assert not [name for name in install if name.startswith("nvidia")]
+    assert install["torchvision"] == torchvision
+    assert "timm" in install and "transformers" in install
+
+
+def test_a_bare_machine_gets_torch_2_13_0(tmp_path: Path) -> None:
+    install = dry_run(host(tmp_path, {}), "requirements.txt")
+    assert install["torch"].partition("+")[0] == "2.13.0"
+    assert install["torchvision"] == "0.28.0"
+
+
+def test_a_bare_machine_is_told_to_take_the_other_file(tmp_path: Path) -> None:
+    python = host(tmp_path, {})
+    process = pip(python, "requirements-npu.txt", tmp_path / "report.json")
+    assert process.returncode != 0
+    assert "take requirements.txt" in process.stdout + process.stderr
+
+
+def host(folder: Path, packages: dict[str, str]) -> Path:
+    """A virtual environment whose metadata say that `packages` are installed; its Python."""
+    venv.create(folder / "venv", with_pip=True, symlinks=True)
+    [site] = (folder / "venv").glob("lib/python*/site-packages")
+    for name, version in packages.items():
+        info = site / f"{name}-{version}.dist-info"
+        info.mkdir()
+        requires = (
+            "Requires-Dist: torch==2.9.0\n" if (name, version) == ("torch_npu", "2.9.0") else ""
+        )
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}"
+        )
+    return folder / "venv" / "bin" / "python"
+
+
+def pip(python: Path, requirements: str, report: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(python), "-m", "pip", "install", "--quiet", "--dry-run", "--report", str(report)]
+    return subprocess.run(
+        [*command, "-r", requirements], cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
+
+
+def dry_run(python: Path, requirements: str) -> dict[str, str]:
+    report = python.parent / "report.json"
+    process = pip(python, requirements, report)
+    assert process.returncode == 0, process.stderr
+    found = json.loads(report.read_text("utf-8"))["install"]
+    return {item["metadata"]["name"].lower(): item["metadata"]["version"] for item in found}
