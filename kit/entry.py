@@ -37,9 +37,10 @@ def run_script(main: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = 130
-    except KitError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        code = error.exit_code
+    except Exception as error:
+        known = as_kit_error(error)
+        print(f"error: {known.message}", file=sys.stderr)
+        code = known.exit_code
     sys.stdout.flush()
     sys.stderr.flush()
     # Not sys.exit: a thread that is stuck in a driver or in a resolver must not hold the process.
@@ -54,5 +55,5 @@ def as_kit_error(error: Exception) -> KitError:
     if cure := cure_for(text):
         return CannotRunError(f"{cure} ({type(error).__name__}: {text[:300]})")
     return CannotRunError(
-        f"unexpected {type(error).__name__}: {text[:300]}; the traceback is in the run's log"
+        f"unexpected {type(error).__name__}: {text[:300]}; the traceback is in run_npu.log"
     )

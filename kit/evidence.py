@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.adapter import Adapter, describe_model, load_adapter, model_names
 from kit.errors import CannotRunError, UntrustedError, UsageError
-from kit.logs import COMPARE_LOG, LOCAL_PATHS, RECORD, SUMMARY, Logs, log
+from kit.logs import COMPARE_LOG, LOCAL_PATHS, RECORD, SUMMARY, Logs
 from kit.schema import SCHEMA_VERSION, check, violation
 from kit.summary import summarise
 from kit.weights.fingerprint import fingerprint, tensor_sha256
@@ -33,7 +33,6 @@ def distrust_on_record(logs: Logs) -> Iterator[None]:
     try:
         yield
     except UntrustedError as error:
-        log.debug(error.message, exc_info=True)
         try:
             record = read_record(logs)
         except UntrustedError:

@@ -80,20 +80,28 @@ class Logs:
 
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Write CPU tensors as safetensors, whole or not at all."""
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         with self._in_place(name) as temporary:
-            save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary)
+            try:
+                save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary)
+            except SafetensorError as error:  # its name for a full disk
+                raise OSError(str(error)) from error
 
     @contextmanager
     def logging_to(self, name: str) -> Iterator[None]:
-        """Append everything that is logged meanwhile to the file `name`, with times."""
+        """Append everything that is logged meanwhile to the file `name`, with times, and the traceback
+        of the exception that ends it."""
         with _disk_errors(self.folder):
             handler = logging.FileHandler(self.path(name), encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
         log.addHandler(handler)
         try:
             yield
+        except Exception:
+            log.debug("ended by an error", exc_info=True)
+            raise
         finally:
             log.removeHandler(handler)
             handler.close()

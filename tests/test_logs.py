@@ -35,6 +35,7 @@ def test_interrupted_during_the_passes(npu: Kit, signal_number: int) -> None:
     assert npu.compare().code == 0
     slow = {"SIM_NPU_DELAY_MS": "2000", "SIM_NPU_DELAY_OP": "aten::convolution"}
     process = npu.popen("inference.py", *VIT, **slow)
+    wait_for(npu.logs / "history")
     wait_for(npu.logs / "inputs.safetensors")
     process.send_signal(signal_number)
     _, err = process.communicate(timeout=60)

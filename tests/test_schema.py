@@ -12,48 +12,16 @@ from jsonschema import Draft202012Validator
 
 from kit.schema import NAMES, check, violation
 
-DESIGN = [
-    "model",
-    "vendor",
-    "task",
-    "source_url",
-    "status",
-    "device",
-    "device_name",
-    "device_count",
-    "cann_version",
-    "reference_device",
-    "pretrained_used",
-    "local_weight_used",
-    "weight_path",
-    "fallback_used",
-    "fallback_reason",
-    "input",
-    "input_tokens",
-    "decoder_input",
-    "output_shape",
-    "max_abs_diff",
-    "mean_abs_diff",
-    "cosine_similarity",
-    "top1_match",
-    "top5_match",
-    "torch_allclose_atol_5e-2_rtol_1e-2",
-    "match_within_1_percent",
-    "match_basis",
-    "latency_ms",
-    "npu_latency_ms",
-    "verdict",
-    "submission_ready",
-    "submission_blockers",
-    "outputs",
-    "weights",
-    "environment",
-    "latency",
-    "noise",
-    "precision",
-    "explanation",
-    "device_proof",
-]
+DESIGN = (
+    """
+    model vendor task source_url status device device_name device_count cann_version
+    reference_device pretrained_used local_weight_used weight_path fallback_used fallback_reason
+    input input_tokens decoder_input output_shape max_abs_diff mean_abs_diff cosine_similarity
+    top1_match top5_match torch_allclose_atol_5e-2_rtol_1e-2 match_within_1_percent match_basis
+    latency_ms npu_latency_ms verdict submission_ready submission_blockers outputs weights
+    environment latency noise precision explanation device_proof
+    """
+).split()
 
 
 def schema(name: str) -> dict[str, Any]:

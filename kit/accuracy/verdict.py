@@ -100,8 +100,8 @@ def _judge_metrics(metrics: Metrics, repeat: Repeat | None) -> OutputVerdict:
 
 def _why_invalid(metrics: Metrics, repeat: Repeat | None) -> list[str]:
     reasons = []
-    if metrics.finite == 0:
-        reasons.append("no position is finite on both sides")
+    if metrics.nonfinite.reference == metrics.elements:
+        reasons.append("the reference has no finite value")
     elif metrics.reference_max_abs == 0:
         reasons.append("the reference is all zero: nothing can be relative to it")
     elif metrics.reference_constant and metrics.elements > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -95,7 +96,7 @@ class TimmImageClassifier(Adapter):
                 {
                     "index": index,
                     "label": names.index_to_description(index) if names else None,
-                    "logit": logit,
+                    "logit": logit if math.isfinite(logit) else None,
                 }
                 for index, logit in zip(classes.tolist(), logits.tolist(), strict=True)
             ]

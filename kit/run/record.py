@@ -181,7 +181,6 @@ def recorded_run(logs: Logs, adapter: Adapter, options: argparse.Namespace) -> I
             record.document["status"] = "SUCCESS"
         except Exception as error:
             known = as_kit_error(error)
-            log.debug(known.message, exc_info=True)
             record.document["status"] = "FAILED"
             record.document["error"] = {"exit_code": known.exit_code, "message": known.message}
             raise known from error
