@@ -127,18 +127,21 @@ def ranked_output(model: Mapping[str, Any]) -> str | None:
 
 
 def _basis(outputs: Mapping[str, Any]) -> str:
-    worst = [
-        max(
-            (output["metrics"][figure], name)
-            for name, output in outputs.items()
-            if output["metrics"]
-        )
-        for figure in ("relative_l2", "max_over_range")
-    ]
+    largest = [_largest(outputs, figure) for figure in ("relative_l2", "max_over_range")]
     return (
         "relative L2 <= 1% and max|diff|/max|ref| <= 1% in every output: the largest are "
-        f"{worst[0][0]:.3g} ({worst[0][1]}) and {worst[1][0]:.3g} ({worst[1][1]})"
+        f"{largest[0]} and {largest[1]}"
     )
+
+
+def _largest(outputs: Mapping[str, Any], figure: str) -> str:
+    figures = {
+        name: output["metrics"][figure] for name, output in outputs.items() if output["metrics"]
+    }
+    if unknown := [name for name, value in figures.items() if value is None]:
+        return f"not computable ({', '.join(unknown)})"
+    name = max(figures, key=lambda name: figures[name])
+    return f"{figures[name]:.3g} ({name})"
 
 
 def _verdict(

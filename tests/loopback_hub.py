@@ -221,6 +221,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": "0", **fields, **fault.fields}.items():
             if name not in fault.without:
                 self.send_header(name, value)
+        # A connection serves one request; a client that pools connections must be told.
+        self.send_header("Connection", "close")
         self.end_headers()
 
     def _say_model(self, hub: LoopbackHub, fault: Fault) -> None:
