@@ -57,11 +57,6 @@ class Device(ABC):
         return f"{self.kind}:{self.index}"
 
     @property
-    def is_real_npu(self) -> bool:
-        """True only where an NPU figure may be called one."""
-        return self.kind == "npu" and not self.simulated
-
-    @property
     @abstractmethod
     def name(self) -> str:
         """The hardware's own name."""
@@ -229,7 +224,6 @@ class NpuDevice(Device):
         import torch
 
         self._npu: Any = torch.npu  # type: ignore[attr-defined]
-        self._version = str(getattr(module, "__version__", "unknown"))
         if not self._npu.is_available():
             raise _Unavailable("torch_npu sees no NPU; npu-smi info must list one")
         _check_index(self.spec, index, int(self._npu.device_count()))

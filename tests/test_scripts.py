@@ -10,22 +10,17 @@ import pytest
 from conftest import QUICK, ROOT, T5, VIT, Kit
 from safetensors import safe_open
 
-MODELS = {"flan_t5_small": 76_961_152, "vit_tiny_patch16_224": 5_717_416}
-# What the two published reports show, under the names of summary.json.
-REPORT_FIELDS = {
-    "flan_t5_small": (
-        "model vendor task source_url status device device_name device_count reference_device "
-        "pretrained_used local_weight_used fallback_used fallback_reason input input_tokens "
-        "decoder_input output_shape max_abs_diff mean_abs_diff cosine_similarity top1_match top5_match "
-        "torch_allclose_atol_5e-2_rtol_1e-2 match_within_1_percent match_basis latency_ms verdict"
-    ),
-    "vit_tiny_patch16_224": (
-        "model vendor task source_url status device device_name device_count reference_device "
-        "pretrained_used local_weight_used fallback_used fallback_reason input output_shape "
-        "max_abs_diff mean_abs_diff cosine_similarity top1_match top5_match "
-        "torch_allclose_atol_5e-2_rtol_1e-2 match_within_1_percent match_basis latency_ms verdict"
-    ),
-}
+from kit.adapter import load_adapter, model_names
+
+MODELS = model_names()
+# What the two published reports show, under the names of summary.json; text models show the rest too.
+REPORT_FIELDS = """
+    model vendor task source_url status device device_name device_count reference_device pretrained_used
+    local_weight_used fallback_used fallback_reason input output_shape max_abs_diff mean_abs_diff
+    cosine_similarity top1_match top5_match torch_allclose_atol_5e-2_rtol_1e-2 match_within_1_percent
+    match_basis latency_ms verdict
+""".split()
+TEXT_FIELDS = ["input_tokens", "decoder_input"]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -35,12 +30,13 @@ def test_simulated_npu_run_carries_every_field_of_the_report(npu: Kit, model: st
     assert result.out.splitlines()[0].startswith("device npu:0 (Simulated NPU")
     assert "RANDOM WEIGHTS" in result.err
     assert npu.summary["verdict"] == "NOT_COMPARED"
-    assert npu.record["weights"]["parameters"] == MODELS[model]
+    assert npu.record["weights"]["parameters"] == load_adapter(model).info.parameters
 
     result = npu.compare()
     assert result.code == 0, result.err
     summary = npu.summary
-    blank = [name for name in REPORT_FIELDS[model].split() if summary[name] in (None, "", [])]
+    shown = REPORT_FIELDS + (TEXT_FIELDS if "text" in summary["task"] else [])
+    blank = [name for name in shown if summary[name] in (None, "", [])]
     assert not blank
     assert summary["verdict"] == "PASS"
     assert "Simulated NPU" in summary["device_name"]
@@ -67,7 +63,7 @@ def test_cpu_run_with_a_weights_file_is_a_self_check(
     assert "RANDOM" not in result.err
     weights = kit.record["weights"]
     assert weights["files"][0]["hash_origin"] == "computed"
-    assert weights["parameters"] == MODELS[model]
+    assert weights["parameters"] == load_adapter(model).info.parameters
     assert kit.compare().code == 0
     summary = kit.summary
     assert summary["verdict"] == "SELF_CHECK"
