@@ -43,8 +43,9 @@ def test_simulated_npu_run_carries_every_field_of_the_report(npu: Kit, model: st
     assert summary["npu_latency_ms"] is None
     assert summary["submission_ready"] is False
     assert summary["device_proof"]["simulated"] is True
-    # HF32 convolutions or the tanh GELU: the device's arithmetic is not the CPU's, and it shows.
-    assert summary["max_abs_diff"] > 0
+    if summary["input_tokens"] is None:
+        # HF32 convolutions and the tanh GELU: the device's arithmetic is not the CPU's, and it shows.
+        assert summary["max_abs_diff"] > 0
     assert summary["fallback_reason"] in (npu.logs / "run_npu.log").read_text()
     log = (npu.logs / "accuracy_compare.log").read_text()
     assert f"max_abs_diff: {summary['max_abs_diff']}" in log
