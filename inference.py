@@ -13,7 +13,6 @@ outputs.safetensors, run_npu.log and pretrained_attempt.log. An earlier run move
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,8 @@ from kit.entry import run_script
 from kit.errors import CannotRunError
 from kit.logs import INPUTS, OUTPUTS, claim_logs, log
 from kit.run.record import recorded_run
+from kit.weights.arguments import add_download_arguments
+from kit.weights.endpoints import mirror_list
 from kit.weights.sources import check_explicit, locate
 
 DTYPES = ("float32", "float16", "bfloat16")
@@ -37,6 +38,7 @@ def main() -> int:
     adapter.check_input(options.input)
     if options.weights:
         check_explicit(options.weights, adapter.info)
+    mirrors = mirror_list(options.mirror)
 
     with claim_logs(options.logs) as logs, recorded_run(logs, adapter, options) as record:
         # The weights are looked for, fetched and hashed while this thread imports torch.
@@ -47,6 +49,7 @@ def main() -> int:
                 adapter.info,
                 path=options.weights,
                 offline=options.offline,
+                mirrors=mirrors,
                 timeout=options.download_timeout,
                 log=gate.log,
             )
@@ -129,13 +132,7 @@ def parse_arguments() -> argparse.Namespace:
         "--require-pretrained", action="store_true", help="fail instead of running random weights"
     )
     parser.add_argument("--offline", action="store_true", help="make no network request")
-    parser.add_argument(
-        "--download-timeout",
-        type=seconds,
-        default=1800.0,
-        metavar="SECONDS",
-        help="deadline of a download as a whole (default: 1800)",
-    )
+    add_download_arguments(parser)
     parser.add_argument("--input", metavar="VALUE", help="a text, or an image file")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument(
@@ -166,17 +163,6 @@ def at_least(minimum: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
-
-
-def seconds(text: str) -> float:
-    """An argparse type: a positive, finite number of seconds."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a positive number of seconds")
-    return value
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import cast
 
@@ -77,7 +78,7 @@ class _File:
     data: bytes
     large: bool
 
-    @property
+    @cached_property
     def etag(self) -> str:
         """The sha256 of a large file, the git blob hash of a small one."""
         if self.large:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from loopback_hub import COMMIT, LoopbackHub, safetensors_bytes
+from tiny_hub import clean_environment
 
 from kit.adapter import ModelInfo
 from kit.errors import UntrustedError, UsageError
@@ -51,9 +52,7 @@ REPOSITORY = "models--timm--tiny_patch16.in1k"
 @pytest.fixture(autouse=True)
 def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     """Three empty caches by the first word of their labels, and a clean environment."""
-    for name in list(os.environ):
-        if name.startswith(("HF_", "HUGGING", "KIT_", "MODELSCOPE")) or "proxy" in name.lower():
-            monkeypatch.delenv(name)
+    clean_environment(monkeypatch)
     variables = {
         "hf-cache": "HF_HUB_CACHE",
         "modelscope": "MODELSCOPE_CACHE",
@@ -62,7 +61,6 @@ def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     for label, variable in variables.items():
         (tmp_path / label).mkdir()
         monkeypatch.setenv(variable, str(tmp_path / label))
-    monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
     return {label: tmp_path / label for label in variables}
 
 

@@ -14,13 +14,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kit.errors import UntrustedError, UsageError
 from kit.weights.hashes import sha256_of
-
-if TYPE_CHECKING:
-    from kit.adapter import ModelInfo
+from kit.weights.wanted import ModelFiles
 
 # The sources on this machine, in the order of the chain, and the first word of their labels.
 LABELS = {
@@ -35,7 +32,7 @@ _PATH = re.compile(rf"{_WORD}(/{_WORD})*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def check_names(info: ModelInfo) -> None:
+def check_names(info: ModelFiles) -> None:
     """Raise UsageError unless the model's names are names, which cannot leave a cache's folder."""
     hub_id = info.hub_id
     if not _HUB_ID.fullmatch(hub_id) or ".." in hub_id or "--" in hub_id:
@@ -79,7 +76,7 @@ def _expanded(path: str) -> Path:
     return Path(os.path.expanduser(os.path.expandvars(path))).absolute()  # noqa: PTH111
 
 
-def folders(source: str, info: ModelInfo) -> Iterator[Path]:
+def folders(source: str, info: ModelFiles) -> Iterator[Path]:
     """The folders of `source` that may hold the model's files, the likeliest first."""
     for root in roots(source):
         if source == "hf-cache":
@@ -92,7 +89,7 @@ def folders(source: str, info: ModelInfo) -> Iterator[Path]:
             yield from _flat(root, info)
 
 
-def candidates(source: str, info: ModelInfo) -> Iterator[Path]:
+def candidates(source: str, info: ModelFiles) -> Iterator[Path]:
     """The paths in `source` at which the model's weights may lie; most will not exist."""
     for folder in folders(source, info):
         yield folder / info.weights
@@ -102,7 +99,7 @@ def candidates(source: str, info: ModelInfo) -> Iterator[Path]:
         yield from HubRepository(hf_root(), info.hub_id).blobs(known)
 
 
-def existing(source: str, info: ModelInfo) -> Iterator[Path]:
+def existing(source: str, info: ModelFiles) -> Iterator[Path]:
     """The candidates that are files; a folder this user may not enter holds none."""
     for path in candidates(source, info):
         with suppress(OSError):
@@ -110,7 +107,7 @@ def existing(source: str, info: ModelInfo) -> Iterator[Path]:
                 yield path
 
 
-def companion(name: str, info: ModelInfo, *, named: Path | None = None) -> Path | None:
+def companion(name: str, info: ModelFiles, *, named: Path | None = None) -> Path | None:
     """A companion file in the folder that the user named, whatever its hash: its reader proves it;
     else in a cache, with the right hash if one is published."""
     if named is not None and (named / name).is_file():
@@ -141,7 +138,7 @@ def leads_outside(source: str, path: Path) -> bool:
     return not any(real.is_relative_to(root.resolve()) for root in roots(source))
 
 
-def resolve(label: str, info: ModelInfo, *, hint: Path | None = None) -> Path | None:
+def resolve(label: str, info: ModelFiles, *, hint: Path | None = None) -> Path | None:
     """Find again the weights that a record names by `label`; None where they are not here.
 
     The label is only compared with the paths at which this model's weights may lie, never joined
@@ -162,14 +159,14 @@ def resolve(label: str, info: ModelInfo, *, hint: Path | None = None) -> Path | 
     return next((path for path in paths if not leads_outside(source, path)), None)
 
 
-def _flat(base: Path, info: ModelInfo) -> Iterator[Path]:
+def _flat(base: Path, info: ModelFiles) -> Iterator[Path]:
     """base/owner/name, where ModelScope writes a dot in the name as three underscores."""
     owner, _, name = info.hub_id.rpartition("/")
     for written in dict.fromkeys((name.replace(".", "___"), name)):
         yield base / owner / written
 
 
-def _modelscope_snapshots(root: Path, info: ModelInfo) -> Iterator[Path]:
+def _modelscope_snapshots(root: Path, info: ModelFiles) -> Iterator[Path]:
     snapshots = root / "models" / info.hub_id.replace("/", "--") / "snapshots"
     for name in dict.fromkeys(("master", "main", *_folder_names(snapshots))):
         yield snapshots / name
@@ -194,7 +191,7 @@ class HubRepository:
         """models--owner--name below the cache's root."""
         return self.root / ("models--" + self.hub_id.replace("/", "--"))
 
-    def snapshots(self, info: ModelInfo) -> Iterator[Path]:
+    def snapshots(self, info: ModelFiles) -> Iterator[Path]:
         """The pinned snapshot, then every other one where a published hash proves the bytes."""
         below = self.folder / "snapshots"
         names = [info.revision, self._ref(info.revision)]

@@ -9,10 +9,9 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from kit.adapter import ModelInfo
+from kit.weights.wanted import ModelFiles
 
 CHUNK_BYTES = 1 << 20
 
@@ -59,6 +58,20 @@ def is_sha256(text: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{64}", text) is not None
 
 
+def is_git_sha1(text: str) -> bool:
+    """Whether `text` is a git object's name, as the hub writes the ETag of a small file."""
+    return re.fullmatch(r"[0-9a-f]{40}", text) is not None
+
+
+def git_sha1_of(path: Path) -> str:
+    """The name that git gives the file's bytes, in hex. Raises OSError."""
+    start = b"blob %d\0" % path.stat().st_size
+    digest = hashlib.sha1(start, usedforsecurity=False)
+    with path.open("rb", buffering=0) as file:
+        _absorb(digest, file)
+    return digest.hexdigest()
+
+
 def sha256_of(path: Path) -> str:
     """The file's sha256 in hex. Raises OSError. Memory stays flat, and other threads run on."""
     digest = hashlib.sha256()
@@ -70,21 +83,21 @@ def sha256_of(path: Path) -> str:
 def weight_file(
     path: Path,
     name: str,
-    info: ModelInfo,
+    info: ModelFiles,
     *,
-    hub_sha256: str | None = None,
+    etag: str | None = None,
     commit: str | None = None,
 ) -> WeightFile:
     """Hash the file and say who vouches for it: the adapter's published hashes, else the hub.
 
-    `hub_sha256` and `commit` are what the Hugging Face cache says of it. Raises OSError.
+    `etag` and `commit` are what the Hugging Face cache says of it. Raises OSError.
     """
     digest = sha256_of(path)
     origin: HashOrigin = "computed"
     revision = None
     if digest in info.published.values():
         origin, revision = "published", info.revision
-    elif digest == hub_sha256:
+    elif etag == digest or (etag and is_git_sha1(etag) and git_sha1_of(path) == etag):
         origin, revision = "hub", commit
     return WeightFile(
         name=name,

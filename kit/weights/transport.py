@@ -1,4 +1,4 @@
-"""Requests to the hub: where it is, who asks, and one exchange whose every wait has an end."""
+"""Requests to the hub: who asks, and one exchange whose every wait has an end."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPException
 from typing import IO, Any, Literal
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from kit.weights import progress
+from kit.weights.endpoints import is_address, is_endpoint_host
 from kit.weights.hashes import CHUNK_BYTES
 from kit.weights.progress import TransientError
 
 MIRROR_CURE = (
-    "set HF_ENDPOINT to a mirror such as https://hf-mirror.com, or fetch the file on another "
-    "machine and pass it as --weights PATH"
+    "set HF_ENDPOINT to a mirror such as https://hf-mirror.com or name it with --mirror, or fetch "
+    "the file on another machine and pass it as --weights PATH"
 )
 
 
@@ -44,44 +45,18 @@ class HubError(Exception):
         self.outcome = outcome
 
 
-def offline_by_environment() -> str | None:
-    """The variable that forbids the network, as the library reads it; None where none does."""
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE"):
-            return name
-    return None
-
-
-def endpoint() -> str:
-    """HF_ENDPOINT or the hub itself; it may hold credentials: see `shown`."""
-    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-
-
-def file_url(base: str, hub_id: str, revision: str, name: str) -> str:
-    """The address of one file at one revision."""
-    return f"{base}/{hub_id}/resolve/{quote(revision, safe='')}/{quote(name)}"
-
-
-def shown(url: str) -> str:
-    """The address for people and records: no credentials, no query."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "(an unreadable address)"
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
 def authorization(base: str) -> str | None:
-    """The Authorization header for the endpoint: its address's credentials, else the token.
+    """The Authorization header for the host `base`: its address's credentials, else the token.
 
-    Raises HubError where HF_ENDPOINT is no http(s) address.
+    The token is for the endpoint's host alone, no mirror ever sees it. Raises HubError where
+    `base` is no http(s) address, which only HF_ENDPOINT can be (mirrors are checked before).
     """
-    if not re.fullmatch(r"https?://[^\s/?#\[\]]+(/[^\s?#\[\]]*)?", base):
+    if not is_address(base):
         raise HubError("HF_ENDPOINT is no http(s) address; set it like https://hf-mirror.com")
     user = urlsplit(base).netloc.rpartition("@")[0]
     if user:
         return "Basic " + base64.b64encode(unquote(user).encode()).decode()
-    token = _token()
+    token = _token() if is_endpoint_host(base) else None
     return f"Bearer {token}" if token else None
 
 

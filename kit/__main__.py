@@ -1,0 +1,34 @@
+"""The kit's further commands: python -m kit COMMAND ...; each lives in a module of its own."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+from kit.entry import run_script
+
+# Each module has main(arguments), which returns the exit code or raises KitError; only the one that
+# was asked for is imported.
+COMMANDS = {
+    "fetch": ("kit.weights.fetch", "download a model's files, resumable and verified"),
+}
+
+
+def main() -> int:
+    """Hand the arguments to the command. Returns the exit code; raises KitError."""
+    parser = argparse.ArgumentParser(
+        prog="python -m kit",
+        description="Commands beside inference.py and compare_accuracy.py; exit codes as theirs.",
+        epilog="\n".join(f"  {name:12}{what}" for name, (_, what) in COMMANDS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="COMMAND --help lists them")
+    options = parser.parse_args()
+    module, _ = COMMANDS[options.command]
+    code: int = importlib.import_module(module).main(options.arguments)
+    return code
+
+
+if __name__ == "__main__":
+    run_script(main)

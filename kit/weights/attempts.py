@@ -1,0 +1,69 @@
+"""What every source of weights is asked, and what it answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from kit.weights.endpoints import offline_by_environment
+from kit.weights.hashes import WeightFile
+from kit.weights.progress import Deadline
+from kit.weights.wanted import ModelFiles
+
+Source = Literal[
+    "file", "hf-cache", "modelscope-cache", "weights-cache", "hub", "mirror", "modelscope"
+]
+Outcome = Literal["found", "absent", "refused", "failed", "skipped"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One try at one place. `target` and `reason` hold no credentials and no path of this machine;
+    `reason` is one line that ends with the cure where there is one."""
+
+    source: Source
+    target: str
+    outcome: Outcome
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What every source is asked. `mirrors` were checked by endpoints.mirror_list."""
+
+    info: ModelFiles
+    offline: bool
+    mirrors: tuple[str, ...]
+    deadline: Deadline
+    log: Callable[[str], None]
+
+    def refusal(self) -> str | None:
+        """Why no host may be asked (any more), with the cure; None where one may."""
+        forbidden = "--offline" if self.offline else offline_by_environment()
+        if forbidden:
+            return f"{forbidden} is set; run once without it, or pass --weights PATH"
+        if self.deadline.left() <= 0:
+            return f"the deadline of {self.deadline.seconds:g} s ended; raise --download-timeout"
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What one source gave: its attempts, and the file and label where it had one.
+
+    `downloaded`: bytes came over the network, even if they were of no use.
+    """
+
+    attempts: tuple[Attempt, ...]
+    file: WeightFile | None = None
+    label: str | None = None
+    downloaded: bool = False
+
+
+def attempt(source: Source, target: str, outcome: Outcome, reason: str, started: float) -> Attempt:
+    """An attempt that began at `started` (time.monotonic) and ends now."""
+    seconds = round(time.monotonic() - started, 3)
+    return Attempt(source=source, target=target, outcome=outcome, reason=reason, seconds=seconds)

@@ -1,0 +1,179 @@
+"""Files into the Hugging Face cache: resumed, verified, and given their name only when they are whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from kit.weights.caches import HubRepository, hf_root
+from kit.weights.hashes import HashOrigin, PartialFile, WeightFile, git_sha1_of, sha256_of
+from kit.weights.hub import HubClient, Offer
+from kit.weights.progress import megabytes
+from kit.weights.transport import MIRROR_CURE, HubError
+
+DISK_CURE = "set HF_HOME to a folder on another disk, or pass --weights PATH"
+
+# Left free for everything else on the disk.
+SPARE_BYTES = 16_000_000
+
+
+def fetch(client: HubClient, name: str, *, revision: str, sha256: str | None) -> WeightFile:
+    """The file in the cache, downloaded where needed; `sha256` is the published one.
+
+    Raises HubError, whatever the network or the disk does, within the client's deadline.
+    """
+    offer = client.describe(name, revision=revision)
+    if sha256 is not None and offer.sha256 not in (None, sha256):
+        raise HubError(
+            f"the host offers other bytes ({offer.sha256}) than were published ({sha256}); "
+            + MIRROR_CURE,
+            outcome="refused",
+        )
+    download = _Download(client, name, revision=revision, offer=offer, published=sha256)
+    try:
+        with download.locked():
+            blob, digest = download.held() or download.run()
+        path = download.place(blob)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        need = f"up to {megabytes(offer.size)} more are needed; free them, " if full else ""
+        raise HubError(
+            f"the Hugging Face cache cannot be written ({error.strerror}); {need}{DISK_CURE}"
+        ) from error
+    return WeightFile(
+        name=name,
+        path=path,
+        bytes=offer.size,
+        sha256=digest,
+        hash_origin=download.origin,
+        revision=offer.commit if download.origin != "computed" else None,
+    )
+
+
+class _Download:
+    """One offered file on its way into the cache."""
+
+    def __init__(
+        self,
+        client: HubClient,
+        name: str,
+        *,
+        revision: str,
+        offer: Offer,
+        published: str | None,
+    ) -> None:
+        self._client, self._name, self._revision, self._offer = client, name, revision, offer
+        self._known = published or offer.sha256
+        self._repository = HubRepository(hf_root(), client.hub_id)
+        # Some mirrors name bytes in a way of their own: a known hash lets a part of the hub go on.
+        named = offer.sha256 or offer.git_sha1 or published
+        self._key = named or offer.etag
+        vouched = client.vouches and (offer.sha256 or offer.git_sha1)
+        self.origin: HashOrigin = "published" if published else "hub" if vouched else "computed"
+
+    def held(self) -> tuple[Path, str] | None:
+        """The blob and its sha256 where another process, or the library, has put it already."""
+        for blob in self._repository.blobs(self._key):
+            if blob.is_file() and blob.stat().st_size == self._offer.size:
+                digest = sha256_of(blob)
+                if self._fits(blob, digest):
+                    return blob, digest
+        return None
+
+    def run(self) -> tuple[Path, str]:
+        """Resume or begin the partial file, verify it, give it its name. Raises HubError, OSError.
+
+        A file gets its final name only with the right hash and all its bytes on the disk, so a
+        kill at any moment leaves either nothing new or a good file.
+        """
+        part = PartialFile(self._repository.part(self._key))
+        try:
+            resumed = 0 < part.size <= self._offer.size
+            self._receive(part)
+            if resumed and not self._fits(part.path, part.sha256()):
+                self._client.log(
+                    f"{self._name}: the earlier run's part is damaged, beginning again"
+                )
+                part.restart()
+                self._receive(part)
+            digest = part.sha256()
+            part.sync()
+        finally:
+            part.close()
+        # The size again: where the disk's locks do not hold, somebody else may have appended.
+        if not self._fits(part.path, digest) or part.path.stat().st_size != self._offer.size:
+            part.path.unlink()
+            wanted = self._known or self._offer.git_sha1
+            raise HubError(
+                f"the bytes received have sha256 {digest}, not {wanted}: changed on the way or by "
+                f"the mirror; {MIRROR_CURE}",
+                outcome="refused",
+            )
+        blob, beside = self._repository.blobs(self._key)
+        # A damaged blob in the place of this one is not the kit's to move; and under the hub's
+        # name for it, bytes that only a mirror vouches for would pass for the hub's.
+        target = beside if self.origin == "computed" or os.path.lexists(blob) else blob
+        part.path.replace(target)
+        return target, digest
+
+    def place(self, blob: Path) -> Path:
+        """Give the finished bytes their name in the snapshot. Raises OSError."""
+        return self._repository.place(
+            blob, commit=self._offer.commit, revision=self._revision, name=self._name
+        )
+
+    def _fits(self, path: Path, digest: str) -> bool:
+        """Whether the bytes at `path`, with this sha256, are those that were published or offered."""
+        if self._known is not None:
+            return digest == self._known
+        return self._offer.git_sha1 in (None, git_sha1_of(path))
+
+    def _receive(self, part: PartialFile) -> None:
+        """Fill the part where it is not full. Raises HubError, OSError."""
+        if part.size > self._offer.size:
+            part.restart()
+        if part.size == self._offer.size:
+            return  # killed between the last byte and the final name
+        self._check_disk(self._offer.size - part.size, part.path)
+        self._client.receive(self._name, revision=self._revision, part=part, offer=self._offer)
+
+    def _check_disk(self, missing: int, place: Path) -> None:
+        """Raise HubError where the disk cannot hold `missing` more bytes."""
+        free = shutil.disk_usage(place.parent).free
+        lack = missing + SPARE_BYTES - free
+        if lack > 0:
+            raise HubError(
+                f"{megabytes(missing)} do not fit the disk of the Hugging Face cache: "
+                f"{megabytes(lack)} are missing; free them, {DISK_CURE}"
+            )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Alone with these bytes: two processes make one download. Raises HubError, OSError."""
+        from filelock import FileLock, Timeout
+
+        lock = self._repository.lock(self._key)
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        self._repository.part(self._key).parent.mkdir(parents=True, exist_ok=True)
+        guard = FileLock(lock)
+        try:
+            with suppress(Timeout):
+                guard.acquire(timeout=0)
+            if not guard.is_locked:
+                self._client.log("another process downloads the same file: waiting for it")
+                guard.acquire(timeout=self._client.deadline.left(), poll_interval=0.1)
+        except Timeout as error:
+            raise HubError(
+                f"another process held the download for {self._client.deadline.seconds:g} s; "
+                "wait for it or end it, then run again"
+            ) from error
+        except NotImplementedError as error:
+            raise HubError(f"the cache's disk knows no file locks; {DISK_CURE}") from error
+        try:
+            yield
+        finally:
+            guard.release()

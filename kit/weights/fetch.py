@@ -1,0 +1,128 @@
+"""Download a model's files, resumable and verified, and print their hashes.
+
+For whoever prepares a host without a network: take the folder of --to there, and pass it as
+--weights. Without --to the files are in the Hugging Face cache, where inference.py looks first.
+
+    python -m kit fetch flan_t5_small
+    python -m kit fetch google/flan-t5-small --to flan --mirror https://hf-mirror.com
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from kit.adapter import find_adapter
+from kit.errors import CannotRunError, UsageError
+from kit.weights.arguments import add_download_arguments
+from kit.weights.endpoints import mirror_list
+from kit.weights.hashes import WeightFile, sha256_of, weight_file
+from kit.weights.known_hashes import complete_files
+from kit.weights.sources import Located, locate
+from kit.weights.wanted import ModelFiles
+
+log = logging.getLogger("kit")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Fetch, then print a line for each file. Returns 0; raises KitError."""
+    options = _parse(arguments)
+    files = complete_files(_hub_id(options.model))
+    mirrors = mirror_list(options.mirror)
+    if options.to is not None:
+        _make_folder(options.to)
+    located = locate(
+        files, mirrors=mirrors, timeout=options.download_timeout, complete=True, log=log.info
+    )
+    if located.file is None:
+        raise CannotRunError(located.pretrained_reason)
+    for file in _found(located, files):
+        path = file.path if options.to is None else _copy(file, options.to)
+        log.info(f"{path}  {file.bytes} bytes  sha256 {file.sha256}  {file.hash_origin}")
+    _check_complete(located)
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    summary, _, epilog = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        prog="python -m kit fetch",
+        description=summary,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", metavar="MODEL", help="a model of this kit, or any hub id")
+    parser.add_argument("--to", type=Path, metavar="DIR", help="put plain files into this folder")
+    add_download_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def _hub_id(model: str) -> str:
+    """The hub id of a model of this kit by any of its names; any other OWNER/NAME as it is.
+
+    Raises UsageError for an unknown name that is no hub id.
+    """
+    try:
+        return find_adapter(model).info.hub_id
+    except UsageError:
+        if model.count("/") != 1:
+            raise
+        return model  # locate() refuses what is no repository name
+
+
+def _found(located: Located, files: ModelFiles) -> Iterator[WeightFile]:
+    """The weights and the companions, each with its bytes hashed."""
+    assert located.file is not None
+    yield located.file
+    for name, path in located.companions.items():
+        etag = path.resolve().name  # in the Hugging Face cache; elsewhere it is no hash
+        yield weight_file(path, name, files, etag=etag)
+
+
+def _make_folder(folder: Path) -> None:
+    """Before the download, not after it: a folder that cannot be is an error at once."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--to {folder} cannot be a folder ({error.strerror})") from error
+
+
+def _copy(file: WeightFile, folder: Path) -> Path:
+    """A plain copy in `folder`, which gets its name only when its bytes are right."""
+    path = folder / file.name
+    temporary = path.with_name(f"{file.name}.{os.getpid()}.tmp")
+    try:
+        if path.is_file() and sha256_of(path) == file.sha256:
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file.path, temporary)
+        if sha256_of(temporary) != file.sha256:
+            raise CannotRunError(f"{path} was not written as it was read; check the disk")
+        temporary.replace(path)
+    except OSError as error:
+        raise CannotRunError(
+            f"{path} cannot be written ({error.strerror}); free {file.bytes} bytes or choose "
+            "another --to"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _check_complete(located: Located) -> None:
+    """Raise CannotRunError where a file beside the weights is not here and may exist."""
+    names = [attempt.target.rpartition("/")[2] for attempt in located.attempts]
+    settled = {*located.companions, located.file.name if located.file else ""}
+    lost = [
+        f"{name} ({attempt.reason})"
+        for name, attempt in zip(names, located.attempts, strict=True)
+        if attempt.source in ("hub", "mirror")
+        and attempt.outcome in ("failed", "refused", "skipped")
+        and name not in settled
+    ]
+    if lost:
+        raise CannotRunError(f"the weights are here, but not {'; '.join(lost)}; run it again")

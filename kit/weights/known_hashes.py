@@ -1,0 +1,53 @@
+"""The kit's table of published hashes: every adapter's own, and those of models without an adapter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kit.adapter import load_adapter, model_names
+from kit.weights.wanted import ModelFiles, RepositoryFiles
+
+# What transformers, timm and tokenizers read beside the weights, as far as a repository has it.
+COMPANIONS = (
+    "config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "spiece.model",
+    "vocab.txt",
+)
+
+# Main has moved over the years (the card, other formats), these bytes have not: they are the pin.
+_WITHOUT_ADAPTER = (
+    RepositoryFiles(
+        hub_id="sentence-transformers/all-MiniLM-L6-v2",
+        companions=COMPANIONS,
+        published={
+            "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+        },
+    ),
+)
+
+
+def known_models() -> dict[str, ModelFiles]:
+    """Every model with published hashes, by hub id. An adapter's hashes have their home in it."""
+    adapters: list[ModelFiles] = [load_adapter(name).info for name in model_names()]
+    return {files.hub_id: files for files in [*adapters, *_WITHOUT_ADAPTER]}
+
+
+def complete_files(hub_id: str) -> ModelFiles:
+    """The weights and all that is read beside them, with every hash that is known."""
+    known = known_models().get(hub_id)
+    files = RepositoryFiles(hub_id=hub_id, companions=COMPANIONS)
+    if known is None:
+        return files
+    beside = (*known.published, *known.companions, *COMPANIONS)
+    return replace(
+        files,
+        revision=known.revision,
+        weights=known.weights,
+        published=known.published,
+        companions=tuple(dict.fromkeys(name for name in beside if name != known.weights)),
+    )
