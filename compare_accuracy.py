@@ -44,26 +44,26 @@ def main() -> int:
         record = read_record(logs)
         # An earlier verdict ends here: whatever happens next, it does not stand for this comparison.
         write_summary(logs, summarise(record))
+        logs.discard(COMPARE_LOG)
         adapter = read_adapter(record)
 
         reference_device = select_device("cpu")
         log.info(f"reference {reference_device.spec} ({reference_device.name}), float32")
         from kit.run.reference import run_reference
-        from kit.weights.load import load_model
+        from kit.weights.load import load_weights
 
         inputs = read_tensors(logs, INPUTS, record["input"]["tensors"])
         check_input(inputs, record)
         on_device = read_tensors(logs, OUTPUTS, record["outputs"])
         weights = find_weights_again(logs, adapter, record, options.weights)
-        loaded = load_model(adapter, weights, seed=record["weights"]["seed"] or 0)
+        model = adapter.build()
+        loaded = load_weights(adapter, model, weights, seed=record["weights"]["seed"] or 0)
         check_weights(loaded.fingerprint, record)
 
+        reference = run_reference(adapter, model, inputs)
+        again = run_reference(adapter, model, inputs)
         comparison = compare(
-            adapter.outputs,
-            run_reference(adapter, loaded.model, inputs),
-            run_reference(adapter, loaded.model, inputs),
-            on_device,
-            record["noise"]["device_repeat"],
+            adapter.outputs, reference, again, on_device, record["noise"]["device_repeat"]
         )
         summary = summarise(record, comparison)
         write_summary(logs, summary)

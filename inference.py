@@ -22,7 +22,7 @@ from kit.background import LogGate, in_background
 from kit.devices import PRECISIONS, check_device_name, select_device
 from kit.entry import run_script
 from kit.errors import CannotRunError
-from kit.logs import INPUTS, OUTPUTS, claim_logs, log
+from kit.logs import FIRST_PASS, INPUTS, OUTPUTS, claim_logs, log
 from kit.run.record import recorded_run
 from kit.weights.arguments import add_download_arguments
 from kit.weights.endpoints import mirror_list
@@ -41,7 +41,7 @@ def main() -> int:
     mirrors = mirror_list(options.mirror)
 
     with claim_logs(options.logs) as logs, recorded_run(logs, adapter, options) as record:
-        # The weights are looked for, fetched and hashed while this thread imports torch.
+        # The weights are looked for, fetched and hashed while this thread imports the libraries.
         gate = LogGate()
         search = in_background(
             partial(
@@ -63,31 +63,34 @@ def main() -> int:
 
         from kit.run.passes import run_passes, to_device
         from kit.run.place import move, prove_place
-        from kit.weights.load import load_model
+        from kit.weights.load import load_weights
 
+        model = adapter.build()
         found = search.result()
         record.attempts(found)
         if found.file is None and options.require_pretrained:
             raise CannotRunError(f"--require-pretrained, but there are {found.pretrained_reason}")
-        loaded = load_model(adapter, found.file.path if found.file else None, seed=options.seed)
+        path = found.file.path if found.file else None
+        loaded = load_weights(adapter, model, path, seed=options.seed)
         record.weights(found, loaded, seed=options.seed)
         chosen = adapter.load_input(options.input, found.companions)
         record.input(chosen)
         logs.write_tensors(INPUTS, chosen.tensors)
 
         dtype = getattr(torch, options.dtype)
-        on_device = move(loaded.model, adapter.tied, device, dtype, loaded.fingerprint)
+        on_device = move(model, adapter.tied, device, dtype, loaded.fingerprint)
         passes = run_passes(
             adapter,
-            loaded.model,
+            model,
             to_device(chosen.tensors, device, dtype),
             device,
             warmup=options.warmup,
             iterations=options.iterations,
+            stderr_capture=logs.path(FIRST_PASS),
         )
         record.proof(
             prove_place(
-                loaded.model,
+                model,
                 passes.outputs,
                 device,
                 weights_fingerprint=on_device,

@@ -7,17 +7,19 @@ own declaration, every tensor file against the hashes in the record. Nothing a r
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.adapter import Adapter, describe_model, load_adapter, model_names
+from kit.contradictions import find_contradictions
 from kit.errors import CannotRunError, UntrustedError, UsageError
 from kit.logs import COMPARE_LOG, LOCAL_PATHS, RECORD, SUMMARY, Logs
 from kit.schema import SCHEMA_VERSION, check, violation
 from kit.summary import summarise
-from kit.weights.fingerprint import fingerprint, tensor_sha256
+from kit.weights.fingerprint import describe_tensors, fingerprint
 from kit.weights.hashes import sha256_of
 from kit.weights.sources import resolve
 
@@ -35,7 +37,7 @@ def distrust_on_record(logs: Logs) -> Iterator[None]:
     except UntrustedError as error:
         try:
             record = read_record(logs)
-        except UntrustedError:
+        except (UntrustedError, UsageError):
             record = {}
         write_summary(logs, summarise(record, invalid=error.message))
         logs.write_text(COMPARE_LOG, f"verdict: INVALID\nreason: {error.message}\n")
@@ -51,12 +53,16 @@ def write_summary(logs: Logs, summary: Mapping[str, Any]) -> None:
 def read_record(logs: Logs) -> dict[str, Any]:
     """run.json. Raises UsageError where there is none, UntrustedError where it is damaged."""
     path = logs.path(RECORD)
+    if not path.exists() and logs.path(SUMMARY).exists():
+        raise UntrustedError(f"{RECORD} is missing beside {SUMMARY}: {_AGAIN}")
     if not path.exists():
         raise UsageError(
             f"{path}: there is no such file; run inference.py --logs {logs.folder} first"
         )
     try:
-        record = json.loads(path.read_text("utf-8"), parse_constant=_no_constant)
+        text = path.read_text("utf-8")
+        record = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        json.dumps(record, ensure_ascii=False).encode("utf-8")  # no lone surrogates
     except (OSError, ValueError, RecursionError) as error:
         raise UntrustedError(f"{RECORD} is damaged ({error}): {_AGAIN}") from error
     version = record.get("schema_version") if isinstance(record, dict) else None
@@ -83,6 +89,8 @@ def read_adapter(record: Mapping[str, Any]) -> Adapter:
     if record["status"] != "SUCCESS":
         why = (record["error"] or {}).get("message", "it did not reach its end")
         raise UntrustedError(f"the run is {record['status']} ({why}): {_AGAIN}")
+    if contradictions := find_contradictions(record, adapter):
+        raise UntrustedError(f"{RECORD} contradicts itself ({contradictions[0]}): {_AGAIN}")
     return adapter
 
 
@@ -103,9 +111,10 @@ def read_tensors(logs: Logs, name: str, described: Mapping[str, Any]) -> dict[st
         raise UntrustedError(
             f"{name} holds {sorted(tensors)}, the record {sorted(described)}: {_AGAIN}"
         )
-    for key, tensor in tensors.items():
-        if tensor_sha256(tensor) != described[key]["sha256"]:
-            raise UntrustedError(f"{key} in {name} is not what the record says (sha256): {_AGAIN}")
+    if describe_tensors(tensors) != described:
+        raise UntrustedError(
+            f"{name} is not what the record says (shape, dtype or sha256): {_AGAIN}"
+        )
     return tensors
 
 
@@ -132,17 +141,17 @@ def find_weights_again(
         return None
     [file] = weights["files"]
     if explicit is not None:
-        path: Path | None = explicit / file["name"] if explicit.is_dir() else explicit
+        path: Path | None = explicit / adapter.info.weights if explicit.is_dir() else explicit
     else:
         path = resolve(weights["weight_path"], adapter.info, hint=_local_path(logs))
     if path is None or not path.is_file():
         raise CannotRunError(
             f"{weights['weight_path']} is not on this machine: name the same file with --weights PATH"
         )
-    if (digest := sha256_of(path)) != file["sha256"]:
+    if sha256_of(path) != file["sha256"]:
         raise UntrustedError(
-            f"{path.name} has sha256 {digest[:12]}..., the run's weights had {file['sha256'][:12]}...: "
-            "give the same file with --weights PATH, or run inference.py again"
+            f"{path.name} has another sha256 than the run's weights ({file['sha256'][:12]}...): give the "
+            "same file with --weights PATH, or run inference.py again"
         )
     return path
 
@@ -150,7 +159,7 @@ def find_weights_again(
 def _local_path(logs: Logs) -> Path | None:
     try:
         return Path(json.loads(logs.path(LOCAL_PATHS).read_text("utf-8"))["weights"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # the record came from another machine
 
 
@@ -164,3 +173,10 @@ def _same(what: str, found: str, recorded: str) -> None:
 
 def _no_constant(token: str) -> None:
     raise ValueError(f"{token} is no JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value

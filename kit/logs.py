@@ -7,12 +7,12 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.errors import CannotRunError, UsageError
+from kit.errors import CannotRunError, UntrustedError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,6 +22,8 @@ WEIGHTS_LOG = "pretrained_attempt.log"
 RECORD = "run.json"
 INPUTS = "inputs.safetensors"
 OUTPUTS = "outputs.safetensors"
+# What the device's runtime wrote during the first pass; left only where that ended the process.
+FIRST_PASS = "first_pass_stderr.log"
 COMPARE_LOG = "accuracy_compare.log"
 SUMMARY = "summary.json"
 # Absolute paths of this machine, for compare_accuracy.py on the same one; never part of the evidence.
@@ -36,6 +38,7 @@ _RUN_FILES = (
     INPUTS,
     OUTPUTS,
     COMPARE_LOG,
+    FIRST_PASS,
     LOCAL_PATHS,
     "report.md",
     "report.html",
@@ -59,7 +62,8 @@ class Logs:
 
     def archive_earlier_run(self) -> None:
         """Move the files of an earlier run to history/<time>-<model>/."""
-        present = [self.path(name) for name in _RUN_FILES if self.path(name).exists()]
+        # lexists: a link that leads nowhere would otherwise be written through.
+        present = [self.path(name) for name in _RUN_FILES if os.path.lexists(self.path(name))]
         if not present:
             return
         target = self._history_folder(present)
@@ -67,6 +71,10 @@ class Logs:
             target.mkdir(parents=True)
             for path in present:
                 path.replace(target / path.name)
+
+    def discard(self, name: str) -> None:
+        """Remove a file that no longer tells of the run in hand."""
+        self.path(name).unlink(missing_ok=True)
 
     def write_json(self, name: str, document: Mapping[str, Any]) -> None:
         """Write strict JSON (no NaN tokens) in UTF-8, whole or not at all."""
@@ -93,6 +101,8 @@ class Logs:
     def logging_to(self, name: str) -> Iterator[None]:
         """Append everything that is logged meanwhile to the file `name`, with times, and the traceback
         of the exception that ends it."""
+        if self.path(name).is_symlink():
+            raise UntrustedError(f"{self.path(name)} is a link: logs are plain files, remove it")
         with _disk_errors(self.folder):
             handler = logging.FileHandler(self.path(name), encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
@@ -124,10 +134,10 @@ class Logs:
             record = json.loads(self.path(RECORD).read_text("utf-8"))
             model = str(record["model"]["adapter"])
             started = datetime.fromisoformat(record["started_at"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             # An earlier run that left no readable record is still kept.
             model = "unknown"
-            started = datetime.fromtimestamp(max(path.stat().st_mtime for path in present), UTC)
+            started = datetime.fromtimestamp(max(path.lstat().st_mtime for path in present), UTC)
         safe = "".join(char if char.isalnum() or char in "_-" else "_" for char in model)[:64]
         wanted = self.folder / _HISTORY / f"{started:%Y%m%dT%H%M%SZ}-{safe}"
         target, number = wanted, 1
@@ -146,9 +156,9 @@ def claim_logs(folder: Path) -> Iterator[Logs]:
     """
     from filelock import FileLock, Timeout
 
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--logs {folder} is a file: name a folder")
     with _disk_errors(folder):
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"--logs {folder} is a file: name a folder")
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / _LOCK)
         try:
@@ -158,8 +168,9 @@ def claim_logs(folder: Path) -> Iterator[Logs]:
                 f"{folder} is in use by another run: wait for it, or name another folder with --logs"
             ) from None
     try:
-        for leftover in folder.glob(".*.tmp"):  # of a run that was killed while writing
-            leftover.unlink(missing_ok=True)
+        for name in _RUN_FILES:
+            for leftover in folder.glob(f".{name}.*.tmp"):  # of a run that was killed while writing
+                leftover.unlink(missing_ok=True)
         yield Logs(folder)
     finally:
         lock.release()
@@ -170,8 +181,9 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        free = shutil.disk_usage(folder).free if folder.is_dir() else 0
-        room = f", {free // 2**20} MiB free" if folder.is_dir() else ""
+        room = ""
+        with suppress(OSError):
+            room = f", {shutil.disk_usage(folder).free // 2**20} MiB free"
         raise CannotRunError(
             f"cannot write to {folder} ({error.strerror or error}{room}): name a writable folder "
             "with --logs"

@@ -74,8 +74,11 @@ def _what_ran(record: Mapping[str, Any]) -> dict[str, Any]:
         "vendor": model.get("vendor"),
         "task": model.get("task"),
         "source_url": model.get("source_url"),
+        "revision": model.get("revision"),
         "status": record.get("status", "FAILED"),
+        "started_at": record.get("started_at"),
         "device": device.get("spec"),
+        "simulated": device.get("simulated"),
         "device_name": device.get("name"),
         "device_count": device.get("count"),
         "cann_version": device.get("cann_version"),
@@ -87,6 +90,8 @@ def _what_ran(record: Mapping[str, Any]) -> dict[str, Any]:
         "input": chosen.get("description"),
         "input_tokens": chosen.get("input_tokens"),
         "decoder_input": chosen.get("decoder_input"),
+        "dtype": (record.get("arguments") or {}).get("dtype"),
+        "primary_output": model.get("primary_output"),
         "output_shape": outputs.get(model.get("primary_output"), {}).get("shape"),
         "latency_ms": latency,
         "npu_latency_ms": latency if real_npu else None,
@@ -102,8 +107,11 @@ def _what_was_compared(
     primary = outputs[model["primary_output"]]["metrics"] or {}
     ranked = ranked_output(model)
     ranking = ((outputs[ranked]["metrics"] or {}).get("ranking") if ranked else None) or {}
-    judged = [output["within_1_percent"] for output in outputs.values() if output["metrics"]]
-    within = all(judged) if judged and None not in judged else None
+    # Token ids have no figures unless something is wrong with them.
+    judged = [
+        output["within_1_percent"] for output in outputs.values() if output["role"] != "token_ids"
+    ]
+    within = None if not judged or None in judged else all(judged)
     return {
         "reference_device": comparison["reference_device"],
         "max_abs_diff": primary.get("max_abs_diff"),
@@ -167,7 +175,7 @@ def _blockers(
     if record.get("status") != "SUCCESS":
         blockers.append(f"the run did not succeed: status {record.get('status', 'FAILED')}")
     if verdict != "PASS":
-        why = invalid or (_NOT_COMPARED if comparison is None else None)
+        why = invalid or (_NOT_COMPARED if comparison is None else _why_not_passed(comparison))
         blockers.append(f"the verdict is {verdict}" + (f": {why}" if why else ""))
     device = record.get("device") or {}
     if device.get("kind") != "npu":
@@ -175,7 +183,9 @@ def _blockers(
     elif device["simulated"]:
         blockers.append("the NPU is simulated")
     weights = record.get("weights") or {}
-    if weights.get("pretrained_used") is not True:
+    if weights.get("fallback_used"):
+        blockers.append("the weights are random: fallback_reason says why")
+    elif weights.get("pretrained_used") is not True:
         blockers.append(weights.get("pretrained_reason") or "no weights were loaded")
     proof = record.get("device_proof") or {}
     if proof.get("fallback_ops"):
@@ -233,15 +243,21 @@ def _null_reasons(
     return reasons | {name: reason for name, reason in known.items() if name in reasons}
 
 
+def _why_not_passed(comparison: Mapping[str, Any]) -> str:
+    """The reasons of every output that did not pass; empty where all did."""
+    reasons = [comparison["reason"]] if comparison["reason"] else []
+    reasons += [
+        f"{name}: {', '.join(output['reasons'])}"
+        for name, output in comparison["outputs"].items()
+        if output["verdict"] != "PASS"
+    ]
+    return "; ".join(reasons)
+
+
 def _why_not_measured(
     record: Mapping[str, Any], summary: Mapping[str, Any], comparison: Mapping[str, Any]
 ) -> dict[str, str]:
-    outputs = comparison["outputs"]
-    undecided = "; ".join(
-        f"{name}: {', '.join(output['reasons'])}"
-        for name, output in outputs.items()
-        if output["verdict"] != "PASS"
-    )
+    undecided = _why_not_passed(comparison) or "the primary output is judged without this figure"
     reasons = {name: undecided for name in _COMPARED if summary[name] is None}
     if ranked_output(record["model"]) is None:
         nothing = "no output has classes or tokens in its last dimension"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ def refused(kit: Kit, *words: str) -> None:
     assert summary["verdict"] == "INVALID"
     assert summary["submission_ready"] is False
     assert summary["max_abs_diff"] is None
-    assert any(words[0] in blocker for blocker in summary["submission_blockers"])
+    for word in words[:1]:
+        assert any(word in blocker for blocker in summary["submission_blockers"])
     assert "INVALID" in (kit.logs / "accuracy_compare.log").read_text()
 
 
@@ -48,6 +50,69 @@ def test_damaged_record(vit_run: Kit, text: str) -> None:
     refused(vit_run, "run.json")
 
 
+@pytest.mark.parametrize("text", ['"mean_ms": 1e999', '"mean_ms": -5.0', '"mean_ms": NaN'])
+def test_impossible_figure(vit_run: Kit, text: str) -> None:
+    assert vit_run.compare().code == 0
+    path = vit_run.logs / "run.json"
+    path.write_text(re.sub(r'"mean_ms": [\d.e-]+', text, path.read_text()))
+    refused(vit_run, "run.json is damaged")
+
+
+def test_record_that_vanished_beside_a_verdict(vit_run: Kit) -> None:
+    assert vit_run.compare().code == 0
+    (vit_run.logs / "run.json").unlink()
+    refused(vit_run, "run.json is missing")
+
+
+FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a simulated NPU made real": lambda record: record["device"].update(simulated=False),
+    "another device": lambda record: record["device"].update(spec="npu:1"),
+    "another kind": lambda record: record["device"].update(kind="cuda"),
+    "pretrained": lambda record: record["weights"].update(pretrained_used=True),
+    "no fallback": lambda record: record["weights"].update(fallback_used=False),
+    "a path": lambda record: record["weights"].update(weight_path="hf-cache:x"),
+    "other parameters": lambda record: record["weights"].update(parameters=1),
+    "weights on the device": lambda record: record["device_proof"].update(
+        weights_fingerprint="0" * 64
+    ),
+    "an output elsewhere": lambda record: record["device_proof"]["outputs"].update(logits="cpu"),
+    "no second run": lambda record: record["noise"].update(device_repeat={}),
+    "no proof": lambda record: record.update(device_proof=None),
+    "no latency": lambda record: record.update(latency=None),
+    "another shape": lambda record: record["outputs"]["features"].update(shape=[7, 7]),
+    "another dtype": lambda record: record["outputs"]["features"].update(dtype="float64"),
+    "a role": lambda record: record["model"]["outputs"]["logits"].update(role="features"),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_record_that_contradicts_itself(vit_run: Kit, forgery: str) -> None:
+    assert vit_run.compare().code == 0
+    edit(vit_run, FORGERIES[forgery])
+    refused(vit_run)
+
+
+def test_a_computed_hash_called_published(vit_run: Kit, weights_of: Callable[[str], Path]) -> None:
+    assert vit_run.infer(*VIT, "--weights", weights_of("vit_tiny_patch16_224")).code == 0
+
+    def forge(record: dict[str, Any]) -> None:
+        record["weights"].update(pretrained_used=True)
+        record["weights"]["files"][0].update(hash_origin="published")
+
+    edit(vit_run, forge)
+    refused(vit_run, "is called published")
+
+
+def test_a_link_in_logs_is_not_written_through(vit_run: Kit, tmp_path: Path) -> None:
+    log = vit_run.logs / "run_npu.log"
+    log.unlink()
+    log.symlink_to(tmp_path / "outside.txt")
+    assert vit_run.compare().code == 4
+    assert not (tmp_path / "outside.txt").exists()
+    assert vit_run.infer(*VIT).code == 0
+    assert not (tmp_path / "outside.txt").exists()
+
+
 def test_record_of_another_schema_version(vit_run: Kit) -> None:
     edit(vit_run, lambda record: record.update(schema_version=2))
     refused(vit_run, "schema_version 2")
@@ -56,10 +121,7 @@ def test_record_of_another_schema_version(vit_run: Kit) -> None:
 @pytest.mark.parametrize(
     "name", ["../../evil", "/tmp/evil", "evil.adapter", "os", "nowhere", "flan_t5_small"]
 )
-def test_record_that_names_another_model_folder(vit_run: Kit, tmp_path: Path, name: str) -> None:
-    evil = tmp_path / "evil"
-    evil.mkdir()
-    (evil / "adapter.py").write_text("raise SystemExit(99)")
+def test_record_that_names_another_model_folder(vit_run: Kit, name: str) -> None:
     edit(vit_run, lambda record: record["model"].update(adapter=name))
     refused(vit_run, "run.json")
 
@@ -124,7 +186,7 @@ def test_weights_file_exchanged_between_the_scripts(
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    refused(vit_run, "model.safetensors has sha256")
+    refused(vit_run, "model.safetensors has another sha256")
 
 
 def test_weights_file_elsewhere_on_this_machine(

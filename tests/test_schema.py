@@ -35,6 +35,8 @@ def fields(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
         for name, field in node.get("properties", {}).items():
             yield f"{path}/{name}", field
         for key, value in node.items():
+            if key in ("if", "then"):
+                continue  # conditions on fields that are explained where they are declared
             yield from fields(value, f"{path}/{key}")
     elif isinstance(node, list):
         for item in node:

@@ -13,6 +13,7 @@ from kit.accuracy.metrics import measure
 from kit.accuracy.verdict import Repeat, compare_runs, judge_output, overall
 from kit.adapter import OutputSpec
 
+SAME = Repeat(bit_identical=True, relative_l2=0.0, nonfinite_agree=True, max_abs_diff=0.0)
 LOGITS, FEATURES = OutputSpec(role="logits"), OutputSpec(role="features")
 
 
@@ -50,7 +51,7 @@ def test_metrics_agree_with_exact_sums(seed: int) -> None:
 
 
 def test_blocks_are_summed_as_one() -> None:
-    reference = torch.randn(3 * (1 << 20) + 17, dtype=torch.float32)
+    reference = torch.randn(3_000_017, dtype=torch.float32)
     device = reference.clone()
     device[2_500_000] += 1.0
     found = measure(reference, device)
@@ -64,7 +65,7 @@ def verdict_of(
     reference: torch.Tensor,
     device: torch.Tensor,
     spec: OutputSpec = FEATURES,
-    repeat: Repeat | None = None,
+    repeat: Repeat | None = SAME,
 ) -> str:
     return judge_output("x", spec, {"x": reference}, {"x": device}, repeat).verdict
 
@@ -131,7 +132,7 @@ def test_top1_swap_needs_an_excuse() -> None:
     near[0, 2] = 10.0 - 1e-5
     swapped = near + torch.randn(1, 1000) * 1e-4
     swapped[0, 1], swapped[0, 2] = 9.9999, 10.0
-    result = judge_output("x", LOGITS, {"x": near}, {"x": swapped}, None)
+    result = judge_output("x", LOGITS, {"x": near}, {"x": swapped}, SAME)
     assert result.verdict == "PASS"
     assert any("separates the two" in reason for reason in result.reasons)
 
@@ -151,7 +152,7 @@ def judge_ids(
         {"ids": reference, "scores": scores},
         {"ids": device, "scores": device_scores},
     )
-    return judge_output("ids", spec, *sides, None).verdict
+    return judge_output("ids", spec, *sides, SAME).verdict
 
 
 def test_generated_ids_may_differ_only_where_the_scores_excuse_it() -> None:
@@ -165,6 +166,35 @@ def test_generated_ids_may_differ_only_where_the_scores_excuse_it() -> None:
     assert judge_ids(ids(0, 7, 8), ids(0, 7, 3), scores, noise) == "FAIL"
     assert judge_ids(ids(0, 7, 8), ids(0, 7), scores, noise) == "FAIL"
     assert judge_ids(ids(0, 7, 8), ids(), scores, noise) == "INVALID"
+    assert judge_ids(ids(0, 7, 8), ids(0, 7, 99), scores, noise) == "INVALID"
+    assert judge_ids(ids(0, 7, 8), ids(0, 7, 8), scores * 0, noise * 0) == "INVALID"
+
+
+def test_garbage_scores_excuse_nothing() -> None:
+    """The worse a row is, the larger its error: it must not excuse itself by that."""
+    torch.manual_seed(0)
+    scores, garbage = torch.randn(1, 3, 500), torch.randn(1, 3, 500)
+    garbage[:, 0] = scores[:, 0]
+    ours = [0, *scores[0].argmax(-1).tolist()]
+    theirs = [0, *garbage[0].argmax(-1).tolist()]
+    assert ours[1] == theirs[1] and ours[2] != theirs[2]
+    assert judge_ids(ids(*ours), ids(*theirs), scores, garbage) == "FAIL"
+    assert judge_ids(ids(*ours), ids(*ours), scores, garbage) == "FAIL"
+    rows, wrong = torch.randn(8, 1000) * 100, torch.zeros(8, 1000)
+    rows[3] /= 1000
+    wrong.copy_(rows)
+    wrong[3] = torch.randn(1000) / 10
+    assert verdict_of(rows, wrong, LOGITS) == "FAIL"
+
+
+def test_a_nan_in_the_reference_shows_nothing() -> None:
+    nan = torch.where(torch.arange(64) == 5, math.nan, BASE)
+    assert verdict_of(nan, nan.clone()) == "INVALID"
+    assert not measure(nan, nan.clone()).allclose
+
+
+def test_a_device_that_was_run_once_is_invalid() -> None:
+    assert verdict_of(BASE, BASE.clone(), repeat=None) == "INVALID"
 
 
 def test_missing_output_and_empty_comparison_are_invalid() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from kit.accuracy.metrics import Metrics, measure, top1_dispute
+from kit.accuracy.metrics import ONE_PERCENT, Metrics, measure, top1_dispute
 from kit.adapter import OutputSpec
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 Verdict = Literal["PASS", "FAIL", "INVALID"]
 
-# "Within 1%": relative L2 and the largest difference over the reference's range, both. A cosine is
-# not enough: cosine > 0.99 lets a relative L2 of 14% through, since rel_L2 >= sqrt(1 - cos^2).
-ONE_PERCENT = 0.01
 # Two runs of one device may differ by this much (relative L2), or by half the error that is measured.
 REPEATABLE = 1e-3
 
@@ -61,12 +58,15 @@ def judge_output(
     if name not in device or name not in reference:
         side = "device" if name not in device else "reference"
         return _invalid(f"the {side} has no output {name}")
+    if repeat is None:
+        return _invalid("the record does not say whether the device is repeatable")
     if spec.role == "token_ids":
-        return _judge_token_ids(name, spec, reference, device)
-    if reference[name].shape != device[name].shape or reference[name].numel() == 0:
-        return _invalid(
-            f"shapes do not compare: {list(reference[name].shape)} and {list(device[name].shape)}"
-        )
+        return _judge_token_ids(name, spec, reference, device, repeat)
+    shapes = [list(side[name].shape) for side in (reference, device)]
+    if shapes[0] != shapes[1] or reference[name].numel() == 0:
+        return _invalid(f"shapes do not compare: {shapes[0]} and {shapes[1]}")
+    if not (reference[name].is_floating_point() and device[name].is_floating_point()):
+        return _invalid(f"{reference[name].dtype} and {device[name].dtype} are not both floating")
     metrics = measure(reference[name], device[name], ranked=spec.role == "logits")
     return _judge_metrics(metrics, repeat)
 
@@ -79,7 +79,7 @@ def overall(verdicts: Mapping[str, OutputVerdict]) -> Verdict:
     return "FAIL" if "FAIL" in found else "PASS"
 
 
-def _judge_metrics(metrics: Metrics, repeat: Repeat | None) -> OutputVerdict:
+def _judge_metrics(metrics: Metrics, repeat: Repeat) -> OutputVerdict:
     invalid = _why_invalid(metrics, repeat)
     failed, notes = _why_failed(metrics)
     within = bool(
@@ -98,15 +98,17 @@ def _judge_metrics(metrics: Metrics, repeat: Repeat | None) -> OutputVerdict:
     )
 
 
-def _why_invalid(metrics: Metrics, repeat: Repeat | None) -> list[str]:
+def _why_invalid(metrics: Metrics, repeat: Repeat) -> list[str]:
     reasons = []
-    if metrics.nonfinite.reference == metrics.elements:
+    if metrics.nonfinite.reference_nan:
+        reasons.append(f"the reference has {metrics.nonfinite.reference_nan} NaN values")
+    elif metrics.nonfinite.reference == metrics.elements:
         reasons.append("the reference has no finite value")
     elif metrics.reference_max_abs == 0:
         reasons.append("the reference is all zero: nothing can be relative to it")
     elif metrics.reference_constant and metrics.elements > 1:
         reasons.append("all values of the reference are equal: it shows nothing")
-    if repeat is not None and not repeat.bit_identical:
+    if not repeat.bit_identical:
         allowed = max(REPEATABLE, (metrics.relative_l2 or 0.0) / 2)
         if not repeat.nonfinite_agree:
             reasons.append("two runs of the device differ in their non-finite positions")
@@ -151,34 +153,66 @@ def _judge_token_ids(
     spec: OutputSpec,
     reference: Mapping[str, Tensor],
     device: Mapping[str, Tensor],
+    repeat: Repeat,
 ) -> OutputVerdict:
-    """Ids must be equal, up to a step whose saved scores show that rounding alone may decide it."""
-    ours, theirs = reference[name][0].tolist(), device[name][0].tolist()
-    if not ours or not theirs:
-        return _invalid("there are no token ids to compare")
+    """Ids must be equal, up to a step whose saved scores show that rounding alone may decide it, and
+    the scores of the steps up to there must be within 1%."""
+    ours, theirs = (side[name].flatten().tolist() for side in (reference, device))
+    if not ours or not theirs or reference[name].is_floating_point() or ours[0] != theirs[0]:
+        return _invalid("there are no token ids from one start to compare")
+    if not repeat.bit_identical:
+        return _invalid("two runs of the device gave other token ids: it is not repeatable")
+    length = min(len(ours), len(theirs))
+    position = next((at for at in range(length) if ours[at] != theirs[at]), length)
+    if spec.scores is not None:
+        # Position 0 is the decoder's start token, which no score chose.
+        steps = min(position, length - 1)
+        if problem := _scores_problem(spec.scores, reference, device, steps):
+            return problem
     if ours == theirs:
         return OutputVerdict(
             verdict="PASS", reasons=(f"all {len(ours)} token ids are equal",), within_1_percent=None
         )
-    position = next(
-        (at for at, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b),
-        min(len(ours), len(theirs)),
+    return _judge_divergence(spec, reference, device, position, (ours, theirs))
+
+
+def _scores_problem(
+    scores: str, reference: Mapping[str, Tensor], device: Mapping[str, Tensor], steps: int
+) -> OutputVerdict | None:
+    """What is wrong with the scores of the first `steps` steps, which had the same tokens before."""
+    if scores not in reference or scores not in device:
+        return _invalid(f"the scores of the token ids, {scores}, were not saved")
+    ours, theirs = reference[scores][:, :steps], device[scores][:, :steps]
+    if ours.shape != theirs.shape or ours.dim() != 3 or ours.numel() == 0:
+        return _invalid(f"shapes of {scores} do not compare: {ours.shape} and {theirs.shape}")
+    verdict = _judge_metrics(
+        measure(ours, theirs), Repeat(bit_identical=True, relative_l2=0.0, nonfinite_agree=True)
     )
+    if verdict.verdict == "PASS":
+        return None
+    reasons = tuple(f"scores of the first {steps} steps: {reason}" for reason in verdict.reasons)
+    return OutputVerdict(verdict=verdict.verdict, reasons=reasons, within_1_percent=False)
+
+
+def _judge_divergence(
+    spec: OutputSpec,
+    reference: Mapping[str, Tensor],
+    device: Mapping[str, Tensor],
+    position: int,
+    ids: tuple[list[int], list[int]],
+) -> OutputVerdict:
+    """Token ids that differ from `position` on: whether that step's scores excuse it."""
     text = f"token ids differ from position {position} on"
-    scores = spec.scores
-    step = position - 1  # position 0 is the decoder's start token, which no score chose
-    if scores is None or scores not in reference or scores not in device:
-        return _fail(f"{text}, and no scores were saved that could excuse it")
-    steps = min(reference[scores].shape[1], device[scores].shape[1])
-    if position >= min(len(ours), len(theirs)) or not 0 <= step < steps:
-        return _fail(f"{text}, where only one side has a token")
-    row = top1_dispute(
-        reference[scores][0, step], device[scores][0, step], ours[position], theirs[position], step
-    )
-    text += f": {row}"
+    if spec.scores is None or position >= min(map(len, ids)):
+        return _fail(f"{text}, where only one side has a token or a score")
+    scores = reference[spec.scores][0, position - 1]
+    device_scores = device[spec.scores][0, position - 1]
+    if not all(0 <= side[position] < len(scores) for side in ids):
+        return _invalid(f"{text}, to one that the vocabulary does not have")
+    row = top1_dispute(scores, device_scores, ids[0][position], ids[1][position], position - 1)
     if not row.excused:
-        return _fail(text)
-    return OutputVerdict(verdict="PASS", reasons=(text,), within_1_percent=None)
+        return _fail(f"{text}: {row}")
+    return OutputVerdict(verdict="PASS", reasons=(f"{text}: {row}",), within_1_percent=None)
 
 
 def _repeat(first: Tensor, second: Tensor) -> Repeat:

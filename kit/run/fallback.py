@@ -10,18 +10,16 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
-# All wordings of torch_npu 2.13.0 and 2.9.0.post2: `The operator 'aten::x.out' is not currently
-# supported ...` and, for explicit fallbacks, `The operator aten::x, ... is currently not supported`.
-_FALLBACK = re.compile(
-    r"CAUTION: The operator '?([\w:.]+)'?.{0,200}?(?:not currently|currently not) supported",
-    re.DOTALL,
-)
-_SILENCERS = ("TORCH_NPU_DISABLED_WARNING", "TORCH_NPU_WARNING_DISABLE")
+# torch_npu has several wordings for it (2.13.0 and 2.9.0.post2: `The operator 'aten::x.out' is not
+# currently supported ... will fall back`, `The operator aten::x, ... will fallback to run on the CPU`,
+# `CPU fallback is allowed because ... does not support operator 'aten::x'`): a line that names an
+# operator and speaks of falling back.
+_FALLBACK_LINE = re.compile(r"^(?=.*fall ?back).*?operator '?([\w]+::[\w.]+)", re.I | re.M)
 
 
 @dataclass
@@ -30,32 +28,68 @@ class FallbackWatch:
 
     ops: list[str] | None = None
     reason: str | None = "the run ended before the first pass was over"
-    text: str = field(default="", repr=False)
 
 
 @contextmanager
-def watch_fallbacks(device_kind: str) -> Iterator[FallbackWatch]:
-    """Watch file descriptor 2 for fallback lines of torch_npu while the block runs."""
+def watch_fallbacks(device_kind: str, capture: Path) -> Iterator[FallbackWatch]:
+    """Watch file descriptor 2 for fallback lines of torch_npu while the block runs.
+
+    What is written meanwhile lies in the file `capture`: where a driver aborts the process, its last
+    words stay there.
+    """
     watch = FallbackWatch()
     if device_kind == "cpu":
         yield watch
         watch.ops, watch.reason = [], None
         return
+    with _redirected_to(capture):
+        yield watch
+    text = _pass_on(capture)
+    if device_kind == "npu" and (silencer := _silencer()):
+        watch.reason = f"{silencer} silences torch_npu's fallback warnings: unset it"
+        return
+    watch.ops, watch.reason = sorted(set(_FALLBACK_LINE.findall(text))), None
+
+
+@contextmanager
+def _redirected_to(capture: Path) -> Iterator[None]:
     sys.stderr.flush()
     saved = os.dup(2)
-    with tempfile.TemporaryFile() as capture:
-        os.dup2(capture.fileno(), 2)
-        try:
-            yield watch
-        finally:
-            sys.stderr.flush()
-            os.dup2(saved, 2)
-            os.close(saved)
-            capture.seek(0)
-            watch.text = capture.read().decode("utf-8", "replace")
-            sys.stderr.write(watch.text)
-    silenced = [name for name in _SILENCERS if os.environ.get(name) == "1"]
-    if silenced and device_kind == "npu":
-        watch.reason = f"{silenced[0]}=1 silences torch_npu's fallback warnings: unset it"
-        return
-    watch.ops, watch.reason = sorted(set(_FALLBACK.findall(watch.text))), None
+    with capture.open("wb") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    except BaseException:
+        _restore(saved)
+        _pass_on(capture)
+        raise
+    _restore(saved)
+
+
+def _restore(saved: int) -> None:
+    sys.stderr.flush()
+    os.dup2(saved, 2)
+    os.close(saved)
+
+
+def _pass_on(capture: Path) -> str:
+    """Write what was captured to stderr, where it would have gone, and remove the file."""
+    if not capture.exists():
+        return ""
+    text = capture.read_text("utf-8", "replace")
+    capture.unlink()
+    sys.stderr.write(text)
+    return text
+
+
+def _silencer() -> str | None:
+    """The environment variable that keeps torch_npu from warning, where one does."""
+    for name in ("TORCH_NPU_DISABLED_WARNING", "TORCH_NPU_WARNING_DISABLE"):
+        if os.environ.get(name) == "1":
+            return f"{name}=1"
+    # torch's own C++ log level; and torch_npu warns on rank 0 only.
+    if (level := os.environ.get("TORCH_CPP_LOG_LEVEL", "")).upper() in ("ERROR", "FATAL", "2", "3"):
+        return f"TORCH_CPP_LOG_LEVEL={level}"
+    if (rank := os.environ.get("RANK", "0")) != "0":
+        return f"RANK={rank}"
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.adapter import Adapter
@@ -33,8 +34,12 @@ def run_passes(
     *,
     warmup: int,
     iterations: int,
+    stderr_capture: Path,
 ) -> Passes:
-    """Run everything the adapter declares, twice, and time its forward. `inputs` are on the device."""
+    """Run everything the adapter declares, twice, and time its forward. `inputs` are on the device.
+
+    `stderr_capture` holds what the device's runtime writes during the first pass, until it is over.
+    """
     import torch
 
     outputs: dict[str, Tensor] = {}
@@ -44,7 +49,7 @@ def run_passes(
 
     with torch.inference_mode():
         # A fallback is reported at an operator's first call only, so this watch must see all of them.
-        with watch_fallbacks(device.kind) as fallbacks:
+        with watch_fallbacks(device.kind, stderr_capture) as fallbacks:
             cold_ms = time_once(forward, device)
             outputs.update(adapter.further_outputs(model, inputs))
             device.synchronize()

@@ -7,6 +7,7 @@ is filled when it is known. A run that is killed leaves exactly that.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -22,13 +23,13 @@ from kit.environment import describe_environment
 from kit.logs import LOCAL_PATHS, RECORD, RUN_LOG, SUMMARY, WEIGHTS_LOG, Logs, log
 from kit.schema import SCHEMA_VERSION, check
 from kit.summary import summarise
-from kit.weights.fingerprint import fingerprint, tensor_sha256
+from kit.weights.fingerprint import describe_tensors, fingerprint
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from kit.run.timing import Latency
-    from kit.weights.load import LoadedModel
+    from kit.weights.load import LoadedWeights
     from kit.weights.sources import Located
 
 _SECTIONS = (
@@ -87,7 +88,7 @@ class RunRecord:
         for line in text.splitlines():
             log.debug(line)
 
-    def weights(self, found: Located, loaded: LoadedModel, *, seed: int) -> None:
+    def weights(self, found: Located, loaded: LoadedWeights, *, seed: int) -> None:
         """What was loaded, or why nothing was."""
         file = found.file
         self.document["weights"] = {
@@ -120,7 +121,7 @@ class RunRecord:
             "description": chosen.description,
             "input_tokens": chosen.input_tokens,
             "decoder_input": chosen.decoder_input,
-            "tensors": _describe_tensors(chosen.tensors),
+            "tensors": describe_tensors(chosen.tensors),
             "fingerprint": fingerprint(chosen.tensors),
         }
         log.info(f"input {chosen.description}")
@@ -142,14 +143,18 @@ class RunRecord:
         from kit.accuracy.verdict import compare_runs
 
         repeats = compare_runs(outputs, repeated)
-        self.document["outputs"] = _describe_tensors(outputs)
+        self.document["outputs"] = describe_tensors(outputs)
         self.document["noise"] = {
             "device_repeat": {name: asdict(repeat) for name, repeat in repeats.items()}
         }
         self.document["latency"] = asdict(latency)
         self.document["described"] = dict(described)
         same = all(repeat.bit_identical for repeat in repeats.values())
-        log.info(f"second run {'identical' if same else 'differs'}")
+        if same:
+            log.info("second run identical")
+        else:
+            worst = max(repeat.relative_l2 or 0.0 for repeat in repeats.values())
+            log.warning(f"the second run differs by a relative L2 of up to {worst:.3g}")
         log.info(
             f"latency {latency.mean_ms:.2f} ms mean, {latency.p50_ms:.2f} p50, {latency.p90_ms:.2f} "
             f"p90 over {latency.iterations} runs; first call {latency.cold_ms:.2f} ms"
@@ -209,18 +214,6 @@ def attempts_text(info: ModelInfo, found: Located) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _describe_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Shape, dtype and sha256 of CPU tensors by name."""
-    return {
-        name: {
-            "shape": list(tensor.shape),
-            "dtype": str(tensor.dtype).removeprefix("torch."),
-            "sha256": tensor_sha256(tensor),
-        }
-        for name, tensor in tensors.items()
-    }
-
-
 def _describe_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """The arguments, with paths reduced to their last part: records travel."""
     kept = "device require_pretrained offline dtype precision warmup iterations seed"
@@ -230,7 +223,7 @@ def _describe_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "model": Path(model).name if model and Path(model).is_dir() else model,
         "download_timeout_seconds": options.download_timeout,
         "weights": options.weights and options.weights.name,
-        "input": Path(value).name if value and Path(value).is_file() else value,
+        "input": Path(value).name if value and os.path.isfile(value) else value,  # noqa: PTH113
     }
 
 

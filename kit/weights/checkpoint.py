@@ -60,8 +60,13 @@ def assign(model: nn.Module, state_dict: Mapping[str, Tensor], tied: Mapping[str
     buffers = {name for name, _ in model.named_buffers()}
     tensors.update({name: tensors[name].detach() for name in buffers & tensors.keys()})
     model.load_state_dict(tensors, strict=True, assign=True)
+    # The fingerprint is of `state_dict`: it tells of the model only if these are the same memory.
+    for name, tensor in model.state_dict().items():
+        source = state_dict[tied.get(name, name)]
+        if tensor.data_ptr() != source.data_ptr():
+            raise RuntimeError(f"{name} of the model is not the tensor that was loaded")
     if left := [name for name, tensor in _named_tensors(model) if tensor.is_meta]:
-        raise AssertionError(f"not in the state_dict and left without data: {left}")
+        raise RuntimeError(f"not in the state_dict and left without data: {left}")
 
 
 def retie(model: nn.Module, tied: Mapping[str, str]) -> None:

@@ -1,35 +1,90 @@
-"""Fingerprints of named tensors: what both sides compare before any number is believed."""
+"""Fingerprints of named tensors: what both sides compare before any number is believed.
+
+A fingerprint is the sha256 over one line a tensor, sorted by name: `name dtype shape sha256`, the last
+being that of the tensor's elements in row-major order, little-endian. It does not depend on the file
+that held them, so the same weights have it from any source.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+import os
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+_CHUNK_BYTES = 1 << 18
+
 
 def tensor_sha256(tensor: Tensor) -> str:
-    """sha256 (hex) of a CPU tensor's elements in row-major order, little-endian as stored."""
+    """sha256 (hex) of a CPU tensor's elements in row-major order."""
     import torch
 
     flat = tensor.detach().contiguous().reshape(-1)
     return hashlib.sha256(flat.view(torch.uint8).numpy().data).hexdigest()
 
 
-def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """sha256 (hex) over the lines `name dtype shape sha256` of all CPU tensors, sorted by name.
+def describe_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Shape, dtype and sha256 of CPU tensors by name."""
+    return {
+        name: {
+            "shape": list(tensor.shape),
+            "dtype": str(tensor.dtype).removeprefix("torch."),
+            "sha256": tensor_sha256(tensor),
+        }
+        for name, tensor in tensors.items()
+    }
 
-    It does not depend on the file that held them, so the same weights have it from any source.
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """The fingerprint (hex) of CPU tensors."""
+    return _combine(
+        tensors, {name: partial(tensor_sha256, tensor) for name, tensor in tensors.items()}
+    )
+
+
+def fingerprint_of_file(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """The fingerprint (hex) of `tensors`, which are the memory-mapped tensors of a safetensors file.
+
+    The bytes are read from the file: touching the mapping would make all of it resident, and a run
+    need not hold more memory than a plain script does. Raises OSError.
     """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        spans = {
+            name: [8 + length + offset for offset in header[name]["data_offsets"]]
+            for name in tensors
+        }
+        return _combine(
+            tensors,
+            {name: partial(_span_sha256, file.fileno(), *span) for name, span in spans.items()},
+        )
+
+
+def _combine(tensors: Mapping[str, Tensor], hashes: Mapping[str, Callable[[], str]]) -> str:
     names = sorted(tensors)
     # hashlib releases the GIL: the tensors of a 300 MB model are hashed on all cores at once.
-    with ThreadPoolExecutor() as pool:
-        hashes = list(pool.map(lambda name: tensor_sha256(tensors[name]), names))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        digests = list(pool.map(lambda name: hashes[name](), names))
     lines = (
-        f"{name} {str(tensors[name].dtype).removeprefix('torch.')} {list(tensors[name].shape)} {digest}\n"
-        for name, digest in zip(names, hashes, strict=True)
+        f"{name} {str(tensors[name].dtype).removeprefix('torch.')} {list(tensors[name].shape)} {digest}"
+        for name, digest in zip(names, digests, strict=True)
     )
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+
+
+def _span_sha256(file: int, first: int, last: int) -> str:
+    """sha256 of the bytes [first, last) of an open file; safe from several threads at once."""
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(min(_CHUNK_BYTES, last - first)))
+    while first < last and (count := os.preadv(file, [buffer[: last - first]], first)):
+        digest.update(buffer[:count])
+        first += count
+    return digest.hexdigest()
