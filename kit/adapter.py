@@ -49,6 +49,14 @@ class ModelInfo:
     companions: tuple[str, ...] = ()
     weights: str = "model.safetensors"
 
+    def __post_init__(self) -> None:
+        """Refuse hashes and revisions that cannot be any: they are evidence."""
+        wrong = [name for name, digest in self.published.items() if not _is_hex(digest, 64)]
+        if wrong or not _is_hex(self.revision, 40):
+            what = f"the sha256 of {wrong[0]}" if wrong else "the revision"
+            digits = 64 if wrong else 40
+            raise UsageError(f"{what} of {self.hub_id} must be {digits} lower-case hex digits")
+
     @property
     def source_url(self) -> str:
         """The model's page on the hub."""
@@ -128,6 +136,8 @@ def model_names() -> list[str]:
 def default_model() -> str:
     """The model taken when none is named: models.DEFAULT where it is here, else the only one."""
     names = model_names()
+    if not names:
+        raise UsageError(f"no model in {MODELS_ROOT.name}/: see README.md, 'Add a model'")
     return models.DEFAULT if models.DEFAULT in names else names[0]
 
 
@@ -138,8 +148,14 @@ def load_adapter(name: str) -> Adapter:
     """
     if name not in model_names():
         raise UsageError(_unknown(name))
-    module = importlib.import_module(f"models.{name}.adapter")
-    adapter: Adapter = module.ADAPTER(MODELS_ROOT / name)
+    try:
+        adapter: Adapter = importlib.import_module(f"models.{name}.adapter").ADAPTER(
+            MODELS_ROOT / name
+        )
+    except Exception as error:  # whatever a developer's file raises
+        raise UsageError(
+            f"models/{name}/adapter.py cannot be used ({type(error).__name__}: {error}): correct it"
+        ) from error
     return adapter
 
 
@@ -155,7 +171,10 @@ def find_adapter(wanted: str | None) -> Adapter:
     if (folder := Path(wanted).resolve()).parent == MODELS_ROOT:
         return load_adapter(folder.name)
     for name in model_names():
-        adapter = load_adapter(name)
+        try:
+            adapter = load_adapter(name)
+        except UsageError:
+            continue  # a broken folder must not stop the search for another
         # A hub id may leave out the timm tag: timm/vit_tiny_patch16_224 is ...augreg_in21k_ft_in1k.
         if wanted in (adapter.info.hub_id, adapter.info.hub_id.partition(".")[0]):
             return adapter
@@ -174,6 +193,10 @@ def describe_model(adapter: Adapter) -> dict[str, Any]:
         "primary_output": adapter.primary,
         "outputs": {name: asdict(spec) for name, spec in adapter.outputs.items()},
     }
+
+
+def _is_hex(text: str, digits: int) -> bool:
+    return len(text) == digits and set(text) <= set("0123456789abcdef")
 
 
 def _unknown(wanted: str) -> str:

@@ -28,17 +28,27 @@ def in_background(task: Callable[[], T]) -> Future[T]:
 
 
 class LogGate:
-    """Keeps lines of a background thread back until the main thread has logged its first one."""
+    """Keeps lines of a background thread back until the main thread has logged its first one.
+
+    The thread itself never waits: it may be under a deadline.
+    """
 
     def __init__(self) -> None:
-        self._open = threading.Event()
+        self._guard = threading.Lock()
+        self._waiting: list[str] | None = []
 
     def open(self, line: str) -> None:
-        """Log the first line, and let the others through."""
+        """Log the first line, then the waiting ones, and let further ones through."""
         log.info(line)
-        self._open.set()
+        with self._guard:
+            waiting, self._waiting = self._waiting or [], None
+        for late in waiting:
+            log.info(late)
 
     def log(self, line: str) -> None:
         """Log a line as soon as the gate is open."""
-        self._open.wait()
+        with self._guard:
+            if self._waiting is not None:
+                self._waiting.append(line)
+                return
         log.info(line)

@@ -25,8 +25,6 @@ from kit.errors import CannotRunError, UsageError
 
 PRECISIONS = ("default", "strict", "fast")
 _DEVICE = re.compile(r"auto|cpu|(npu|cuda)(:\d+)?")
-# The first allocation on an idle NPU takes seconds; a device that needs longer than this is stuck.
-_PROBE_SECONDS = float(os.environ.get("KIT_PROBE_SECONDS", "60"))
 
 
 @dataclass(kw_only=True)
@@ -109,7 +107,7 @@ def select_device(requested: str, precision: str = "default") -> Device:
     if kind == "auto":
         return _first_usable()
     try:
-        device = _BACKENDS[kind](int(index or 0))
+        device = _open(kind, int(index or 0))
     except _Unavailable as error:
         raise CannotRunError(
             f"{requested} cannot be used: {error} (or take --device auto)"
@@ -118,11 +116,23 @@ def select_device(requested: str, precision: str = "default") -> Device:
     return device
 
 
+def _open(kind: str, index: int) -> Device:
+    """The device, or _Unavailable for whatever its runtime raises."""
+    try:
+        return _BACKENDS[kind](index)
+    except (_Unavailable, UsageError):
+        raise
+    except Exception as error:  # every runtime has its own classes
+        text = " ".join(str(error).split())
+        cure = cure_for(text) or "check the driver and the installation"
+        raise _Unavailable(f"{type(error).__name__}: {text}; {cure}") from error
+
+
 def _first_usable() -> Device:
     passed_over = []
     for kind in ("npu", "cuda"):
         try:
-            device = _BACKENDS[kind](0)
+            device = _open(kind, 0)
         except _Unavailable as error:
             passed_over.append(f"no {kind}: {error}")
             continue
@@ -248,8 +258,11 @@ class NpuDevice(Device):
         precision = _set_flags(requested, flags, attribute="allow_hf32")
         if requested == "strict":
             self._npu.set_option({"ACL_PRECISION_MODE": "must_keep_origin_dtype"})
-        compatible = os.environ.get("TORCH_NPU_USE_COMPATIBLE_IMPL") == "1"
-        precision.flags["compatible_impl"] = compatible
+            precision.flags["ACL_PRECISION_MODE"] = "must_keep_origin_dtype (cannot be read back)"
+        enabled = getattr(self._npu, "are_compatible_impl_enabled", None)  # not before 2.13
+        precision.flags["compatible_impl"] = bool(enabled()) if enabled else None
+        if requested == "strict" and precision.flags["compatible_impl"] is False:
+            precision.not_set.append("compatible_impl")
         return precision
 
     def peak_bytes(self) -> int | None:
@@ -259,7 +272,7 @@ class NpuDevice(Device):
         if self.simulated:
             return None
         get_version = getattr(self._npu.utils, "get_cann_version", None)
-        return str(get_version()) if get_version else None
+        return (str(get_version()) or None) if get_version else None
 
 
 _BACKENDS: dict[str, type[Device]] = {"npu": NpuDevice, "cuda": CudaDevice, "cpu": CpuDevice}
@@ -267,7 +280,10 @@ _BACKENDS: dict[str, type[Device]] = {"npu": NpuDevice, "cuda": CudaDevice, "cpu
 
 def _import_torch_npu() -> Any:
     """Import torch_npu, or hide it and raise _Unavailable: nothing later may trip over it."""
-    if sys.modules.get("torch_npu") is None and importlib.util.find_spec("torch_npu") is None:
+    spec = None if "torch_npu" in sys.modules else importlib.util.find_spec("torch_npu")
+    # What pip leaves behind at times is a folder without files: a spec without an origin.
+    if sys.modules.get("torch_npu") is None and (spec is None or spec.origin is None):
+        _hide_torch_npu()
         raise _Unavailable("torch_npu is not installed; install the one that matches torch")
     import torch
 
@@ -296,20 +312,20 @@ def _check_versions(torch_version: str) -> None:
     except importlib.metadata.PackageNotFoundError:
         return  # on the path without being installed: a simulation, or a source tree
 
-    def release(version: str) -> str:
-        return ".".join(version.partition("+")[0].split(".")[:3])
-
-    if release(npu_version) != release(torch_version):
+    # 2.9.0.post2, 2.9.0rc1 and a 2.9.0a0+git of an Ascend image all belong to 2.9.0.
+    releases = [re.match(r"\d+\.\d+\.\d+", version) for version in (npu_version, torch_version)]
+    if all(releases) and releases[0][0] != releases[1][0]:  # type: ignore[index]
         _hide_torch_npu()
         raise _Unavailable(
             f"torch_npu {npu_version} does not match torch {torch_version}; install torch_npu "
-            f"{release(torch_version)}"
+            f"{releases[1][0]}"  # type: ignore[index]
         )
 
 
 def _hide_torch_npu() -> None:
     """Let no library import torch_npu in this process: transformers 5 does wherever it finds it."""
-    for name in [name for name in sys.modules if name.partition(".")[0] == "torch_npu"]:
+    # A copy: the thread that looks for the weights imports meanwhile.
+    for name in [name for name in list(sys.modules) if name.partition(".")[0] == "torch_npu"]:
         del sys.modules[name]
     sys.modules["torch_npu"] = None  # type: ignore[assignment]
 
@@ -319,6 +335,15 @@ def _check_index(spec: str, index: int, count: int) -> None:
         kind = spec.partition(":")[0]
         there = f"{kind}:0 to {kind}:{count - 1}" if count > 1 else f"only {kind}:0"
         raise _Unavailable(f"{spec} does not exist, there is {there}" if count else f"no {kind}")
+
+
+def _probe_seconds() -> float:
+    """The first allocation on an idle NPU takes seconds; one that takes longer than this is stuck."""
+    text = os.environ.get("KIT_PROBE_SECONDS", "60")
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"KIT_PROBE_SECONDS={text!r}: give a number of seconds") from None
 
 
 def _prove(device: Device) -> None:
@@ -336,10 +361,11 @@ def _prove(device: Device) -> None:
 
     thread = threading.Thread(target=allocate, daemon=True)
     thread.start()
-    thread.join(_PROBE_SECONDS)
+    limit = _probe_seconds()
+    thread.join(limit)
     if thread.is_alive():
         raise _Unavailable(
-            f"an allocation on {device.spec} did not return within {_PROBE_SECONDS:.0f} s; check the "
+            f"an allocation on {device.spec} did not return within {limit:.0f} s; check the "
             "card (npu-smi info), or raise KIT_PROBE_SECONDS on a slow host"
         )
     if failure:

@@ -7,10 +7,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from contextlib import suppress
+from typing import NoReturn, TextIO
 
 from kit.cures import cure_for
-from kit.errors import CannotRunError, KitError
+from kit.errors import CannotRunError, KitError, UsageError
 
 log = logging.getLogger("kit")
 
@@ -20,9 +21,16 @@ class _Console(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.WARNING:
-            print(f"{record.levelname.lower()}: {record.getMessage()}", file=sys.stderr, flush=True)
+            _say(f"{record.levelname.lower()}: {record.getMessage()}", sys.stderr)
         elif record.levelno >= logging.INFO:
-            print(record.getMessage(), flush=True)
+            _say(record.getMessage(), sys.stdout)
+
+
+def _say(line: str, stream: TextIO) -> None:
+    """Print a line. A console that went away, or cannot show a name, must not fail a good run."""
+    with suppress(OSError, ValueError):
+        encoding = stream.encoding or "utf-8"
+        print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
 
 
 def run_script(main: Callable[[], int]) -> NoReturn:
@@ -33,18 +41,26 @@ def run_script(main: Callable[[], int]) -> NoReturn:
     # A scheduler's SIGTERM ends a run as Ctrl-C does: record INTERRUPTED, files whole.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        _check_arguments()
         code = main()
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        _say("interrupted", sys.stderr)
         code = 130
     except Exception as error:
         known = as_kit_error(error)
-        print(f"error: {known.message}", file=sys.stderr)
+        _say(f"error: {known.message}", sys.stderr)
         code = known.exit_code
-    sys.stdout.flush()
-    sys.stderr.flush()
     # Not sys.exit: a thread that is stuck in a driver or in a resolver must not hold the process.
     os._exit(code)
+
+
+def _check_arguments() -> None:
+    """Raise UsageError for what is no text: it could stand in no record."""
+    for argument in sys.argv:
+        try:
+            argument.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UsageError(f"{argument!r} is no UTF-8: name it otherwise") from None
 
 
 def as_kit_error(error: Exception) -> KitError:
@@ -53,7 +69,8 @@ def as_kit_error(error: Exception) -> KitError:
         return error
     text = " ".join(str(error).split())
     if cure := cure_for(text):
-        return CannotRunError(f"{cure} ({type(error).__name__}: {text[:300]})")
+        return CannotRunError(f"{type(error).__name__}: {text[:300]}: {cure}")
     return CannotRunError(
-        f"unexpected {type(error).__name__}: {text[:300]}; the traceback is in run_npu.log"
+        f"unexpected {type(error).__name__}: {text[:300]}; once a run has begun, the traceback is in its "
+        "run_npu.log"
     )

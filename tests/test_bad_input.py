@@ -62,6 +62,39 @@ def test_input_that_is_no_image(earlier: Kit, tmp_path: Path, content: bytes) ->
     assert untouched(earlier)
 
 
+def test_input_that_is_a_line_of_pixels(earlier: Kit, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (1, 3000)).save(tmp_path / "line.png")
+    result = earlier.infer(*VIT, "--input", tmp_path / "line.png")
+    assert result.code == 2
+    assert "1x3000 pixels" in result.error
+    assert untouched(earlier)
+
+
+def test_long_text_is_no_path(kit: Kit) -> None:
+    result = kit.infer("--offline", "--input", "How old are you? " * 400)
+    assert result.code == 3
+    assert "tokenizer.json" in result.error
+
+
+def test_environment_that_cannot_be_read(npu: Kit) -> None:
+    bad = {"KIT_PROBE_SECONDS": "1m"}
+    assert npu.run("inference.py", "--help", **bad).code == 0
+    result = npu.infer(*VIT, "--device", "npu:0", **bad)
+    assert result.code == 2
+    assert "KIT_PROBE_SECONDS" in result.error
+
+
+def test_console_that_goes_away_does_not_fail_the_run(kit: Kit) -> None:
+    process = kit.popen("inference.py", *VIT)
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    process.stderr.close()
+    assert process.wait(120) == 0
+    assert kit.record["status"] == "SUCCESS"
+
+
 @pytest.mark.parametrize("missing", ["nowhere.png", "."])
 def test_input_file_that_cannot_be_read(earlier: Kit, missing: str) -> None:
     result = earlier.infer(*VIT, "--input", missing)

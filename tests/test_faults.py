@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 from conftest import QUICK, VIT, Kit
@@ -49,6 +51,30 @@ def test_fallback_is_found_by_its_exact_name_and_absent_from_a_clean_run(npu: Ki
     )
 
 
+def test_every_wording_of_a_fallback_is_read(tmp_path: Path) -> None:
+    """Lines as torch_npu's wheels hold them (2.13.0, 2.9.0.post2), and one that is no fallback."""
+    from kit.run.fallback import watch_fallbacks
+
+    lines = """
+[W1122 03:10:52.088 VariableFallbackKernel.cpp:230] Warning: CAUTION: The operator 'aten::special_bessel_j0.out' is not currently supported on the NPU backend and will fall back to run on the CPU. This may have performance implications. (function npu_cpu_fallback)
+[W compiler_depend.ts:51] Warning: CAUTION: The operator 'aten::angle' is not currently supported on the NPU backend and will fall back to run on the CPU.
+CAUTION: The operator aten::logit, aten::logit_ is currently not supported on the NPU backend. Now this operator will fallback to run on the CPU and may have performance implications.
+CAUTION: The operator aten::_masked_softmax need to be met the following conditions, otherwise it will fallback to run on the CPU
+CPU fallback is allowed because TORCH_NPU_FALLBACK_CPU_DISABLE=0. Since the NPU interface does not support operator 'aten::nonzero'
+Warning: Cannot create tensor with internal format while allow_internal_format=False, tensor will be created with base format.
+"""
+    with watch_fallbacks("npu", tmp_path / "stderr") as watch:
+        os.write(2, lines.encode())
+    assert watch.ops == [
+        "aten::_masked_softmax",
+        "aten::angle",
+        "aten::logit",
+        "aten::nonzero",
+        "aten::special_bessel_j0.out",
+    ]
+    assert not (tmp_path / "stderr").exists()
+
+
 def test_silenced_fallback_warnings_are_no_clean_run(npu: Kit) -> None:
     summary = judged(
         npu,
@@ -90,7 +116,7 @@ def test_failing_synchronise_is_an_error(npu: Kit) -> None:
         ("call aclnnLayerNorm failed, error code is 561103", "kernel package"),
         ("EZ1001: not implemented for DT_DOUBLE", "no kernel for this dtype"),
         ("AclSetCompileopt(...), error code is 500001", "decorator psutil scipy"),
-        ("some failure nobody has seen", "traceback is in run_npu.log"),
+        ("some failure nobody has seen", "the traceback is in its run_npu.log"),
     ],
 )
 def test_failures_in_the_forward_end_in_one_line(npu: Kit, text: str, cure: str) -> None:

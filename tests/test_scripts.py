@@ -110,6 +110,28 @@ def test_vit_takes_any_image_and_names_classes(kit: Kit) -> None:
     }
 
 
+def test_16_bit_and_rotated_images_are_seen_as_they_are(kit: Kit) -> None:
+    import numpy as np
+    from PIL import Image
+    from safetensors.numpy import load_file
+
+    ramp = np.linspace(0, 65535, 256 * 256).astype(np.uint16).reshape(256, 256)
+    pixels = {}
+    for name, image in {
+        "deep": Image.fromarray(ramp),
+        "plain": Image.fromarray((ramp >> 8).astype(np.uint8)),
+    }.items():
+        image.save(kit.scratch / f"{name}.png")
+        assert kit.infer(*VIT, "--input", kit.scratch / f"{name}.png").code == 0
+        pixels[name] = load_file(kit.logs / "inputs.safetensors")["pixel_values"]
+    assert abs(pixels["deep"] - pixels["plain"]).max() < 0.02
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (300, 200)).save(kit.scratch / "turned.jpg", exif=exif)
+    assert kit.infer(*VIT, "--input", kit.scratch / "turned.jpg").code == 0
+    assert "200x300" in kit.record["input"]["description"]
+
+
 def test_t5_takes_a_text_where_its_tokenizer_is(
     kit: Kit, weights_of: Callable[[str], Path], tmp_path: Path
 ) -> None:

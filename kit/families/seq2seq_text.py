@@ -54,7 +54,8 @@ class Seq2SeqText(Adapter):
         config = transformers.AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
         with torch.device("meta"):
             model: Any = getattr(transformers, self.info.architecture)(config)
-        model.generation_config = transformers.GenerationConfig.from_pretrained(self.folder)
+        if (self.folder / "generation_config.json").is_file():
+            model.generation_config = transformers.GenerationConfig.from_pretrained(self.folder)
         built: nn.Module = model.eval()
         return built
 

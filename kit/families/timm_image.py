@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import json
 import math
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +15,11 @@ from kit.errors import UsageError
 from kit.families.torchvision_ops import declare_missing_ops
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor, nn
+
+# The published preprocessing scales the short side up first: a line of pixels would take gigabytes.
+_LONGEST_RATIO = 50
 
 
 class TimmImageClassifier(Adapter):
@@ -31,17 +37,20 @@ class TimmImageClassifier(Adapter):
 
     def check_input(self, value: str | None) -> None:
         """Raise UsageError where VALUE is not an image file that Pillow can read."""
-        from PIL import Image
-
         path = self._image_path(value)
         try:
-            with Image.open(path) as image:
-                image.load()
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise OSError("no regular file")
+            width, height = _open_upright(path).size
         # Pillow raises SyntaxError, ValueError and others besides OSError on damaged files.
         except Exception as error:
             raise UsageError(
                 f"--input {path}: not a readable image ({error}); give a JPEG or PNG file"
             ) from error
+        if max(width, height) > _LONGEST_RATIO * min(width, height):
+            raise UsageError(
+                f"--input {path}: {width}x{height} pixels are a line; give a photograph"
+            )
 
     def build(self) -> nn.Module:
         """The architecture of config.json, on the meta device, in eval mode."""
@@ -61,17 +70,15 @@ class TimmImageClassifier(Adapter):
         """`pixel_values`: float32 [1, 3, height, width] by the model's published preprocessing."""
         declare_missing_ops()
         import timm.data
-        from PIL import Image
 
         path = self._image_path(value)
         transform = timm.data.create_transform(
             **timm.data.resolve_data_config(pretrained_cfg=self._config()["pretrained_cfg"])
         )
-        with Image.open(path) as image:
-            pixels = transform(image.convert("RGB")).unsqueeze(0)
-            size = f"{image.width}x{image.height}"
+        image = _open_upright(path)
         return ModelInput(
-            tensors={"pixel_values": pixels}, description=f"image {path.name} ({size} pixels)"
+            tensors={"pixel_values": transform(image).unsqueeze(0)},
+            description=f"image {path.name} ({image.width}x{image.height} pixels)",
         )
 
     def forward(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -86,19 +93,14 @@ class TimmImageClassifier(Adapter):
         self, outputs: Mapping[str, Tensor], companions: Mapping[str, Path]
     ) -> dict[str, Any]:
         """`top5`: the five largest logits of the first row, with their class names."""
-        declare_missing_ops()
-        import timm.data
-
         logits, classes = outputs["logits"][0].float().topk(5)
-        names = timm.data.ImageNetInfo() if self._config()["num_classes"] == 1000 else None
+        indices = classes.tolist()
+        known = self._config()["num_classes"] == 1000
+        labels = _imagenet_labels(indices) if known else [None] * len(indices)
         return {
             "top5": [
-                {
-                    "index": index,
-                    "label": names.index_to_description(index) if names else None,
-                    "logit": logit if math.isfinite(logit) else None,
-                }
-                for index, logit in zip(classes.tolist(), logits.tolist(), strict=True)
+                {"index": index, "label": label, "logit": logit if math.isfinite(logit) else None}
+                for index, label, logit in zip(indices, labels, logits.tolist(), strict=True)
             ]
         }
 
@@ -108,3 +110,28 @@ class TimmImageClassifier(Adapter):
     def _config(self) -> dict[str, Any]:
         config: dict[str, Any] = json.loads((self.folder / "config.json").read_text("utf-8"))
         return config
+
+
+def _open_upright(path: Path) -> Image.Image:
+    """The image in RGB, turned as its EXIF orientation says. Raises what Pillow raises."""
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I"):  # 16 bits: convert() alone would clip them to white
+            upright = upright.convert("I").point(lambda value: value / 256)
+        return upright.convert("RGB")
+
+
+def _imagenet_labels(indices: list[int]) -> list[str | None]:
+    """Names of ImageNet-1k classes, from timm's own lists.
+
+    Not by timm.data.ImageNetInfo: it reads the definitions of all 21,843 classes, 15 MB for five names.
+    """
+    folder = importlib.resources.files("timm.data").joinpath("_info")
+    synsets = folder.joinpath("imagenet_synsets.txt").read_text("utf-8").split()
+    wanted = {synsets[index] for index in indices}
+    with folder.joinpath("imagenet_synset_to_lemma.txt").open(encoding="utf-8") as lines:
+        pairs = (line.rstrip("\n").partition("\t") for line in lines)
+        names = {synset: name for synset, _, name in pairs if synset in wanted}
+    return [names.get(synsets[index]) for index in indices]
