@@ -17,13 +17,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from kit.adapter import find_adapter, model_names
+from kit.adapter import Adapter, find_adapter, model_names
 from kit.background import LogGate, in_background
 from kit.devices import PRECISIONS, check_device_name, select_device
 from kit.entry import run_script
 from kit.errors import CannotRunError
-from kit.logs import FIRST_PASS, INPUTS, OUTPUTS, claim_logs, log
-from kit.run.record import recorded_run
+from kit.logs import FIRST_PASS, INPUTS, OUTPUTS, Logs, claim_logs, log
+from kit.run.record import RunRecord, recorded_run
 from kit.weights.arguments import add_download_arguments
 from kit.weights.endpoints import mirror_list
 from kit.weights.sources import check_explicit, locate
@@ -32,7 +32,7 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 
 def main() -> int:
-    """The story of a run. Returns the exit code; raises KitError."""
+    """Check what needs no model, then run. Returns the exit code; raises KitError."""
     options = parse_arguments()
     adapter = find_adapter(options.model)
     adapter.check_input(options.input)
@@ -41,70 +41,79 @@ def main() -> int:
     mirrors = mirror_list(options.mirror)
 
     with claim_logs(options.logs) as logs, recorded_run(logs, adapter, options) as record:
-        # The weights are looked for, fetched and hashed while this thread imports the libraries.
-        gate = LogGate()
-        search = in_background(
-            partial(
-                locate,
-                adapter.info,
-                path=options.weights,
-                offline=options.offline,
-                mirrors=mirrors,
-                timeout=options.download_timeout,
-                log=gate.log,
-            )
-        )
-        device = select_device(options.device, options.precision)
-        gate.open(f"device {device.spec} ({device.name}): {device.reason}")
-        record.device(device, device.set_precision(options.precision))
-
-        # Heavy imports come only now, after select_device() has made a broken torch_npu harmless.
-        import torch
-
-        from kit.run.passes import run_passes, to_device
-        from kit.run.place import move, prove_place
-        from kit.weights.load import load_weights
-
-        model = adapter.build()
-        found = search.result()
-        record.attempts(found)
-        if found.file is None and options.require_pretrained:
-            raise CannotRunError(f"--require-pretrained, but there are {found.pretrained_reason}")
-        path = found.file.path if found.file else None
-        loaded = load_weights(adapter, model, path, seed=options.seed)
-        record.weights(found, loaded, seed=options.seed)
-        chosen = adapter.load_input(options.input, found.companions)
-        record.input(chosen)
-        logs.write_tensors(INPUTS, chosen.tensors)
-
-        dtype = getattr(torch, options.dtype)
-        on_device = move(model, adapter.tied, device, dtype, loaded.fingerprint)
-        passes = run_passes(
-            adapter,
-            model,
-            to_device(chosen.tensors, device, dtype),
-            device,
-            warmup=options.warmup,
-            iterations=options.iterations,
-            stderr_capture=logs.path(FIRST_PASS),
-        )
-        record.proof(
-            prove_place(
-                model,
-                passes.outputs,
-                device,
-                weights_fingerprint=on_device,
-                fallbacks=passes.fallbacks,
-            )
-        )
-        outputs = {name: tensor.cpu() for name, tensor in passes.outputs.items()}
-        repeated = {name: tensor.cpu() for name, tensor in passes.repeated.items()}
-        logs.write_tensors(OUTPUTS, outputs)
-        record.results(
-            outputs, repeated, passes.latency, adapter.describe(outputs, found.companions)
-        )
+        run(options, adapter, mirrors, logs, record)
     log.info(f"done: judge it with python compare_accuracy.py --logs {options.logs}")
     return 0
+
+
+def run(
+    options: argparse.Namespace,
+    adapter: Adapter,
+    mirrors: tuple[str, ...],
+    logs: Logs,
+    record: RunRecord,
+) -> None:
+    """From the weights to the outputs; each step goes on record. Raises KitError."""
+    # The weights are looked for, fetched and hashed while this thread imports the libraries.
+    gate = LogGate()
+    search = in_background(
+        partial(
+            locate,
+            adapter.info,
+            path=options.weights,
+            offline=options.offline,
+            mirrors=mirrors,
+            timeout=options.download_timeout,
+            log=gate.log,
+        )
+    )
+    device = select_device(options.device, options.precision)
+    gate.open(f"device {device.spec} ({device.name}): {device.reason}")
+    record.device(device, device.set_precision(options.precision))
+
+    # Heavy imports come only now, after select_device() has made a broken torch_npu harmless.
+    import torch
+
+    from kit.run.passes import run_passes, to_device
+    from kit.run.place import move, prove_place
+    from kit.weights.load import load_weights
+
+    model = adapter.build()
+    found = search.result()
+    record.attempts(found)
+    if found.file is None and options.require_pretrained:
+        raise CannotRunError(f"--require-pretrained, but there are {found.pretrained_reason}")
+    path = found.file.path if found.file else None
+    loaded = load_weights(adapter, model, path, seed=options.seed)
+    record.weights(found, loaded, seed=options.seed)
+    chosen = adapter.load_input(options.input, found.companions)
+    record.input(chosen)
+    logs.write_tensors(INPUTS, chosen.tensors)
+
+    dtype = getattr(torch, options.dtype)
+    on_device = move(model, adapter.tied, device, dtype, loaded.fingerprint)
+    passes = run_passes(
+        adapter,
+        model,
+        to_device(chosen.tensors, device, dtype),
+        device,
+        warmup=options.warmup,
+        iterations=options.iterations,
+        stderr_capture=logs.path(FIRST_PASS),
+    )
+    record.proof(
+        prove_place(
+            model,
+            passes.outputs,
+            device,
+            weights_fingerprint=on_device,
+            fallbacks=passes.fallbacks,
+        )
+    )
+    outputs = {name: tensor.cpu() for name, tensor in passes.outputs.items()}
+    repeated = {name: tensor.cpu() for name, tensor in passes.repeated.items()}
+    logs.write_tensors(OUTPUTS, outputs)
+    record.results(outputs, repeated, passes.latency, adapter.describe(outputs, found.companions))
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -8,7 +8,6 @@ that `--help`, argument errors and the search for weights need none of them.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -200,6 +199,8 @@ def _is_hex(text: str, digits: int) -> bool:
 
 
 def _unknown(wanted: str) -> str:
+    import difflib
+
     names = model_names()
     # Hub ids and folders are compared by their last part, spelled as a folder of models/ would be.
     spelled = wanted.rstrip("/").rpartition("/")[2].lower().replace("-", "_")

@@ -220,16 +220,16 @@ def _repeat(first: Tensor, second: Tensor) -> Repeat:
 
     if first.shape != second.shape:
         return Repeat(bit_identical=False, relative_l2=None, nonfinite_agree=False)
+    if torch.equal(first, second):  # the rule; never so with a NaN
+        return Repeat(bit_identical=True, relative_l2=0.0, nonfinite_agree=True, max_abs_diff=0.0)
     if not first.is_floating_point():
-        same = bool(torch.equal(first, second))
-        return Repeat(bit_identical=same, relative_l2=0.0 if same else None, nonfinite_agree=True)
+        return Repeat(bit_identical=False, relative_l2=None, nonfinite_agree=True)
     metrics = measure(first, second)
-    agree = metrics.nonfinite.positions_agree
+    same = metrics.nonfinite.positions_agree and metrics.max_abs_diff in (0.0, None)
     return Repeat(
-        # -0.0 and 0.0 are equal here: no figure can tell them apart either.
-        bit_identical=agree and metrics.max_abs_diff in (0.0, None),
-        relative_l2=0.0 if metrics.max_abs_diff == 0.0 else metrics.relative_l2,
-        nonfinite_agree=agree,
+        bit_identical=same,
+        relative_l2=0.0 if same else metrics.relative_l2,
+        nonfinite_agree=metrics.nonfinite.positions_agree,
         max_abs_diff=metrics.max_abs_diff,
     )
 

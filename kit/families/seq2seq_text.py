@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from kit.adapter import Adapter, ModelInput, OutputSpec
 from kit.errors import CannotRunError, UsageError
-from kit.families.torchvision_ops import declare_missing_ops
+from kit.families.torchvision_ops import without_torchvision
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -48,12 +48,13 @@ class Seq2SeqText(Adapter):
         """The architecture of config.json, on the meta device, in eval mode."""
         import torch
 
-        declare_missing_ops()
-        import transformers
+        with without_torchvision():
+            import transformers
 
+            model_class: Any = getattr(transformers, self.info.architecture)
         config = transformers.AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
         with torch.device("meta"):
-            model: Any = getattr(transformers, self.info.architecture)(config)
+            model: Any = model_class(config)
         if (self.folder / "generation_config.json").is_file():
             model.generation_config = transformers.GenerationConfig.from_pretrained(self.folder)
         built: nn.Module = model.eval()

@@ -1,4 +1,4 @@
-"""Make a torchvision whose compiled ops do not load harmless.
+"""Make a torchvision whose compiled ops do not load harmless, and keep it out where nobody needs it.
 
 PyPI's x86-64 torchvision is built for CUDA. Beside a CPU build of torch its `_C` library cannot be
 loaded, its Python side then registers a fake kernel for an operator that does not exist, and
@@ -9,6 +9,9 @@ operator torchvision::nms does not exist`. No model here needs those ops; their 
 from __future__ import annotations
 
 import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,3 +45,23 @@ def declare_missing_ops() -> Any:
     for schema in _SCHEMAS:
         declarations.define(schema)
     return declarations
+
+
+@contextmanager
+def without_torchvision() -> Iterator[None]:
+    """Import transformers inside, where its model needs no images.
+
+    It imports torchvision with every model, for the losses of detectors: time and memory for nothing.
+    torchvision stays as it is for whoever imported it before.
+    """
+    hidden = {
+        name: sys.modules.pop(name)
+        for name in list(sys.modules)
+        if name.partition(".")[0] == "torchvision"
+    }
+    sys.modules["torchvision"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["torchvision"]
+        sys.modules.update(hidden)

@@ -160,11 +160,23 @@ class RunRecord:
             f"p90 over {latency.iterations} runs; first call {latency.cold_ms:.2f} ms"
         )
 
-    def write(self) -> None:
-        """Write run.json and the summary that follows from it alone."""
+    def begin(self) -> None:
+        """Write the record as it is when nothing is known yet.
+
+        Only the record that ends the run is checked against the schemas: the validator comes into
+        memory when the model has left it.
+        """
+        self._write(summarise(self.document))
+
+    def end(self) -> None:
+        """Check run.json and the summary that follows from it alone, and write both."""
+        self.document["finished_at"] = _now()
         summary = summarise(self.document)
         check("run", self.document)
         check("summary", summary)
+        self._write(summary)
+
+    def _write(self, summary: Mapping[str, Any]) -> None:
         # The summary first: at no moment does an old verdict stand beside a new record.
         self._logs.write_json(SUMMARY, summary)
         self._logs.write_json(RECORD, self.document)
@@ -179,7 +191,7 @@ def recorded_run(logs: Logs, adapter: Adapter, options: argparse.Namespace) -> I
     """
     logs.archive_earlier_run()
     record = RunRecord(logs, adapter, options)
-    record.write()
+    record.begin()
     with logs.logging_to(RUN_LOG):
         try:
             yield record
@@ -190,8 +202,7 @@ def recorded_run(logs: Logs, adapter: Adapter, options: argparse.Namespace) -> I
             record.document["error"] = {"exit_code": known.exit_code, "message": known.message}
             raise known from error
         finally:
-            record.document["finished_at"] = _now()
-            record.write()
+            record.end()
 
 
 def attempts_text(info: ModelInfo, found: Located) -> str:
