@@ -48,14 +48,6 @@ class ModelInfo:
     companions: tuple[str, ...] = ()
     weights: str = "model.safetensors"
 
-    def __post_init__(self) -> None:
-        """Refuse hashes and revisions that cannot be any: they are evidence."""
-        wrong = [name for name, digest in self.published.items() if not _is_hex(digest, 64)]
-        if wrong or not _is_hex(self.revision, 40):
-            what = f"the sha256 of {wrong[0]}" if wrong else "the revision"
-            digits = 64 if wrong else 40
-            raise UsageError(f"{what} of {self.hub_id} must be {digits} lower-case hex digits")
-
     @property
     def source_url(self) -> str:
         """The model's page on the hub."""
@@ -155,6 +147,7 @@ def load_adapter(name: str) -> Adapter:
         raise UsageError(
             f"models/{name}/adapter.py cannot be used ({type(error).__name__}: {error}): correct it"
         ) from error
+    _check_evidence(name, adapter.info)
     return adapter
 
 
@@ -192,6 +185,19 @@ def describe_model(adapter: Adapter) -> dict[str, Any]:
         "primary_output": adapter.primary,
         "outputs": {name: asdict(spec) for name, spec in adapter.outputs.items()},
     }
+
+
+def _check_evidence(name: str, info: ModelInfo) -> None:
+    """Raise UsageError for a revision that is no commit or a hash that can be none."""
+    wrong = [file for file, digest in info.published.items() if not _is_hex(digest, 64)]
+    if not _is_hex(info.revision, 40):
+        raise UsageError(
+            f"models/{name}/adapter.py: the revision must be a commit of 40 hex digits"
+        )
+    if wrong:
+        raise UsageError(
+            f"models/{name}/adapter.py: the sha256 of {wrong[0]} must be 64 hex digits"
+        )
 
 
 def _is_hex(text: str, digits: int) -> bool:
