@@ -110,6 +110,7 @@ def run(
             fallbacks=passes.fallbacks,
         )
     )
+    del model  # writing the record then adds nothing to the peak memory of a run
     outputs = {name: tensor.cpu() for name, tensor in passes.outputs.items()}
     repeated = {name: tensor.cpu() for name, tensor in passes.repeated.items()}
     logs.write_tensors(OUTPUTS, outputs)

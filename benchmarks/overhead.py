@@ -65,7 +65,7 @@ def help_seconds() -> float:
 
 
 def compare(model: str, scratch: Path, pairs: int) -> dict[str, object]:
-    """Median pair ratios (kit / plain) for one model."""
+    """Median pair ratios (kit / plain) for one model; the latency's from benchmarks/latency.py."""
     plain_command = [sys.executable, "benchmarks/plain.py", PLAIN_NAMES[model], str(scratch)]
     kit_command = [sys.executable, "inference.py", "--model", model, "--offline"]
     kit_command += [
@@ -76,25 +76,19 @@ def compare(model: str, scratch: Path, pairs: int) -> dict[str, object]:
     ]
     rows = []
     for _ in range(pairs + 1):  # the first pair only warms the disk cache
-        plain_wall, plain_peak, text = measure(plain_command)
+        plain_wall, plain_peak, _ = measure(plain_command)
         kit_wall, kit_peak, _ = measure(kit_command)
-        plain_ms = float(text.rpartition("mean_ms")[2])
-        kit_ms = json.loads((scratch / "logs/run.json").read_text())["latency"]["mean_ms"]
-        rows.append(
-            {
-                "wall": kit_wall / plain_wall,
-                "peak_memory": kit_peak / plain_peak,
-                "latency": kit_ms / plain_ms,
-            }
-        )
+        rows.append({"wall": kit_wall / plain_wall, "peak_memory": kit_peak / plain_peak})
         print(f"{model}: plain {plain_wall:.2f} s, kit {kit_wall:.2f} s", file=sys.stderr)
-    return {
+    _, _, latency = measure([sys.executable, "benchmarks/latency.py", model])
+    ratios = {
         name: {
             "median_ratio": round(statistics.median(row[name] for row in rows[1:]), 4),
             "ratios": [round(row[name], 4) for row in rows[1:]],
         }
         for name in rows[0]
     }
+    return {**ratios, "latency": json.loads(latency)}
 
 
 def prepare(model: str, scratch: Path) -> None:

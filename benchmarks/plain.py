@@ -11,16 +11,10 @@ from pathlib import Path
 
 import torch
 
-# As kit/families/torchvision_ops.py: without it neither library can be imported beside a CPU torch.
-library = torch.library.Library("torchvision", "FRAGMENT")
-for op in ("nms", "qnms"):
-    library.define(f"{op}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-
 WARMUP, ITERATIONS = 3, 20
-folder = Path(sys.argv[2])
-with (folder / "model.safetensors").open("rb") as weights:
-    print("sha256", hashlib.file_digest(weights, "sha256").hexdigest())
-if sys.argv[1] == "t5":
+
+
+def load_t5(folder):
     from transformers import T5ForConditionalGeneration
 
     model = T5ForConditionalGeneration.from_pretrained(folder).eval()
@@ -37,7 +31,11 @@ if sys.argv[1] == "t5":
         scored = {"return_dict_in_generate": True, "output_scores": True}
         generated = model.generate(input_ids=ids, **greedy, **scored)
         return taught, generated.sequences, torch.stack(generated.scores, dim=1)
-else:
+
+    return forward, further
+
+
+def load_vit(folder):
     import timm
     from PIL import Image
     from safetensors.torch import load_file
@@ -48,23 +46,33 @@ else:
     data = timm.data.resolve_data_config(pretrained_cfg=config["pretrained_cfg"])
     photo = Image.open(folder / "photo.png").convert("RGB")
     pixels = timm.data.create_transform(**data)(photo).unsqueeze(0)
-
-    def forward():
-        return model(pixels)
-
-    def further():
-        return ()
+    return lambda: model(pixels), lambda: ()
 
 
-with torch.inference_mode():
-    outputs = (forward(), *further())
-    repeated = (forward(), *further())
-print("repeatable", all(torch.equal(a, b) for a, b in zip(outputs, repeated, strict=True)))
-with torch.inference_mode():
-    times = []
-    for _ in range(WARMUP + ITERATIONS):
-        begin = time.perf_counter()
-        forward()
-        times.append((time.perf_counter() - begin) * 1e3)
-torch.save(outputs, folder / "output.pt")
-print("mean_ms", sum(times[WARMUP:]) / ITERATIONS)
+def time_once(forward):
+    begin = time.perf_counter()
+    forward()
+    return (time.perf_counter() - begin) * 1e3
+
+
+def main():
+    # As kit/families/torchvision_ops.py: without it neither library can be imported beside a CPU torch.
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for op in ("nms", "qnms"):
+        library.define(f"{op}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    folder = Path(sys.argv[2])
+    with (folder / "model.safetensors").open("rb") as weights:
+        print("sha256", hashlib.file_digest(weights, "sha256").hexdigest())
+    forward, further = {"t5": load_t5, "vit": load_vit}[sys.argv[1]](folder)
+    with torch.inference_mode():
+        outputs = (forward(), *further())
+        repeated = (forward(), *further())
+    print("repeatable", all(torch.equal(a, b) for a, b in zip(outputs, repeated, strict=True)))
+    with torch.inference_mode():
+        times = [time_once(forward) for _ in range(WARMUP + ITERATIONS)]
+    print("mean_ms", sum(times[WARMUP:]) / ITERATIONS)
+    torch.save(outputs, folder / "output.pt")
+
+
+if __name__ == "__main__":
+    main()

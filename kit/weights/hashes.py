@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from kit.weights.wanted import ModelFiles
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 16
 
 # The limit of the safetensors library itself: a longer header is an attack or an accident.
 HEADER_LIMIT_BYTES = 100_000_000
