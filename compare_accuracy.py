@@ -3,19 +3,21 @@
 Reads the record in logs/, rebuilds the same weights, refuses to go on where a fingerprint of weights or
 inputs differs, runs the same input on the CPU, and writes accuracy_compare.log and summary.json with
 the verdict: PASS, FAIL, SELF_CHECK (the device was a CPU too) or INVALID. It may run on another machine
-than the NPU's.
+than the NPU's. The reference's outputs stay in logs/: --rejudge judges them again, by today's
+thresholds, without running a model.
 
     python compare_accuracy.py
     python compare_accuracy.py --logs logs --weights model.safetensors
+    python compare_accuracy.py --rejudge
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kit.accuracy.comparison import compare, comparison_text
+from kit.adapter import Adapter
 from kit.devices import select_device
 from kit.entry import run_script
 from kit.errors import UsageError
@@ -29,8 +31,11 @@ from kit.evidence import (
     read_tensors,
     write_summary,
 )
-from kit.logs import COMPARE_LOG, INPUTS, OUTPUTS, RUN_LOG, claim_logs, log
+from kit.logs import COMPARE_LOG, INPUTS, OUTPUTS, RUN_LOG, Logs, claim_logs, log
 from kit.summary import summarise
+
+if TYPE_CHECKING:
+    from kit.accuracy.comparison import Reference
 
 EXIT_CODES = {"PASS": 0, "SELF_CHECK": 0, "FAIL": 1, "INVALID": 4}
 
@@ -40,36 +45,54 @@ def main() -> int:
     options = parse_arguments()
     if not options.logs.is_dir():
         raise UsageError(f"--logs {options.logs}: there is no such folder; run inference.py first")
+    # Heavy imports come only now: --help and a wrong argument need none of them.
+    from kit.accuracy.comparison import compare, comparison_text
+    from kit.accuracy.verdict import Repeat
+    from kit.saved_reference import describe_reference, read_reference
+
     with claim_logs(options.logs) as logs, logs.logging_to(RUN_LOG), distrust_on_record(logs):
         record = read_record(logs)
+        saved = read_reference(logs) if options.rejudge else None
         # An earlier verdict ends here: whatever happens next, it does not stand for this comparison.
         write_summary(logs, summarise(record))
         logs.discard(COMPARE_LOG)
         adapter = read_adapter(record)
 
-        reference_device = select_device("cpu")
-        log.info(f"reference {reference_device.spec} ({reference_device.name}), float32")
-        from kit.run.reference import run_reference
-        from kit.weights.load import load_weights
-
-        inputs = read_tensors(logs, INPUTS, record["input"]["tensors"])
-        check_input(inputs, record)
         on_device = read_tensors(logs, OUTPUTS, record["outputs"])
-        weights = find_weights_again(logs, adapter, record, options.weights)
-        model = adapter.build()
-        loaded = load_weights(adapter, model, weights, seed=record["weights"]["seed"] or 0)
-        check_weights(loaded.fingerprint, record)
-
-        reference = run_reference(adapter, model, inputs)
-        again = run_reference(adapter, model, inputs)
+        reference = saved or run_reference(options, logs, adapter, record)
+        repeats = record["noise"]["device_repeat"].items()
         comparison = compare(
-            adapter.outputs, reference, again, on_device, record["noise"]["device_repeat"]
+            adapter.outputs,
+            reference,
+            on_device,
+            {name: Repeat(**repeat) for name, repeat in repeats},
         )
-        summary = summarise(record, comparison)
+        summary = summarise(record, comparison | {"reference": describe_reference(reference)})
         write_summary(logs, summary)
         logs.write_text(COMPARE_LOG, comparison_text(summary))
         tell(summary)
     return EXIT_CODES[summary["verdict"]]
+
+
+def run_reference(
+    options: argparse.Namespace, logs: Logs, adapter: Adapter, record: dict[str, Any]
+) -> Reference:
+    """The same weights and the same input on the CPU. Raises KitError where either is not the same."""
+    device = select_device("cpu")
+    log.info(f"reference {device.spec} ({device.name}), float32")
+    from kit.run.reference import run_references
+    from kit.saved_reference import save_reference
+    from kit.weights.load import load_weights
+
+    inputs = read_tensors(logs, INPUTS, record["input"]["tensors"])
+    check_input(inputs, record)
+    weights = find_weights_again(logs, adapter, record, options.weights)
+    model = adapter.build()
+    loaded = load_weights(adapter, model, weights, seed=record["weights"]["seed"] or 0)
+    check_weights(loaded.fingerprint, record)
+    reference = run_references(adapter, model, inputs, options.golden)
+    save_reference(logs, reference)
+    return reference
 
 
 def tell(summary: dict[str, Any]) -> None:
@@ -96,6 +119,15 @@ def parse_arguments() -> argparse.Namespace:
         type=Path,
         metavar="PATH",
         help="the run's weights file, where it lies elsewhere on this machine",
+    )
+    parser.add_argument(
+        "--golden",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="the fp64 truth beside the fp32 reference (default: auto, where memory holds it)",
+    )
+    parser.add_argument(
+        "--rejudge", action="store_true", help="judge the saved outputs again; runs no model"
     )
     return parser.parse_args()
 

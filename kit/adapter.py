@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import models
+from kit.accuracy.thresholds import USUAL, Thresholds
 from kit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,10 +59,12 @@ class ModelInfo:
 class OutputSpec:
     """What an output is: logits have classes or tokens in their last dimension, features do not,
     token_ids are integers that must be equal, step_scores the per-step logits that chose them (named by
-    `scores`; they excuse a difference and are not judged by themselves)."""
+    `scores`; they excuse a difference and are not judged by themselves). Thresholds other than the usual
+    ones carry a written reason."""
 
     role: Role
     scores: str | None = None
+    thresholds: Thresholds = USUAL
 
 
 @dataclass(frozen=True, kw_only=True)

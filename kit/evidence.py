@@ -50,6 +50,14 @@ def write_summary(logs: Logs, summary: Mapping[str, Any]) -> None:
     logs.write_json(SUMMARY, summary)
 
 
+def read_summary(logs: Logs) -> dict[str, Any]:
+    """summary.json. Raises UsageError where there is none, UntrustedError where it is damaged."""
+    path = logs.path(SUMMARY)
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such file; run inference.py first")
+    return _read("summary", path)
+
+
 def read_record(logs: Logs) -> dict[str, Any]:
     """run.json. Raises UsageError where there is none, UntrustedError where it is damaged."""
     path = logs.path(RECORD)
@@ -59,20 +67,7 @@ def read_record(logs: Logs) -> dict[str, Any]:
         raise UsageError(
             f"{path}: there is no such file; run inference.py --logs {logs.folder} first"
         )
-    try:
-        text = path.read_text("utf-8")
-        record = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
-        json.dumps(record, ensure_ascii=False).encode("utf-8")  # no lone surrogates
-    except (OSError, ValueError, RecursionError) as error:
-        raise UntrustedError(f"{RECORD} is damaged ({error}): {_AGAIN}") from error
-    version = record.get("schema_version") if isinstance(record, dict) else None
-    if version != SCHEMA_VERSION:
-        raise UntrustedError(
-            f"{RECORD} has schema_version {version!r}, this kit reads {SCHEMA_VERSION}: {_AGAIN}"
-        )
-    if broken := violation("run", record):
-        raise UntrustedError(f"{RECORD} is damaged ({broken[:300]}): {_AGAIN}")
-    return dict(record)
+    return _read("run", path)
 
 
 def read_adapter(record: Mapping[str, Any]) -> Adapter:
@@ -154,6 +149,23 @@ def find_weights_again(
             "same file with --weights PATH, or run inference.py again"
         )
     return path
+
+
+def _read(schema: str, path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text("utf-8")
+        document = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        json.dumps(document, ensure_ascii=False).encode("utf-8")  # no lone surrogates
+    except (OSError, ValueError, RecursionError) as error:
+        raise UntrustedError(f"{path.name} is damaged ({error}): {_AGAIN}") from error
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UntrustedError(
+            f"{path.name} has schema_version {version!r}, this kit reads {SCHEMA_VERSION}: {_AGAIN}"
+        )
+    if broken := violation(schema, document):
+        raise UntrustedError(f"{path.name} is damaged ({broken[:300]}): {_AGAIN}")
+    return dict(document)
 
 
 def _local_path(logs: Logs) -> Path | None:

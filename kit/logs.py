@@ -22,6 +22,8 @@ WEIGHTS_LOG = "pretrained_attempt.log"
 RECORD = "run.json"
 INPUTS = "inputs.safetensors"
 OUTPUTS = "outputs.safetensors"
+REFERENCE = "reference.safetensors"
+GOLDEN = "golden.safetensors"
 # What the device's runtime wrote during the first pass; left only where that ended the process.
 FIRST_PASS = "first_pass_stderr.log"
 COMPARE_LOG = "accuracy_compare.log"
@@ -37,6 +39,8 @@ _RUN_FILES = (
     WEIGHTS_LOG,
     INPUTS,
     OUTPUTS,
+    REFERENCE,
+    GOLDEN,
     COMPARE_LOG,
     FIRST_PASS,
     LOCAL_PATHS,

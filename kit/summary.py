@@ -24,6 +24,8 @@ _COMPARED = (
     "torch_allclose_atol_5e-2_rtol_1e-2",
     "match_within_1_percent",
     "match_basis",
+    "readings_of_1_percent",
+    "reference",
 )
 
 
@@ -108,9 +110,7 @@ def _what_was_compared(
     ranked = ranked_output(model)
     ranking = ((outputs[ranked]["metrics"] or {}).get("ranking") if ranked else None) or {}
     # Token ids have no figures unless something is wrong with them.
-    judged = [
-        output["within_1_percent"] for output in outputs.values() if output["role"] != "token_ids"
-    ]
+    judged = [output["within_1_percent"] for output in outputs.values() if _has_figures(output)]
     within = None if not judged or None in judged else all(judged)
     return {
         "reference_device": comparison["reference_device"],
@@ -122,7 +122,14 @@ def _what_was_compared(
         "torch_allclose_atol_5e-2_rtol_1e-2": primary.get("allclose"),
         "match_within_1_percent": within,
         "match_basis": _basis(outputs) if within is not None else None,
+        "readings_of_1_percent": comparison["readings"],
+        "reference": comparison["reference"],
     }
+
+
+def _has_figures(output: Mapping[str, Any]) -> bool:
+    """Whether an output is judged by figures: integers that are equal need none."""
+    return output["metrics"] is not None or output["verdict"] != "PASS"
 
 
 def ranked_output(model: Mapping[str, Any]) -> str | None:
@@ -136,9 +143,17 @@ def ranked_output(model: Mapping[str, Any]) -> str | None:
 
 def _basis(outputs: Mapping[str, Any]) -> str:
     largest = [_largest(outputs, figure) for figure in ("relative_l2", "max_over_range")]
-    return (
-        "relative L2 <= 1% and max|diff|/max|ref| <= 1% in every output: the largest are "
-        f"{largest[0]} and {largest[1]}"
+    own = [
+        f"{name} is judged by other limits ({output['thresholds']['reason']})"
+        for name, output in outputs.items()
+        if output["thresholds"]["reason"]
+    ]
+    return "; ".join(
+        [
+            "relative L2 <= 1% and max|diff|/max|ref| <= 1% in every output: the largest are "
+            f"{largest[0]} and {largest[1]}",
+            *own,
+        ]
     )
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import ROOT, Kit, Result
-from loopback_hub import Fault, LoopbackHub
+from loopback_hub import Fault, LoopbackHub, safetensors_bytes
 from test_weights_faults import FAULTS, STATES
 from tiny_hub import DATA, FILES, SHA256, WEIGHTS
 
@@ -30,17 +35,23 @@ FAILING = (
 )
 
 
-def fetch(kit: Kit, *arguments: object, **environment: str) -> Result:
-    """`python -m kit fetch ...` to its end, in the scratch folder's home."""
-    process = subprocess.run(
+def start(kit: Kit, *arguments: object, **environment: str) -> subprocess.Popen[str]:
+    """Begin `python -m kit fetch ...` in the scratch folder's home."""
+    return subprocess.Popen(
         [sys.executable, "-m", "kit", "fetch", *map(str, arguments)],
         cwd=ROOT,
         env=kit.environment(**environment),
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
     )
-    return Result(process.returncode, process.stdout, process.stderr)
+
+
+def fetch(kit: Kit, *arguments: object, **environment: str) -> Result:
+    """The same to its end."""
+    process = start(kit, *arguments, **environment)
+    out, err = process.communicate(timeout=120)
+    return Result(process.returncode, out, err)
 
 
 def cached(kit: Kit) -> list[Path]:
@@ -72,6 +83,56 @@ def test_a_folder_for_an_offline_host(kit: Kit) -> None:
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert files == FILES[TINY]
     assert not any(path.is_symlink() for path in folder.iterdir())
+
+
+@contextmanager
+def stopped_while_copying(kit: Kit, folder: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A fetch of what is cached, stopped by SIGSTOP before its copy has its name; and that copy."""
+    before = set(folder.iterdir())
+    for _ in range(20):
+        process = start(kit, TINY, "--to", folder, HF_HUB_OFFLINE="1")
+        try:
+            while process.poll() is None and set(folder.iterdir()) <= before:
+                time.sleep(0.001)
+            process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            new = set(folder.iterdir()) - before
+            if new and folder / WEIGHTS not in new:
+                yield process, new.pop()
+                return
+        finally:
+            process.kill()
+            process.communicate()
+        (folder / WEIGHTS).unlink(missing_ok=True)  # the copy was faster than the signal
+    raise AssertionError("no copy was slow enough to be stopped")
+
+
+def test_a_copy_is_whole_or_not_there_and_what_a_kill_left_goes_with_the_next_fetch(
+    kit: Kit,
+) -> None:
+    data = safetensors_bytes(64_000_000)
+    with LoopbackHub({TINY: {WEIGHTS: data}}) as hub:
+        assert fetch(kit, TINY, HF_ENDPOINT=hub.url).code == 0
+    folder = kit.scratch / "to"
+    folder.mkdir()
+    with stopped_while_copying(kit, folder) as (killed, leftover):
+        pass  # its end is a SIGKILL
+    assert killed.returncode == -signal.SIGKILL and set(folder.iterdir()) == {leftover}
+    with stopped_while_copying(kit, folder) as (living, in_use):
+        assert set(folder.iterdir()) == {in_use}
+        # What is not the kit's own, however much its name looks like it.
+        (folder / f"{WEIGHTS}.4711.tmp").write_bytes(b"mine")
+        (folder / ".kit-fetch-notes.tmp").write_bytes(b"mine")
+        (folder / f".kit-fetch-{'0' * 32}.tmp").symlink_to(f"{WEIGHTS}.4711.tmp")
+        others = set(folder.iterdir()) - {in_use}
+        assert len(others) == 3
+        assert fetch(kit, TINY, "--to", folder, HF_HUB_OFFLINE="1").code == 0
+        assert set(folder.iterdir()) == {folder / WEIGHTS, in_use, *others}
+        living.send_signal(signal.SIGCONT)
+        assert living.communicate(timeout=120)[1] == ""
+    assert living.returncode == 0
+    assert set(folder.iterdir()) == {folder / WEIGHTS, *others}
+    assert (folder / WEIGHTS).read_bytes() == data
 
 
 def test_the_next_fetch_resumes_at_the_byte_where_the_last_one_stopped(kit: Kit) -> None:

@@ -344,33 +344,6 @@ def test_a_download_that_another_process_holds_is_waited_for_within_the_deadline
         assert "another process held" in last_reason(fetch(timeout=0.5))
 
 
-# ---- disk --------------------------------------------------------------------------------------
-
-
-def test_a_cache_that_cannot_be_written_is_a_reason(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, serve: Callable[..., LoopbackHub]
-) -> None:
-    hub = serve()
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
-    reason = last_reason(fetch())
-    assert re.search(r"cannot be written \(.*\); set HF_HOME", reason)
-    assert str(tmp_path) not in reason
-    assert hub.sent(WEIGHTS) == 0
-
-
-def test_a_write_that_fails_keeps_what_was_written(
-    cache: Path, serve: Callable[..., LoopbackHub]
-) -> None:
-    hub = serve()
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))\n"
-    answer = json.loads(start(limit + LOCATE).communicate(timeout=60)[0])
-    assert "cannot be written" in reason_of_hub(answer)
-    assert_sound(cache)
-    assert fetch().file is not None
-    assert hub.gets(WEIGHTS)[-1].range == "bytes=600000-"
-
-
 # ---- credentials -------------------------------------------------------------------------------
 
 

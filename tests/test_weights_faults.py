@@ -1,4 +1,4 @@
-"""Every fault of the network x what the cache holds already; kills; a hub that hangs.
+"""Every fault of network and disk x what the cache holds already; kills; a hub that hangs.
 
 The complete matrix is marked full; every fifth case of it runs by default. Here the waits are short
 and the chain runs in this process; tests/test_fetch.py goes through the command with the real ones.
@@ -6,11 +6,16 @@ and the chain runs in this process; tests/test_fetch.py goes through the command
 
 from __future__ import annotations
 
+import ctypes
 import json
 import random
+import re
+import resource
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +42,56 @@ FAULTS = {f"{name}, passing": fault for name, fault in PASSING.items()}
 FAULTS |= {name: fault for name, (fault, _, _) in STAYING.items()}
 STATES = ("nothing", "partly", "cached")
 KEPT_BYTES = 500_000
+FULL_AT_BYTES = 600_000
 DEADLINE_SECONDS = 4.0
 
 
+@contextmanager
+def disk_full(_: Path) -> Iterator[None]:
+    """No file grows beyond FULL_AT_BYTES: the kernel refuses in the middle of a write, as a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FULL_AT_BYTES, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def read_only(cache: Path) -> Iterator[None]:
+    """Nothing in the cache can be written: by its modes, which this thread obeys even where it is root."""
+    cache.mkdir(exist_ok=True)
+    paths = [path for path in (cache, *cache.rglob("*")) if not path.is_symlink()]
+    modes = {path: path.stat().st_mode for path in paths}
+    libc = ctypes.CDLL(None)
+    header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()  # capabilities(7)
+    assert libc.capget(header, sets) == 0
+    effective = sets[0]
+    sets[0] &= ~(1 << 1)  # CAP_DAC_OVERRIDE
+    try:
+        for path in paths:
+            path.chmod(modes[path] & 0o555)
+        assert libc.capset(header, sets) == 0
+        yield
+    finally:
+        for path in paths:
+            path.chmod(modes[path])
+        sets[0] = effective
+        assert libc.capset(header, sets) == 0
+
+
+# The network is sound, the disk is not.
+DISK_FAULTS = {"disk-full": disk_full, "read-only-cache": read_only}
+
+
 def matrix() -> list[Any]:
-    """All cases; four of five only in the full run."""
+    """All cases; of those of the network, four of five only in the full run."""
     assert len(FAULTS) >= 25
-    cases = [(fault, state) for fault in FAULTS for state in STATES]
+    cases = [(fault, state) for fault in (*FAULTS, *DISK_FAULTS) for state in STATES]
     return [
-        pytest.param(*case, marks=() if number % 5 == 0 else pytest.mark.full)
+        pytest.param(
+            *case, marks=() if number % 5 == 0 or case[0] in DISK_FAULTS else pytest.mark.full
+        )
         for number, case in enumerate(cases)
     ]
 
@@ -59,11 +105,18 @@ def part_of(cache: Path) -> Path:
     return cache / "models--org--tiny" / "blobs" / f"{SHA256}.kit.part"
 
 
+def kept_bytes(cache: Path) -> int:
+    return part_of(cache).stat().st_size if part_of(cache).exists() else 0
+
+
 def prepare(cache: Path, state: str) -> None:
     """Give the cache what an earlier run left in it."""
     if state == "partly":
         part_of(cache).parent.mkdir(parents=True)
         part_of(cache).write_bytes(DATA[:KEPT_BYTES])
+        lock = cache / ".locks" / "models--org--tiny" / f"{SHA256}.lock"
+        lock.parent.mkdir(parents=True)
+        lock.touch()
     elif state == "cached":
         with LoopbackHub(FILES) as hub, pytest.MonkeyPatch.context() as patch:
             patch.setenv("HF_ENDPOINT", hub.url)
@@ -91,22 +144,35 @@ def test_the_chain_ends_in_time_tells_the_truth_and_the_next_run_resumes(
 ) -> None:
     shorten_waits(monkeypatch)
     prepare(cache, state)
-    with LoopbackHub(FILES, faults=(FAULTS[fault],)) as hub:
+    disk = DISK_FAULTS.get(fault, lambda _: nullcontext())
+    with LoopbackHub(FILES, faults=(FAULTS.get(fault, Fault()),)) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        located = fetch(timeout=DEADLINE_SECONDS)
+        with disk(cache):
+            located = fetch(timeout=DEADLINE_SECONDS)
         assert sum(attempt.seconds for attempt in located.attempts) <= DEADLINE_SECONDS + 3
         assert_honest(located, state=state, hub=hub)
         assert_sound(cache)
+        begun = {"nothing": 0, "partly": KEPT_BYTES, "cached": len(DATA)}[state]
         if fault.endswith("passing"):
-            begun = {"nothing": 0, "partly": KEPT_BYTES, "cached": len(DATA)}[state]
             assert located.file is not None and hub.sent(WEIGHTS) == len(DATA) - begun
+        if fault in DISK_FAULTS and state != "cached":
+            assert_disk_is_blamed(located, cache)
+            assert kept_bytes(cache) == (FULL_AT_BYTES if fault == "disk-full" else begun)
+            assert (hub.sent(WEIGHTS) > 0) is (fault == "disk-full")
         if located.file is None:
             assert_resumes(cache, hub)
 
 
+def assert_disk_is_blamed(located: Located, cache: Path) -> None:
+    """The reason says what the disk said and where else to write, but no path of this machine."""
+    [reason] = [attempt.reason for attempt in located.attempts if attempt.source == "hub"]
+    assert re.search(r"cannot be written \(.+\); set HF_HOME", reason)
+    assert str(cache.parent) not in reason
+
+
 def assert_resumes(cache: Path, hub: LoopbackHub) -> None:
     """With the fault gone, the next run asks for exactly the bytes that are missing."""
-    kept = part_of(cache).stat().st_size if part_of(cache).exists() else 0
+    kept = kept_bytes(cache)
     hub.faults = ()
     hub.requests.clear()
     located = fetch()

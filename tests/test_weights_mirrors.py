@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Kit
+from conftest import VIT, Kit
 from loopback_hub import Fault, LoopbackHub
 from tiny_hub import (
     DATA,
@@ -203,3 +203,13 @@ def test_a_wrong_mirror_ends_a_run_before_it_begins(kit: Kit) -> None:
     result = kit.infer(KIT_MIRRORS="nonsense")
     assert result.code == 2 and "'nonsense' is no http(s) address" in result.error
     assert not kit.logs.exists()
+
+
+def test_the_record_names_the_mirrors_without_their_credentials(vit_run: Kit) -> None:
+    assert vit_run.record["arguments"]["mirrors"] == []
+    secret = "http://me:s3cret@127.0.0.1:9/hub/"
+    assert vit_run.infer(*VIT, "--mirror", secret, KIT_MIRRORS="http://127.0.0.1:9").code == 0
+    mirrors = vit_run.record["arguments"]["mirrors"]
+    assert mirrors == ["http://127.0.0.1:9/hub", "http://127.0.0.1:9"]
+    written = [path.read_bytes() for path in vit_run.logs.iterdir() if path.is_file()]
+    assert written and not any(b"s3cret" in data for data in written)

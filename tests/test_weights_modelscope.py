@@ -25,6 +25,11 @@ from tiny_hub import DATA, LOCATE, ROOT, SHA256, WEIGHTS, fetch, start, use_empt
 
 INSTALLED = importlib.util.find_spec("modelscope") is not None
 
+PIECE_BYTES = 300_000
+# For a request on this machine, however busy; the thirty seconds are for the world's networks.
+STALL_SECONDS = 3.0
+SHORT_STALL = f"from kit.weights import progress; progress.STALL_SECONDS = {STALL_SECONDS}\n"
+
 STAND_IN = """
 import json, os, urllib.request
 from pathlib import Path
@@ -32,22 +37,26 @@ from pathlib import Path
 def snapshot_download(model_id, revision=None, cache_dir=None, *, allow_patterns=None):
     base = os.environ["MODELSCOPE_ENDPOINT"] + "/api/v1/models/" + model_id
     def get(rest):
-        with urllib.request.urlopen(base + rest) as answer:
-            return answer.read()
-    listed = json.loads(get(f"/repo/files?Revision={revision}&Recursive=True"))
+        return urllib.request.urlopen(base + rest)
+    listed = json.load(get(f"/repo/files?Revision={revision}&Recursive=True"))
     folder = Path(cache_dir or os.environ["MODELSCOPE_CACHE"]) / "models"
     folder = folder / model_id.replace("/", "--") / "snapshots" / revision
     for name in [file["Path"] for file in listed["Data"]["Files"]]:
         if name in allow_patterns:
-            data = get(f"/repo?Revision={revision}&FilePath={name}")
+            answer = get(f"/repo?Revision={revision}&FilePath={name}")
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(data)
+            unfinished = folder / (name + ".incomplete")
+            with unfinished.open("wb", buffering=0) as file:
+                while chunk := answer.read1(1 << 16):
+                    file.write(chunk)
+            unfinished.replace(folder / name)
     return str(folder)
 """
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """A repository's list of files and their bytes; `server.hangs` says which path has no answer."""
+    """A repository's list of files and their bytes. `server.hangs` says which path has no answer,
+    `server.stalls_at` after which byte no more come, `server.pause` how many seconds after a piece."""
 
     server: Any
 
@@ -76,7 +85,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(body)
+            for at in range(0, len(body), PIECE_BYTES):
+                if at == self.server.stalls_at:
+                    self.server.closing.wait()
+                self.wfile.write(body[at : at + PIECE_BYTES])
+                self.server.closing.wait(self.server.pause)
 
 
 class _Server(ThreadingHTTPServer):
@@ -92,7 +105,8 @@ def modelscope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]
     """The server, and an environment without a hub in which the SDK is there."""
     use_empty_caches(monkeypatch, tmp_path)
     server: Any = _Server(("127.0.0.1", 0), _Handler)
-    server.paths, server.hangs, server.status, server.data = [], None, 200, DATA
+    server.paths, server.status, server.data = [], 200, DATA
+    server.hangs, server.stalls_at, server.pause = None, None, 0.0
     server.closing = threading.Event()
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
@@ -109,10 +123,10 @@ def modelscope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]
     server.server_close()
 
 
-def locate(tmp_path: Path, timeout: float = 60) -> subprocess.Popen[str]:
+def locate(tmp_path: Path, timeout: float = 60, waits: str = "") -> subprocess.Popen[str]:
     """The chain in a process of its own, which finds the SDK on its path."""
     path = os.pathsep.join([str(tmp_path / "sdk"), str(ROOT), str(ROOT / "tests"), *sys.path])
-    return start(LOCATE, timeout=timeout, PYTHONPATH=path)
+    return start(waits + LOCATE, timeout=timeout, PYTHONPATH=path)
 
 
 def ended(process: subprocess.Popen[str]) -> Any:
@@ -162,6 +176,25 @@ def test_a_host_that_hangs_is_left_in_time(
         attempts = ended(locate(tmp_path, timeout=4))["attempts"]
     assert attempts[-1][:2] == ["modelscope", "failed"] and words in attempts[-1][2]
     assert sum(seconds for *_, seconds in attempts) <= 4 + 3
+
+
+def test_a_server_that_stalls_is_left_long_before_the_deadline(
+    modelscope: Any, tmp_path: Path
+) -> None:
+    modelscope.stalls_at = 2 * PIECE_BYTES
+    attempt = ended(locate(tmp_path, timeout=60, waits=SHORT_STALL))["attempts"][-1]
+    assert attempt[:2] == ["modelscope", "failed"]
+    assert "stalled: no byte for 3 s; run it again" in attempt[2]
+    assert attempt[3] < 30
+    files = [path for path in (tmp_path / "modelscope").rglob("*") if path.is_file()]
+    assert 2 * PIECE_BYTES in [path.stat().st_size for path in files]
+
+
+def test_a_download_that_grows_slowly_has_not_stalled(modelscope: Any, tmp_path: Path) -> None:
+    modelscope.pause = STALL_SECONDS / 4
+    answer = ended(locate(tmp_path, waits=SHORT_STALL))
+    assert answer["attempts"][-1][1] == "found", answer
+    assert len(DATA) > 4 * PIECE_BYTES and answer["attempts"][-1][3] > STALL_SECONDS
 
 
 def test_the_sdks_process_ends_with_a_run_that_is_killed(modelscope: Any, tmp_path: Path) -> None:

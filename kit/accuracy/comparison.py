@@ -3,53 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from kit.accuracy.verdict import OutputVerdict, Repeat, compare_runs, judge_output, overall
+from kit.accuracy.readings import read, worst
+from kit.accuracy.truth import against_truth
+from kit.accuracy.verdict import OutputVerdict, Repeat, judge_output, overall, unrepeatable
 from kit.adapter import OutputSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """The reference's outputs (CPU, fp32), its second run's difference, and the fp64 golden's outputs,
+    empty with `golden_reason` where it was left out."""
+
+    outputs: Mapping[str, Tensor]
+    repeats: Mapping[str, Repeat]
+    golden: Mapping[str, Tensor]
+    golden_reason: str | None
+
+
 def compare(
     specs: Mapping[str, OutputSpec],
-    reference: Mapping[str, Tensor],
-    reference_again: Mapping[str, Tensor],
+    reference: Reference,
     device: Mapping[str, Tensor],
-    device_repeat: Mapping[str, Mapping[str, Any]],
+    device_repeats: Mapping[str, Repeat],
 ) -> dict[str, Any]:
-    """The comparison that summarise() takes. All tensors are on the CPU.
-
-    `device_repeat` is the record's: how the device's two runs differ.
-    """
+    """The comparison that summarise() takes. All tensors are on the CPU."""
     verdicts = {
-        name: judge_output(
-            name,
-            spec,
-            reference,
-            device,
-            Repeat(**device_repeat[name]) if name in device_repeat else None,
-        )
+        name: judge_output(name, spec, reference.outputs, device, device_repeats.get(name))
         for name, spec in specs.items()
         if spec.role != "step_scores"
     }
-    repeats = compare_runs(reference, reference_again)
-    unrepeatable = [name for name, repeat in repeats.items() if not repeat.bit_identical]
+    readings = {name: read(found.metrics) for name, found in verdicts.items() if found.metrics}
+    unsound = [
+        f"the reference is not repeatable: {name}, {problem}"
+        for name, repeat in reference.repeats.items()
+        if (problem := unrepeatable(repeat, _error_of(verdicts.get(name))))
+    ]
     return {
-        # The CPU runs the same operators in the same order: it is repeatable to the bit or not sound.
-        "verdict": "INVALID" if unrepeatable else overall(verdicts),
-        "reason": f"the reference is not repeatable: {', '.join(unrepeatable)}"
-        if unrepeatable
-        else None,
+        "verdict": "INVALID" if unsound else overall(verdicts),
+        "reason": "; ".join(unsound) or None,
         "reference_device": "cpu",
-        "reference_repeat": {name: asdict(repeat) for name, repeat in repeats.items()},
+        "reference_repeat": {name: asdict(repeat) for name, repeat in reference.repeats.items()},
+        "golden": {"used": bool(reference.golden), "reason": reference.golden_reason},
+        "readings": {name: asdict(reading) for name, reading in worst(readings).items()},
         "outputs": {
-            name: {"role": specs[name].role, **_described(verdict)}
+            name: {
+                "role": specs[name].role,
+                "thresholds": asdict(specs[name].thresholds),
+                **_described(verdict),
+                "readings": {
+                    reading: {"figures": dict(found.figures), "within": found.within}
+                    for reading, found in readings.get(name, {}).items()
+                }
+                or None,
+                "truth": _truth(name, reference, device),
+            }
             for name, verdict in verdicts.items()
         },
     }
+
+
+def _truth(name: str, reference: Reference, device: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    truth = against_truth(name, reference.golden, reference.outputs, device)
+    return None if truth is None else asdict(truth)
+
+
+def _error_of(verdict: OutputVerdict | None) -> float | None:
+    return verdict.metrics.relative_l2 if verdict and verdict.metrics else None
 
 
 def comparison_text(summary: Mapping[str, Any]) -> str:

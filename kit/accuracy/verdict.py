@@ -1,7 +1,7 @@
 """The verdict on one output and on all of them, with its reasons in words and numbers.
 
 PASS needs every figure: what could not be computed, is missing on one side or is not repeatable never
-passes. The thresholds have their one home here.
+passes. The limits are in kit/accuracy/thresholds.py.
 """
 
 from __future__ import annotations
@@ -10,16 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from kit.accuracy.metrics import ONE_PERCENT, Metrics, measure, top1_dispute
+from kit.accuracy.metrics import Metrics, measure
+from kit.accuracy.ranking import top1_dispute
+from kit.accuracy.thresholds import HIDDEN, ONE_PERCENT, REPEATABLE, USUAL, Thresholds
 from kit.adapter import OutputSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Verdict = Literal["PASS", "FAIL", "INVALID"]
-
-# Two runs of one device may differ by this much (relative L2), or by half the error that is measured.
-REPEATABLE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +64,26 @@ def judge_output(
     shapes = [list(side[name].shape) for side in (reference, device)]
     if shapes[0] != shapes[1] or reference[name].numel() == 0:
         return _invalid(f"shapes do not compare: {shapes[0]} and {shapes[1]}")
-    if not (reference[name].is_floating_point() and device[name].is_floating_point()):
-        return _invalid(f"{reference[name].dtype} and {device[name].dtype} are not both floating")
+    exact = [_is_exact(side[name]) for side in (reference, device)]
+    if all(exact):
+        return _judge_exact(reference[name], device[name], repeat)
+    if any(exact):
+        return _invalid(f"{reference[name].dtype} and {device[name].dtype} do not compare")
     metrics = measure(reference[name], device[name], ranked=spec.role == "logits")
-    return _judge_metrics(metrics, repeat)
+    return _judge_metrics(metrics, repeat, spec.thresholds)
+
+
+def unrepeatable(repeat: Repeat, error: float | None) -> str | None:
+    """How two runs of one side differ beyond what is allowed for the measured `error` (relative L2 of
+    device and reference); None where they do not."""
+    if repeat.bit_identical:
+        return None
+    if not repeat.nonfinite_agree:
+        return "differ in their non-finite positions"
+    allowed = max(REPEATABLE, (error or 0.0) / 2)
+    if repeat.relative_l2 is None or repeat.relative_l2 > allowed:
+        return f"differ by a relative L2 of {repeat.relative_l2}, above {allowed:.3g}"
+    return None
 
 
 def overall(verdicts: Mapping[str, OutputVerdict]) -> Verdict:
@@ -79,11 +94,30 @@ def overall(verdicts: Mapping[str, OutputVerdict]) -> Verdict:
     return "FAIL" if "FAIL" in found else "PASS"
 
 
-def _judge_metrics(metrics: Metrics, repeat: Repeat) -> OutputVerdict:
+def _is_exact(tensor: Tensor) -> bool:
+    """Whether the dtype (integers, bool) has no rounding to allow for."""
+    return not (tensor.is_floating_point() or tensor.is_complex())
+
+
+def _judge_exact(reference: Tensor, device: Tensor, repeat: Repeat) -> OutputVerdict:
+    import torch
+
+    if not repeat.bit_identical:
+        return _invalid("two runs of the device gave other integers: it is not repeatable")
+    different = int((reference.to(torch.int64) != device.to(torch.int64)).sum())
+    if different:
+        return _fail(f"{different} of {reference.numel()} integers differ")
+    reason = f"all {reference.numel()} integers are equal"
+    return OutputVerdict(verdict="PASS", reasons=(reason,), within_1_percent=None)
+
+
+def _judge_metrics(
+    metrics: Metrics, repeat: Repeat, thresholds: Thresholds = USUAL
+) -> OutputVerdict:
     invalid = _why_invalid(metrics, repeat)
-    failed, notes = _why_failed(metrics)
+    failed, notes = _why_failed(metrics, thresholds)
     within = bool(
-        metrics.nonfinite.positions_agree
+        metrics.positions_agree
         and metrics.relative_l2 is not None
         and metrics.max_over_range is not None
         and metrics.relative_l2 <= ONE_PERCENT
@@ -100,44 +134,44 @@ def _judge_metrics(metrics: Metrics, repeat: Repeat) -> OutputVerdict:
 
 def _why_invalid(metrics: Metrics, repeat: Repeat) -> list[str]:
     reasons = []
-    if metrics.nonfinite.reference_nan:
-        reasons.append(f"the reference has {metrics.nonfinite.reference_nan} NaN values")
-    elif metrics.nonfinite.reference == metrics.elements:
+    lost = metrics.reference.nonfinite
+    if lost.nan:
+        reasons.append(f"the reference has {lost.nan} NaN values")
+    elif lost.total == metrics.elements:
         reasons.append("the reference has no finite value")
     elif metrics.reference_max_abs == 0:
         reasons.append("the reference is all zero: nothing can be relative to it")
-    elif metrics.reference_constant and metrics.elements > 1:
+    elif metrics.finite > 1 and metrics.reference.min == metrics.reference.max:
         reasons.append("all values of the reference are equal: it shows nothing")
-    if not repeat.bit_identical:
-        allowed = max(REPEATABLE, (metrics.relative_l2 or 0.0) / 2)
-        if not repeat.nonfinite_agree:
-            reasons.append("two runs of the device differ in their non-finite positions")
-        elif repeat.relative_l2 is None or repeat.relative_l2 > allowed:
-            reasons.append(
-                f"two runs of the device differ by a relative L2 of {repeat.relative_l2}, above "
-                f"{allowed:.3g}: it is not repeatable"
-            )
+    if problem := unrepeatable(repeat, metrics.relative_l2):
+        reasons.append(f"two runs of the device {problem}: it is not repeatable")
     return reasons
 
 
-def _why_failed(metrics: Metrics) -> tuple[list[str], list[str]]:
+def _why_failed(metrics: Metrics, thresholds: Thresholds) -> tuple[list[str], list[str]]:
     failed: list[str] = []
     notes: list[str] = []
-    if not metrics.nonfinite.positions_agree:
+    if not metrics.positions_agree:
         failed.append(
-            f"non-finite values differ: {metrics.nonfinite.device} on the device, "
-            f"{metrics.nonfinite.reference} in the reference"
+            f"non-finite values differ: {metrics.device.nonfinite.total} on the device, "
+            f"{metrics.reference.nonfinite.total} in the reference"
         )
-    for label, value in (
-        ("relative L2", metrics.relative_l2),
-        ("max|diff|/max|ref|", metrics.max_over_range),
+    for label, value, limit in (
+        ("relative L2", metrics.relative_l2, thresholds.relative_l2),
+        ("max|diff|/max|ref|", metrics.max_over_range, thresholds.max_over_range),
     ):
         if value is None:
             failed.append(f"{label} could not be computed")
-        elif value <= ONE_PERCENT:
-            notes.append(f"{label} {value:.3g} <= {ONE_PERCENT:.0%}")
+        elif value <= limit:
+            notes.append(f"{label} {value:.3g} <= {limit:.3g}")
         else:
-            failed.append(f"{label} {value:.3g} > {ONE_PERCENT:.0%}")
+            failed.append(f"{label} {value:.3g} > {limit:.3g}")
+    for label, value in (
+        ("beside the constant that both sides share", metrics.relative_l2_centred),
+        ("of the values that a few large ones hide", metrics.relative_l2_small),
+    ):
+        if value is not None and value > HIDDEN:
+            failed.append(f"the relative L2 {label} is {value:.3g} > {HIDDEN}")
     if metrics.ranking is not None:
         disputed = metrics.ranking.disputed
         for row in disputed:
@@ -145,6 +179,8 @@ def _why_failed(metrics: Metrics) -> tuple[list[str], list[str]]:
             (notes if row.excused else failed).append(text)
         if not disputed:
             notes.append(f"top-1 agrees in {metrics.ranking.rows} rows")
+        elif len(disputed) < metrics.ranking.rows - metrics.ranking.top1_agree:
+            failed.append("and further rows that were not looked at")
     return failed, notes
 
 
@@ -222,14 +258,14 @@ def _repeat(first: Tensor, second: Tensor) -> Repeat:
         return Repeat(bit_identical=False, relative_l2=None, nonfinite_agree=False)
     if torch.equal(first, second):  # the rule; never so with a NaN
         return Repeat(bit_identical=True, relative_l2=0.0, nonfinite_agree=True, max_abs_diff=0.0)
-    if not first.is_floating_point():
+    if _is_exact(first):
         return Repeat(bit_identical=False, relative_l2=None, nonfinite_agree=True)
     metrics = measure(first, second)
-    same = metrics.nonfinite.positions_agree and metrics.max_abs_diff in (0.0, None)
+    same = metrics.positions_agree and metrics.max_abs_diff in (0.0, None)
     return Repeat(
         bit_identical=same,
         relative_l2=0.0 if same else metrics.relative_l2,
-        nonfinite_agree=metrics.nonfinite.positions_agree,
+        nonfinite_agree=metrics.positions_agree,
         max_abs_diff=metrics.max_abs_diff,
     )
 

@@ -23,6 +23,7 @@ from kit.environment import describe_environment
 from kit.logs import LOCAL_PATHS, RECORD, RUN_LOG, SUMMARY, WEIGHTS_LOG, Logs, log
 from kit.schema import SCHEMA_VERSION, check
 from kit.summary import summarise
+from kit.weights.endpoints import mirror_list, shown
 from kit.weights.fingerprint import describe_tensors, fingerprint
 
 if TYPE_CHECKING:
@@ -226,12 +227,13 @@ def attempts_text(info: ModelInfo, found: Located) -> str:
 
 
 def _describe_arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """The arguments, with paths reduced to their last part: records travel."""
+    """The arguments, without folders of this machine and without credentials: records travel."""
     kept = "device require_pretrained offline dtype precision warmup iterations seed"
     model, value = options.model, options.input
     return {
         **{name: getattr(options, name) for name in kept.split()},
         "model": Path(model).name if model and Path(model).is_dir() else model,
+        "mirrors": [shown(url) for url in mirror_list(options.mirror)],
         "download_timeout_seconds": options.download_timeout,
         "weights": options.weights and options.weights.name,
         "input": Path(value).name if value and os.path.isfile(value) else value,  # noqa: PTH113

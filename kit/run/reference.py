@@ -1,24 +1,58 @@
-"""The reference: the same weights and the same input on the CPU, in fp32."""
+"""The reference: the same weights and the same input on the CPU, in fp32 twice and in fp64."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from kit.accuracy.comparison import Reference
+from kit.accuracy.verdict import compare_runs
 from kit.adapter import Adapter
-from kit.errors import UntrustedError
+from kit.errors import CannotRunError, UntrustedError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+Golden = Literal["auto", "on", "off"]
+log = logging.getLogger("kit")
 
-def run_reference(
-    adapter: Adapter, model: nn.Module, inputs: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """Everything the adapter declares, from a model on the CPU (converted to fp32 in place).
 
-    Raises UntrustedError where the inputs, which came from a record, are nothing the model takes.
+def run_references(
+    adapter: Adapter, model: nn.Module, inputs: Mapping[str, Tensor], golden: Golden
+) -> Reference:
+    """Everything the adapter declares, from a model on the CPU (which is left in fp64 by the golden).
+
+    `golden` auto leaves the fp64 run out where memory would not hold it or the model has no fp64 form,
+    and says so. Raises UntrustedError where the inputs, which came from a record, are nothing the model
+    takes; CannotRunError for a golden that is `on` and cannot be.
     """
+    first = _run(adapter, model, inputs)
+    repeats = compare_runs(first, _run(adapter, model, inputs))
+    truth, reason = _golden(adapter, model, inputs, golden)
+    if reason:
+        log.info(f"no fp64 golden: {reason}")
+    return Reference(outputs=first, repeats=repeats, golden=truth, golden_reason=reason)
+
+
+def _golden(
+    adapter: Adapter, model: nn.Module, inputs: Mapping[str, Tensor], golden: Golden
+) -> tuple[dict[str, Tensor], str | None]:
+    from kit.run.golden import golden_skipped, run_golden
+
+    if golden == "off":
+        return {}, "--golden off"
+    if golden == "auto" and (reason := golden_skipped(model, inputs)):
+        return {}, reason
+    try:
+        return run_golden(adapter, model, inputs), None
+    except CannotRunError as error:
+        if golden == "on":
+            raise
+        return {}, error.message
+
+
+def _run(adapter: Adapter, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     import torch
 
     model.float()

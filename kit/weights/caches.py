@@ -83,7 +83,7 @@ def folders(source: str, info: ModelFiles) -> Iterator[Path]:
             yield from HubRepository(root, info.hub_id).snapshots(info)
         elif source == "modelscope-cache":
             yield from _modelscope_snapshots(root, info)
-            for base in (root / "models", root / "hub" / "models", root / "hub", root):
+            for base in _modelscope_bases(root):
                 yield from _flat(base, info)
         else:
             yield from _flat(root, info)
@@ -138,6 +138,15 @@ def leads_outside(source: str, path: Path) -> bool:
     return not any(real.is_relative_to(root.resolve()) for root in roots(source))
 
 
+def modelscope_bytes(info: ModelFiles) -> int:
+    """How many bytes of the model are in ModelScope's cache, those of unfinished files included."""
+    [root] = roots("modelscope-cache")
+    places = [_modelscope_repository(root, info)]
+    for base in _modelscope_bases(root):
+        places += [*_flat(base, info), *_flat(base / "._____temp", info)]
+    return sum(_bytes_below(folder) for folder in places)
+
+
 def resolve(label: str, info: ModelFiles, *, hint: Path | None = None) -> Path | None:
     """Find again the weights that a record names by `label`; None where they are not here.
 
@@ -166,8 +175,26 @@ def _flat(base: Path, info: ModelFiles) -> Iterator[Path]:
         yield base / owner / written
 
 
+def _bytes_below(folder: Path) -> int:
+    count = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # renamed or removed since it was listed
+                count += Path(parent, name).lstat().st_size
+    return count
+
+
+def _modelscope_bases(root: Path) -> tuple[Path, ...]:
+    """Where the generations of ModelScope's SDK have kept their flat folders."""
+    return (root / "models", root / "hub" / "models", root / "hub", root)
+
+
+def _modelscope_repository(root: Path, info: ModelFiles) -> Path:
+    return root / "models" / info.hub_id.replace("/", "--")
+
+
 def _modelscope_snapshots(root: Path, info: ModelFiles) -> Iterator[Path]:
-    snapshots = root / "models" / info.hub_id.replace("/", "--") / "snapshots"
+    snapshots = _modelscope_repository(root, info) / "snapshots"
     for name in dict.fromkeys(("master", "main", *_folder_names(snapshots))):
         yield snapshots / name
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,7 +18,8 @@ from kit.adapter import find_adapter
 from kit.errors import CannotRunError, UsageError
 from kit.weights.arguments import add_download_arguments
 from kit.weights.endpoints import mirror_list
-from kit.weights.hashes import WeightFile, sha256_of, weight_file
+from kit.weights.export import copy_into, remove_leftovers
+from kit.weights.hashes import WeightFile, weight_file
 from kit.weights.known_hashes import complete_files
 from kit.weights.sources import Located, locate
 from kit.weights.wanted import ModelFiles
@@ -35,13 +34,14 @@ def main(arguments: Sequence[str]) -> int:
     mirrors = mirror_list(options.mirror)
     if options.to is not None:
         _make_folder(options.to)
+        remove_leftovers(options.to)
     located = locate(
         files, mirrors=mirrors, timeout=options.download_timeout, complete=True, log=log.info
     )
     if located.file is None:
         raise CannotRunError(located.pretrained_reason)
     for file in _found(located, files):
-        path = file.path if options.to is None else _copy(file, options.to)
+        path = file.path if options.to is None else copy_into(options.to, file)
         log.info(f"{path}  {file.bytes} bytes  sha256 {file.sha256}  {file.hash_origin}")
     _check_complete(located)
     return 0
@@ -89,28 +89,6 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--to {folder} cannot be a folder ({error.strerror})") from error
-
-
-def _copy(file: WeightFile, folder: Path) -> Path:
-    """A plain copy in `folder`, which gets its name only when its bytes are right."""
-    path = folder / file.name
-    temporary = path.with_name(f"{file.name}.{os.getpid()}.tmp")
-    try:
-        if path.is_file() and sha256_of(path) == file.sha256:
-            return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file.path, temporary)
-        if sha256_of(temporary) != file.sha256:
-            raise CannotRunError(f"{path} was not written as it was read; check the disk")
-        temporary.replace(path)
-    except OSError as error:
-        raise CannotRunError(
-            f"{path} cannot be written ({error.strerror}); free {file.bytes} bytes or choose "
-            "another --to"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
 
 
 def _check_complete(located: Located) -> None:

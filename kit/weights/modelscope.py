@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from kit.weights import progress
+from kit.weights import caches, progress
 from kit.weights.attempts import Answer, Request, attempt
 from kit.weights.endpoints import is_address, shown
 from kit.weights.local import local_copy
@@ -88,11 +88,6 @@ def _run_sdk(request: Request) -> None:
     ):
         try:
             said = _wait(child, request)
-        except subprocess.TimeoutExpired as error:
-            raise _SdkError(
-                f"the deadline of {request.deadline.seconds:g} s ended before ModelScope's SDK was "
-                "done; raise --download-timeout or pass --weights PATH"
-            ) from error
         finally:
             child.kill()
     if child.returncode != 0:
@@ -102,13 +97,30 @@ def _run_sdk(request: Request) -> None:
 
 
 def _wait(child: subprocess.Popen[str], request: Request) -> str:
-    """What the child printed by its end. Raises TimeoutExpired at the deadline."""
+    """What the child printed by its end. Raises _SdkError at the deadline, and before it on a stall."""
+    line, stall = Deadline(progress.LINE_SECONDS), Deadline(progress.STALL_SECONDS)
+    count = caches.modelscope_bytes(request.info)
     while True:
+        pause = min(request.deadline.left(), progress.STALL_SECONDS / 10)
         try:
-            return child.communicate(timeout=min(request.deadline.left(), progress.LINE_SECONDS))[0]
-        except subprocess.TimeoutExpired:
-            if request.deadline.left() <= 0:
-                raise
+            return child.communicate(timeout=pause)[0]
+        except subprocess.TimeoutExpired as error:
+            loaded = bool(error.output)  # always None on Windows: there the deadline alone counts
+        if request.deadline.left() <= 0:
+            raise _SdkError(
+                f"the deadline of {request.deadline.seconds:g} s ended before ModelScope's SDK was "
+                "done; raise --download-timeout or pass --weights PATH"
+            )
+        before, count = count, caches.modelscope_bytes(request.info)
+        if count != before or not loaded:
+            stall = Deadline(progress.STALL_SECONDS)
+        if stall.left() <= 0:
+            raise _SdkError(
+                f"the download by ModelScope's SDK stalled: no byte for {stall.seconds:g} s; run it "
+                "again to go on, or pass --weights PATH"
+            )
+        if line.left() <= 0:
+            line = Deadline(progress.LINE_SECONDS)
             request.log(f"ModelScope's SDK is at work, {request.deadline.left():.0f} s are left")
 
 

@@ -1,6 +1,7 @@
 """The process in which ModelScope's SDK runs: MODEL_ID FILE... (see modelscope.py).
 
-Ends with 0, or with 1 and the reason as the last line of its output. Imports nothing of the kit.
+Prints a line when the SDK is loaded, which takes a while where it brings torch. Ends with 0, or with
+1 and the reason as the last line. Imports nothing of the kit.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ def main() -> int:
     model_id, *names = sys.argv[1:]
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        sdk = importlib.import_module("modelscope")
-        sdk.snapshot_download(model_id, revision="master", allow_patterns=names)
+        download = importlib.import_module("modelscope").snapshot_download
+        print("crashed", flush=True)  # the reason, if this stays the last line
+        download(model_id, revision="master", allow_patterns=names)
     except Exception as error:  # whatever it is, the run has to hear of it
         print(f"{type(error).__name__}: {' '.join(str(error).split())}")
         return 1

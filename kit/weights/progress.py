@@ -13,7 +13,8 @@ ANSWER_SECONDS = 7.0
 MIRROR_ANSWER_SECONDS = 4.5
 MODELSCOPE_ANSWER_SECONDS = 2.0
 TRY_SECONDS = 4.5
-# Without a byte for so long, a body has stalled: the connection is given up and resumed.
+# Without a byte for so long, a body has stalled: the connection is given up and resumed, ModelScope's
+# SDK is ended.
 STALL_SECONDS = 30.0
 # Tries in a row that bring nothing new; the pause doubles from BACKOFF_SECONDS.
 TRIES = 4

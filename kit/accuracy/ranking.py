@@ -1,0 +1,164 @@
+"""What an output of classes or tokens says row by row: top-1, top-5, and the softmax's probabilities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kit.accuracy.thresholds import ONE_PERCENT
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    Rows = NDArray[np.float32] | NDArray[np.float64]
+    Indices = NDArray[np.int64]
+
+# Rows whose top-1 differs beyond excuse are looked at one by one up to here: they have failed by then.
+_ENOUGH = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankedRow:
+    """One row of classes whose two top-1 differ, with what decides whether that matters."""
+
+    row: int
+    reference_top1: int
+    device_top1: int
+    margin: float | None
+    noise_p99: float
+    row_relative_l2: float | None
+
+    @property
+    def excused(self) -> bool:
+        """The reference separates the two classes by less than twice the error of a row that is
+        itself within 1%: a row of garbage has an error that would excuse anything."""
+        return (
+            self.margin is not None
+            and self.row_relative_l2 is not None
+            and self.margin < 2 * self.noise_p99
+            and self.row_relative_l2 <= ONE_PERCENT
+        )
+
+    def __str__(self) -> str:
+        margin = "nothing finite" if self.margin is None else f"{self.margin:.3g}"
+        return (
+            f"the reference separates the two by {margin}, twice the row's error is "
+            f"{2 * self.noise_p99:.3g}, its relative L2 {self.row_relative_l2}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """Agreement over all rows of the last dimension.
+
+    `disputed` has the rows whose top-1 differs, up to the sixteenth that nothing excuses.
+    `smallest_margin` is the reference's smallest distance between its first and its second class, and
+    `softmax_max_diff` the largest difference of two probabilities (None where one is not a number).
+    """
+
+    rows: int
+    top1_agree: int
+    top5_agree: int
+    smallest_margin: float | None
+    softmax_max_diff: float | None
+    disputed: tuple[RankedRow, ...] = ()
+
+
+@dataclass
+class RankTotals:
+    """Running figures over blocks of rows."""
+
+    rows: int = 0
+    top5_agree: int = 0
+    smallest_margin: float = math.inf
+    softmax_max_diff: float = 0.0
+    disputed: list[tuple[int, int, int]] = field(default_factory=list)
+
+    def add(self, other: RankTotals) -> None:
+        """Take in the figures of later rows."""
+        self.rows += other.rows
+        self.top5_agree += other.top5_agree
+        self.smallest_margin = min(self.smallest_margin, other.smallest_margin)
+        # max() would drop a NaN or keep it, as the order is.
+        pair = (self.softmax_max_diff, other.softmax_max_diff)
+        self.softmax_max_diff = math.nan if any(map(math.isnan, pair)) else max(pair)
+        self.disputed += other.disputed
+
+
+def rank_block(
+    reference: Rows,
+    device: Rows,
+    first_row: int,
+    top: Callable[[Rows, int], Indices],
+    softmax_difference: Callable[[Rows, Rows, Indices, Indices], float],
+) -> RankTotals:
+    """The figures of some rows [rows, classes], of which the first has the number `first_row`.
+
+    In numpy: on arrays this small, torch's dispatch costs more than the work.
+    """
+    k = min(5, reference.shape[1])
+    ours, theirs = top(reference, k), top(device, k)
+    totals = RankTotals(rows=len(reference))
+    # As sets: within the five, neighbours may change places by rounding alone.
+    totals.top5_agree = int((np.sort(ours) == np.sort(theirs)).all(axis=1).sum())
+    totals.disputed = [
+        (first_row + int(row), int(ours[row, 0]), int(theirs[row, 0]))
+        for row in np.flatnonzero(ours[:, 0] != theirs[:, 0])
+    ]
+    if k > 1:
+        best = np.take_along_axis(reference, ours[:, :2], axis=1).astype(np.float64)
+        margins = best[:, 0] - best[:, 1]
+        totals.smallest_margin = float(np.nan_to_num(margins, nan=math.inf).min())
+    totals.softmax_max_diff = softmax_difference(reference, device, ours[:, 0], theirs[:, 0])
+    return totals
+
+
+def finish_ranking(totals: RankTotals, row: Callable[[int], tuple[Tensor, Tensor]]) -> Ranking:
+    """The ranking of a whole output; `row` gives one row of both sides (1-D) by its number."""
+    disputed: list[RankedRow] = []
+    beyond_excuse = 0
+    for number, reference_top1, device_top1 in totals.disputed:
+        disputed.append(top1_dispute(*row(number), reference_top1, device_top1, number))
+        beyond_excuse += not disputed[-1].excused
+        if beyond_excuse == _ENOUGH:
+            break
+    return Ranking(
+        rows=totals.rows,
+        top1_agree=totals.rows - len(totals.disputed),
+        top5_agree=totals.top5_agree,
+        smallest_margin=_finite(totals.smallest_margin),
+        softmax_max_diff=_finite(totals.softmax_max_diff),
+        disputed=tuple(disputed),
+    )
+
+
+def top1_dispute(
+    reference: Tensor, device: Tensor, reference_top1: int, device_top1: int, row: int = 0
+) -> RankedRow:
+    """What decides a dispute about the top class of one row of scores (1-D each)."""
+    reference, device = reference.double(), device.double()
+    difference = (device - reference).abs()
+    rest = difference.clone()
+    rest[[reference_top1, device_top1]] = math.nan
+    margin = float(reference[reference_top1] - reference[device_top1])
+    noise = rest[rest.isfinite()]
+    # torch.quantile refuses more than 16 M elements; the k-th value of the sorted row is as good.
+    p99 = float(noise.kthvalue(max(1, math.ceil(0.99 * len(noise)))).values) if len(noise) else 0.0
+    norm = float(reference.norm())
+    return RankedRow(
+        row=row,
+        reference_top1=reference_top1,
+        device_top1=device_top1,
+        margin=_finite(margin),
+        noise_p99=p99,
+        row_relative_l2=_finite(float(difference.norm()) / norm) if norm else None,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

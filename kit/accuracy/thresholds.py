@@ -1,0 +1,41 @@
+"""The limits that decide a verdict: their one home.
+
+"Within 1%" is a relative L2 of at most 1% and a largest difference of at most 1% of the reference's
+largest value, both. A cosine is not enough: cosine > 0.99 lets a relative L2 of 14% through, since
+rel_L2 >= sqrt(1 - cos^2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ONE_PERCENT = 0.01
+
+# What hides behind a dominant part (a few huge values, or a constant that is added everywhere) must
+# still be the reference's signal: one of pure noise has a relative L2 of about 1.4 there.
+HIDDEN = 0.5
+
+# Two runs of one side may differ by this much (relative L2), or by half the error that is measured.
+REPEATABLE = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """Limits of one output. An adapter that sets others than these says why in `reason`.
+
+    Raises ValueError for other limits without a reason, or for a limit that is none.
+    """
+
+    relative_l2: float = ONE_PERCENT
+    max_over_range: float = ONE_PERCENT
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        limits = (self.relative_l2, self.max_over_range)
+        if not all(0 <= limit < 1 for limit in limits):
+            raise ValueError(f"thresholds {limits} must lie in [0, 1)")
+        if limits != (ONE_PERCENT, ONE_PERCENT) and not (self.reason or "").strip():
+            raise ValueError(f"thresholds {limits} are not the usual ones: give the reason")
+
+
+USUAL = Thresholds()

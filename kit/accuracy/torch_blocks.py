@@ -1,0 +1,103 @@
+"""The figures of one block of a pair of tensors, in torch: the formula that compiled.py follows."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from kit.accuracy.ranking import RankTotals, rank_block
+from kit.accuracy.totals import BIG, CLOSE, SHARES, Totals
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kit.accuracy.ranking import Indices, Rows
+
+
+class TorchBlocks:
+    """Reads blocks: two contiguous 1-D tensors of one dtype (fp32 or fp64), whose first element is
+    number `offset`; `row` is the length of a row of classes, None where there are none."""
+
+    def __call__(
+        self, offset: int, reference: Tensor, device: Tensor, row: int | None
+    ) -> tuple[Totals, RankTotals | None]:
+        totals = _block_totals(reference, device, offset)
+        if row is None:
+            return totals, None
+        rows = (reference.view(-1, row).numpy(), device.view(-1, row).numpy())
+        return totals, rank_block(*rows, offset // row, _top, _softmax_difference)
+
+
+def _block_totals(reference: Tensor, device: Tensor, offset: int) -> Totals:
+    totals = Totals()
+    reference, device = reference.double(), device.double()
+    finite = reference.isfinite() & device.isfinite()
+    at = None
+    if not bool(finite.all()):
+        _count_nonfinite(totals, reference, device, finite)
+        at = finite.nonzero().flatten()
+        reference, device = reference[at], device[at]
+    totals["finite"] = len(reference)
+    if not len(reference):
+        return totals
+    difference = device - reference
+    error, size = difference.abs(), reference.abs()
+    totals["abs_diff"] = float(error.sum())
+    totals["square_diff"] = float(difference.dot(difference))
+    totals["square_reference"] = float(reference.dot(reference))
+    totals["square_device"] = float(device.dot(device))
+    totals["product"] = float(reference.dot(device))
+    totals["reference"], totals["device"] = float(reference.sum()), float(device.sum())
+    totals["abs_reference"] = float(size.sum())
+    for name, least in (("relative", 0.0), ("relative_big", BIG)):
+        there = size > least
+        totals[name] = float((error[there] / size[there]).sum())
+        totals[f"{name}_count"] = int(there.sum())
+    for share in SHARES:
+        totals[f"within_{share:g}"] += int((error <= share * size).sum())
+    for atol, rtol in CLOSE:
+        totals[f"close_{atol:g}_{rtol:g}"] += int((error <= atol + rtol * size).sum())
+    largest = int(error.argmax())
+    totals["largest"] = float(error[largest])
+    totals.largest_at = offset + (largest if at is None else int(at[largest]))
+    totals["reference_min"], totals["reference_max"] = map(float, reference.aminmax())
+    totals["device_min"], totals["device_max"] = map(float, device.aminmax())
+    return totals
+
+
+def _count_nonfinite(totals: Totals, reference: Tensor, device: Tensor, finite: Tensor) -> None:
+    for side, values in (("reference", reference), ("device", device)):
+        totals[f"{side}_nan"] = int(values.isnan().sum())
+        totals[f"{side}_pos_inf"] = int((values == math.inf).sum())
+        totals[f"{side}_neg_inf"] = int((values == -math.inf).sum())
+    same_infinity = ~finite & (reference == device)
+    both_nan = reference.isnan() & device.isnan()
+    totals["disagree"] = int((~finite & ~same_infinity & ~both_nan).sum())
+    # As torch.allclose has it: equal infinities are close, a NaN is close to nothing.
+    equal = int(same_infinity.sum())
+    for share in SHARES:
+        totals[f"within_{share:g}"] = equal
+    for atol, rtol in CLOSE:
+        totals[f"close_{atol:g}_{rtol:g}"] = equal
+
+
+def _top(rows: Rows, k: int) -> Indices:
+    """Indices [rows, k] of the largest values of each row, ties by the lower index."""
+    import torch
+
+    order = torch.from_numpy(rows).sort(dim=1, descending=True, stable=True).indices
+    top: Indices = order[:, :k].numpy()
+    return top
+
+
+def _softmax_difference(
+    reference: Rows, device: Rows, reference_top1: Indices, device_top1: Indices
+) -> float:
+    """The largest |softmax(device) - softmax(reference)| over rows [rows, classes], in fp64.
+
+    The last two are each row's largest class: what compiled.py starts from.
+    """
+    import torch
+
+    ours, theirs = (torch.from_numpy(side).double().softmax(-1) for side in (reference, device))
+    return float((theirs - ours).abs().max())

@@ -1,0 +1,51 @@
+"""The reference's outputs in logs/, so that they can be judged again without running a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kit.accuracy.comparison import Reference
+from kit.accuracy.verdict import Repeat
+from kit.errors import UsageError
+from kit.evidence import read_summary, read_tensors
+from kit.logs import GOLDEN, REFERENCE, Logs
+from kit.weights.fingerprint import describe_tensors
+
+
+def save_reference(logs: Logs, reference: Reference) -> None:
+    """Write reference.safetensors, and golden.safetensors where there is a golden."""
+    logs.write_tensors(REFERENCE, reference.outputs)
+    if reference.golden:
+        logs.write_tensors(GOLDEN, reference.golden)
+    else:
+        logs.discard(GOLDEN)
+
+
+def read_reference(logs: Logs) -> Reference:
+    """The reference that an earlier comparison saved, checked against the hashes in its summary.
+
+    Raises UsageError where nothing was compared yet, UntrustedError where a file is another one.
+    """
+    summary = read_summary(logs)
+    saved, noise = summary.get("reference"), summary.get("noise")
+    if not saved or not noise or not noise["reference_repeat"]:
+        raise UsageError(
+            f"{logs.folder} holds no finished comparison to judge again: run compare_accuracy.py "
+            "without --rejudge"
+        )
+    golden = saved["golden"]
+    return Reference(
+        outputs=read_tensors(logs, REFERENCE, saved["outputs"]),
+        repeats={name: Repeat(**repeat) for name, repeat in noise["reference_repeat"].items()},
+        golden=read_tensors(logs, GOLDEN, golden["outputs"]) if golden["outputs"] else {},
+        golden_reason=golden["reason"],
+    )
+
+
+def describe_reference(reference: Reference) -> dict[str, Any]:
+    """The summary's section on a reference: shape, dtype and sha256 of every output."""
+    golden = describe_tensors(reference.golden) if reference.golden else None
+    return {
+        "outputs": describe_tensors(reference.outputs),
+        "golden": {"outputs": golden, "reason": reference.golden_reason},
+    }
