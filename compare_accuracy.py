@@ -17,7 +17,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.adapter import Adapter
+from kit.adapter import Adapter, describe_roles
 from kit.devices import select_device
 from kit.entry import run_script
 from kit.errors import UsageError
@@ -91,7 +91,7 @@ def run_reference(
     loaded = load_weights(adapter, model, weights, seed=record["weights"]["seed"] or 0)
     check_weights(loaded.fingerprint, record)
     reference = run_references(adapter, model, inputs, options.golden)
-    save_reference(logs, reference)
+    save_reference(logs, reference, describe_roles(adapter))
     return reference
 
 

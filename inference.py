@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from kit.adapter import Adapter, find_adapter, model_names
+from kit.adapter import Adapter, describe_roles, find_adapter, model_names
 from kit.background import LogGate, in_background
 from kit.devices import PRECISIONS, check_device_name, select_device
 from kit.entry import run_script
@@ -113,7 +113,7 @@ def run(
     del model  # writing the record then adds nothing to the peak memory of a run
     outputs = {name: tensor.cpu() for name, tensor in passes.outputs.items()}
     repeated = {name: tensor.cpu() for name, tensor in passes.repeated.items()}
-    logs.write_tensors(OUTPUTS, outputs)
+    logs.write_tensors(OUTPUTS, outputs, describe_roles(adapter))
     record.results(outputs, repeated, passes.latency, adapter.describe(outputs, found.companions))
 
 

@@ -9,6 +9,7 @@ that `--help`, argument errors and the search for weights need none of them.
 from __future__ import annotations
 
 import importlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -174,6 +175,18 @@ def find_adapter(wanted: str | None) -> Adapter:
         if wanted in (adapter.info.hub_id, adapter.info.hub_id.partition(".")[0]):
             return adapter
     raise UsageError(_unknown(wanted))
+
+
+# The key of a safetensors file's metadata under which the roles of its outputs stand, as JSON.
+ROLES = "kit_roles"
+
+
+def describe_roles(adapter: Adapter) -> dict[str, str]:
+    """The metadata of a file of outputs, by which python -m kit judge knows what each of them is."""
+    roles = {
+        name: {"role": spec.role, "scores": spec.scores} for name, spec in adapter.outputs.items()
+    }
+    return {ROLES: json.dumps(roles)}
 
 
 def describe_model(adapter: Adapter) -> dict[str, Any]:

@@ -90,14 +90,17 @@ class Logs:
         with self._in_place(name) as temporary:
             temporary.write_text(text, "utf-8")
 
-    def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+    def write_tensors(
+        self, name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+    ) -> None:
         """Write CPU tensors as safetensors, whole or not at all."""
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         with self._in_place(name) as temporary:
             try:
-                save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary)
+                contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
+                save_file(contiguous, temporary, metadata=dict(metadata) if metadata else None)
             except SafetensorError as error:  # its name for a full disk
                 raise OSError(str(error)) from error
 

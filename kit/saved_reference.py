@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from kit.accuracy.comparison import Reference
@@ -12,11 +13,11 @@ from kit.logs import GOLDEN, REFERENCE, Logs
 from kit.weights.fingerprint import describe_tensors
 
 
-def save_reference(logs: Logs, reference: Reference) -> None:
+def save_reference(logs: Logs, reference: Reference, metadata: Mapping[str, str]) -> None:
     """Write reference.safetensors, and golden.safetensors where there is a golden."""
-    logs.write_tensors(REFERENCE, reference.outputs)
+    logs.write_tensors(REFERENCE, reference.outputs, metadata)
     if reference.golden:
-        logs.write_tensors(GOLDEN, reference.golden)
+        logs.write_tensors(GOLDEN, reference.golden, metadata)
     else:
         logs.discard(GOLDEN)
 

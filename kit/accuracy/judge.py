@@ -1,0 +1,126 @@
+"""Judge two saved sets of outputs (safetensors), by the rules of compare_accuracy.py, without a model.
+
+An output is logits (classes or tokens in its last dimension) where inference.py wrote so into the
+reference's file, where its name contains "logits", or where --logits names it; integers must be equal;
+anything else is judged as features. Exit code 0 for PASS, 1 for FAIL, 4 for INVALID.
+
+    python -m kit judge logs/reference.safetensors logs/outputs.safetensors
+    python -m kit judge cpu.safetensors npu.safetensors --golden fp64.safetensors --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from kit.accuracy.comparison import Reference, compare
+from kit.accuracy.verdict import ASSUMED_REPEATABLE, compare_runs
+from kit.adapter import ROLES, OutputSpec, Role
+from kit.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+EXIT_CODES = {"PASS": 0, "FAIL": 1, "INVALID": 4}
+
+log = logging.getLogger("kit")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Judge, and say why. Returns the verdict's exit code; raises UsageError."""
+    options = _parse(arguments)
+    reference, roles = _load(options.reference)
+    device, _ = _load(options.device)
+    golden = _load(options.golden)[0] if options.golden else {}
+    again = _load(options.again)[0] if options.again else None
+    names = [*reference, *(name for name in device if name not in reference)]
+    for name in options.logits:
+        if name not in names:
+            raise UsageError(
+                f"--logits {name}: there is no such output; there are {', '.join(names)}"
+            )
+    both = {name: tensor for name, tensor in (again or {}).items() if name in device}
+    repeats = compare_runs({name: device[name] for name in both}, both) if again else {}
+    result = compare(
+        {name: _spec(name, roles, options.logits) for name in names},
+        Reference(
+            outputs=reference,
+            repeats={},
+            golden=golden,
+            golden_reason=None if golden else "no --golden was given",
+        ),
+        device,
+        repeats if again is not None else dict.fromkeys(names, ASSUMED_REPEATABLE),
+    )
+    _tell(result, as_json=options.json, repeated=again is not None)
+    return EXIT_CODES[result["verdict"]]
+
+
+def _tell(result: Mapping[str, Any], *, as_json: bool, repeated: bool) -> None:
+    if as_json:
+        log.info(json.dumps(result, indent=2, allow_nan=False))
+        return
+    for name, output in result["outputs"].items():
+        log.info(f"{output['verdict']:7} {name}: {'; '.join(output['reasons'])}")
+        if truth := output["truth"]:
+            log.info(
+                f"        against fp64: device {truth['device']['relative_l2']:.3g}, reference "
+                f"{truth['reference']['relative_l2']:.3g} (relative L2)"
+            )
+    if not result["outputs"]:
+        log.info("there is no output in either file")
+    if not repeated:
+        log.info("whether the device is repeatable is not judged: no --again was given")
+    log.info(f"verdict {result['verdict']}")
+
+
+def _spec(name: str, roles: Mapping[str, OutputSpec], logits: Sequence[str]) -> OutputSpec:
+    if name in logits:
+        return OutputSpec(role="logits")
+    by_name = OutputSpec(role="logits" if "logits" in name.lower() else "features")
+    return roles.get(name, by_name)
+
+
+def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, OutputSpec]]:
+    """The memory-mapped tensors of a file, and the roles in its metadata. Raises UsageError."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            text = (file.metadata() or {}).get(ROLES, "{}")
+        # Only the role, never thresholds: a file does not say how strictly it is judged.
+        roles = {
+            name: OutputSpec(role=spec["role"], scores=spec["scores"])
+            for name, spec in json.loads(text).items()
+        }
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"{path} is no readable safetensors file ({error})") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path}: its {ROLES} are damaged ({error})") from error
+    if unknown := {spec.role for spec in roles.values()} - set(get_args(Role)):
+        raise UsageError(f"{path}: its {ROLES} are damaged (there is no role {unknown.pop()!r})")
+    return tensors, roles
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    summary, _, epilog = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        prog="python -m kit judge",
+        description=summary,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("reference", type=Path, metavar="REFERENCE.safetensors")
+    parser.add_argument("device", type=Path, metavar="DEVICE.safetensors")
+    parser.add_argument("--golden", type=Path, metavar="FILE", help="the same outputs in fp64")
+    parser.add_argument("--again", type=Path, metavar="FILE", help="a second run of the device")
+    parser.add_argument(
+        "--logits", action="append", default=[], metavar="NAME", help="an output that is ranked"
+    )
+    parser.add_argument("--json", action="store_true", help="every figure, as JSON")
+    return parser.parse_args(arguments)
