@@ -29,7 +29,7 @@ def test_nan_fails(npu: Kit) -> None:
     assert summary["verdict"] == "FAIL"
     assert summary["match_within_1_percent"] is False
     assert summary["max_abs_diff"] is None and summary["null_reasons"]["max_abs_diff"]
-    assert summary["outputs"]["features"]["metrics"]["nonfinite"]["device"] > 0
+    assert summary["outputs"]["features"]["metrics"]["device"]["nonfinite"]["nan"] > 0
 
 
 def test_device_that_is_not_repeatable_is_invalid(npu: Kit) -> None:

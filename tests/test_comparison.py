@@ -1,0 +1,168 @@
+"""What a comparison adds to its verdict: the fp64 truth, seven readings of 1%, and judging again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+
+import pytest
+import torch
+from conftest import VIT, Kit
+
+from kit.accuracy.comparison import Reference, compare
+from kit.accuracy.metrics import measure
+from kit.accuracy.readings import READINGS, read, worst
+from kit.accuracy.thresholds import Thresholds
+from kit.accuracy.verdict import ASSUMED_REPEATABLE, Repeat
+from kit.adapter import OutputSpec
+from kit.summary import summarise
+
+
+@pytest.fixture(scope="session")
+def _compared(_vit_npu_run: Kit, tmp_path_factory: pytest.TempPathFactory) -> Kit:
+    kit = Kit(tmp_path_factory.mktemp("compared"), simulated=True)
+    shutil.copytree(_vit_npu_run.logs, kit.logs)
+    assert kit.compare().code == 0
+    return kit
+
+
+@pytest.fixture
+def compared(_compared: Kit, npu: Kit) -> Kit:
+    """A compared run of ViT on the simulated NPU, to be tampered with at will."""
+    shutil.copytree(_compared.logs, npu.logs)
+    return npu
+
+
+def test_the_truth_lies_nearer_to_fp32_than_to_the_device(compared: Kit) -> None:
+    for output in compared.summary["outputs"].values():
+        truth = output["truth"]
+        # fp32 rounds at 2^-24, the NPU's HF32 convolutions at 2^-12.
+        assert 1e-8 < truth["reference"]["relative_l2"] < 1e-5
+        assert 1e-5 < truth["device"]["relative_l2"] < 1e-2
+        ratio = truth["device"]["relative_l2"] / truth["reference"]["relative_l2"]
+        assert truth["ratio"] == pytest.approx(ratio) and ratio > 20
+        assert truth["device"]["relative_l2"] == pytest.approx(
+            output["metrics"]["relative_l2"], rel=0.05
+        )
+
+
+def test_seven_readings_stand_side_by_side(compared: Kit) -> None:
+    summary = compared.summary
+    assert list(summary["readings_of_1_percent"]) == list(READINGS)
+    assert len(READINGS) == 7
+    for name, reading in summary["readings_of_1_percent"].items():
+        assert reading["within"] is True
+        assert reading["output"] in summary["outputs"]
+        assert (
+            reading["figures"] == summary["outputs"][reading["output"]]["readings"][name]["figures"]
+        )
+    assert summary["readings_of_1_percent"]["softmax"]["output"] == "logits"
+    assert "relative L2 <= 1%" in summary["match_basis"]
+
+
+def test_the_readings_disagree() -> None:
+    """What lets 14% through, and what a single small value upsets."""
+    torch.manual_seed(0)
+    reference = torch.randn(10_000) * 0.01
+    tilted = reference + 0.13 * torch.randn(10_000) * 0.01
+    found = {name: reading.within for name, reading in read(measure(reference, tilted)).items()}
+    assert found["reports"] and found["one_minus_cosine"]
+    assert not found["relative_l2"] and not found["mean_relative"] and not found["range"]
+    assert found["softmax"] is None
+    tiny = reference * 100
+    tiny[0] = 1e-9
+    moved = tiny.clone()
+    moved[0] = 1e-3
+    found = {name: reading.within for name, reading in read(measure(tiny, moved)).items()}
+    assert found["relative_l2"] and found["mean_relative_big"] and not found["mean_relative"]
+
+
+def test_the_worst_output_is_named_and_a_figure_that_is_missing_is_no_pass() -> None:
+    base = torch.linspace(-3, 5, 64)
+    good, bad = read(measure(base, base)), read(measure(base, base * 1.5))
+    none = read(measure(base * 0, base))
+    assert worst({"a": good, "b": bad, "c": good})["relative_l2"].output == "b"
+    found = worst({"a": good, "b": none})["relative_l2"]
+    assert (found.output, found.within, found.figures) == ("b", False, {"relative_l2": None})
+    assert worst({})["relative_l2"].within is None
+
+
+def test_rejudge_runs_no_model_and_says_the_same(compared: Kit) -> None:
+    before = compared.summary
+    (compared.logs / "inputs.safetensors").unlink()  # a model could not be run without it
+    result = compared.compare("--rejudge")
+    assert result.code == 0
+    assert compared.summary == before
+
+
+def test_rejudge_refuses_other_outputs(compared: Kit) -> None:
+    shutil.copy(compared.logs / "outputs.safetensors", compared.logs / "reference.safetensors")
+    result = compared.compare("--rejudge")
+    assert result.code == 4
+    assert "reference.safetensors is not what the record says" in result.error
+    assert compared.summary["verdict"] == "INVALID"
+
+
+def test_rejudge_needs_a_finished_comparison(vit_run: Kit) -> None:
+    result = vit_run.compare("--rejudge")
+    assert result.code == 2
+    assert "without --rejudge" in result.error
+
+
+def test_no_golden_is_said_and_nothing_is_guessed(compared: Kit) -> None:
+    assert (compared.logs / "golden.safetensors").exists()
+    assert compared.compare("--golden", "off").code == 0
+    assert not (compared.logs / "golden.safetensors").exists()
+    summary = compared.summary
+    assert summary["reference"]["golden"] == {"outputs": None, "reason": "--golden off"}
+    assert all(output["truth"] is None for output in summary["outputs"].values())
+
+
+def test_the_reference_too_must_be_repeatable() -> None:
+    base = torch.linspace(-3, 5, 64)
+
+    def verdict(relative_l2: float) -> str:
+        repeat = Repeat(bit_identical=False, relative_l2=relative_l2, nonfinite_agree=True)
+        reference = Reference(
+            outputs={"x": base}, repeats={"x": repeat}, golden={}, golden_reason="none"
+        )
+        specs = {"x": OutputSpec(role="features")}
+        return str(compare(specs, reference, {"x": base}, {"x": ASSUMED_REPEATABLE})["verdict"])
+
+    assert verdict(1e-7) == "PASS"
+    assert verdict(1e-2) == "INVALID"
+
+
+def test_other_thresholds_need_a_reason_that_the_summary_shows(compared: Kit) -> None:
+    for wrong in (
+        {"relative_l2": 0.05},
+        {"max_over_range": 0.05, "reason": " "},
+        {"relative_l2": 2},
+    ):
+        with pytest.raises(ValueError, match="thresholds"):
+            Thresholds(**wrong)  # type: ignore[arg-type]
+    base = torch.linspace(-3, 5, 64)
+    loose = Thresholds(relative_l2=0.05, max_over_range=0.05, reason="trained in int8")
+    reference = Reference(outputs={"x": base}, repeats={}, golden={}, golden_reason="none")
+
+    def judged(thresholds: Thresholds, scale: float) -> dict[str, object]:
+        specs = {"x": OutputSpec(role="features", thresholds=thresholds)}
+        return compare(specs, reference, {"x": base * scale}, {"x": ASSUMED_REPEATABLE})
+
+    assert judged(Thresholds(), 1.03)["verdict"] == "FAIL"
+    strict = Thresholds(relative_l2=1e-4, max_over_range=1e-4, reason="shown to be exact")
+    assert judged(strict, 1.001)["verdict"] == "FAIL"
+    comparison = judged(loose, 1.03)
+    assert comparison["verdict"] == "PASS"
+    record = json.loads(json.dumps(compared.record))
+    spec = OutputSpec(role="features", thresholds=loose)
+    record["model"] |= {"primary_output": "x", "outputs": {"x": dataclasses.asdict(spec)}}
+    summary = summarise(record, comparison | {"reference": compared.summary["reference"]})
+    assert summary["match_within_1_percent"] is False
+    assert "x is judged by other limits (trained in int8)" in summary["match_basis"]
+
+
+def test_golden_takes_one_of_three_words(kit: Kit) -> None:
+    assert kit.infer(*VIT).code == 0
+    assert kit.compare("--golden", "maybe").code == 2
