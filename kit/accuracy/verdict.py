@@ -169,9 +169,9 @@ def _why_failed(metrics: Metrics, thresholds: Thresholds) -> tuple[list[str], li
         if value is None:
             failed.append(f"{label} could not be computed")
         elif value <= limit:
-            notes.append(f"{label} {value:.3g} <= {limit:.3g}")
+            notes.append(f"{label} {value:.3g} <= {100 * limit:.3g}%")
         else:
-            failed.append(f"{label} {value:.3g} > {limit:.3g}")
+            failed.append(f"{label} {value:.3g} > {100 * limit:.3g}%")
     for label, value in (
         ("beside the constant that both sides share", metrics.relative_l2_centred),
         ("of the values that a few large ones hide", metrics.relative_l2_small),

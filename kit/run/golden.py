@@ -65,8 +65,8 @@ def golden_skipped(
 ) -> str | None:
     """Why run_golden() had better not run here, in one line with the numbers; None where it may.
 
-    It needs its parameters and buffers in fp64 and room for activations, in `available` bytes; None
-    is what this process may still take (kit.run.memory).
+    It needs the parameters and buffers of `model`, which has its weights, in fp64 and room for
+    activations, in `available` bytes; None is what this process may still take (kit.run.memory).
     """
     available = available_bytes() if available is None else available
     tensors = [*model.parameters(), *model.buffers()]  # tied ones once
