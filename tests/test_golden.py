@@ -19,7 +19,7 @@ from kit.adapter import Adapter, ModelInfo, ModelInput, load_adapter, model_name
 from kit.errors import CannotRunError
 from kit.run.golden import float64_only, golden_skipped, run_golden
 from kit.run.memory import available_bytes
-from kit.run.reference import run_reference
+from kit.run.reference import run_references
 from kit.weights.load import load_weights
 
 GIB = 1 << 30
@@ -95,7 +95,7 @@ def test_the_instrument_sees_what_double_alone_leaves() -> None:
 @pytest.mark.parametrize("name", model_names())
 def test_outputs_are_float64_and_near_the_fp32_ones(name: str) -> None:
     adapter, model, inputs = built(name)
-    reference = run_reference(adapter, model, inputs)
+    reference = run_references(adapter, model, inputs, "off").outputs
     for output, golden in golden_of(name).items():
         if adapter.outputs[output].role == "token_ids":
             assert golden.dtype == torch.int64
