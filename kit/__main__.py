@@ -11,6 +11,7 @@ from kit.entry import run_script
 # was asked for is imported.
 COMMANDS = {
     "judge": ("kit.accuracy.judge", "judge two saved sets of outputs, without a model"),
+    "diff": ("kit.diff", "what differs between two runs"),
     "fetch": ("kit.weights.fetch", "download a model's files, resumable and verified"),
 }
 
