@@ -37,14 +37,16 @@ def widen(block: Tensor, *, single: bool) -> Tensor:
     """A block as a contiguous 1-D tensor in fp32 where `single` (the dtype must fit), else in fp64."""
     import torch
 
-    return block.to(torch.float32 if single else torch.float64).reshape(-1)
+    return block.to(torch.float32 if single else torch.float64).reshape(-1).contiguous()
 
 
 def as_real(tensor: Tensor) -> Tensor:
-    """A complex tensor as pairs of real and imaginary parts (one more dimension, of 2)."""
+    """A complex tensor as pairs of real and imaginary parts (one more dimension, of 2), and lazy
+    conjugates and negatives carried out, which numpy cannot read."""
     import torch
 
-    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+    tensor = tensor.resolve_conj().resolve_neg()
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
 def fits_single(tensor: Tensor) -> bool:

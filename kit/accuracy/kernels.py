@@ -24,10 +24,9 @@ _LOOK = 128  # elements: how many a vectorised look decides to pass over
 _exact = njit(error_model="numpy", nogil=True, cache=True)
 # Sums may be reordered; NaN and infinity keep their meaning.
 _summed = njit(error_model="numpy", nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
-# For loops whose results are thrown away where the sums have shown that a value is not finite.
-_finite = njit(
-    error_model="numpy", nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz", "nnan"}
-)
+# For loops whose results are thrown away where the sums have shown that a value is not finite. Products
+# and sums are not contracted: a limit must count the same elements everywhere.
+_finite = njit(error_model="numpy", nogil=True, cache=True, fastmath={"reassoc", "nsz", "nnan"})
 _SHARE_1, _SHARE_2, _SHARE_3 = SHARES
 (_ATOL_1, _RTOL_1), (_ATOL_2, _RTOL_2), (_ATOL_3, _RTOL_3) = CLOSE
 # The numbers below are places in SUMS.

@@ -26,8 +26,9 @@ _BLOCK = 1 << 15
 _COMPILED_BLOCK = 1 << 17  # elements: compiled loops cut it further
 # Elements; below this, importing numba takes longer than its kernels save.
 _LARGE = 1 << 23
-# Squares of larger or smaller fp64 values leave fp64; then the sums are taken of scaled values.
-_SQUARES = (1e-140, 1e140)
+# Squares of larger fp64 values, or of the rounding errors of smaller ones, leave fp64; then the sums
+# are taken of scaled values.
+_SQUARES = (1e-120, 1e140)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +116,8 @@ class Metrics:
 def measure(
     reference: Tensor, device: Tensor, *, ranked: bool = False, threads: int | None = None
 ) -> Metrics:
-    """Compare two CPU tensors of one shape, of any dtypes and strides.
+    """Compare two CPU tensors of one shape, of any dtypes and strides; in fp64, so that integers
+    beyond 2**53 are rounded, and a norm some 150 decades below the other side's is 0.
 
     `ranked` adds the figures of classes over the last dimension (fp64 memory: a few rows of it).
     `threads` is for large tensors, by default one for each core; the figures do not depend on it.
@@ -128,13 +130,13 @@ def measure(
         reference, device = reference.reshape(1), device.reshape(1)
     row = reference.shape[-1] if ranked else None
     totals, ranks = _Walk(reference, device, row=row, threads=threads).run()
-    squares, exponent = totals, 0
+    scaled, scale = totals, 1.0
     largest = float(abs(totals.ends[1:]).max())
     if totals["finite"] and largest and not _SQUARES[0] < largest < _SQUARES[1]:
-        exponent = max(-1000, min(1000, -math.frexp(largest)[1]))
-        squares, _ = _Walk(reference, device, threads=threads, exponent=exponent).run()
+        scale = 2.0 ** max(-1000, min(1000, -math.frexp(largest)[1]))
+        scaled, _ = _Walk(reference, device, threads=threads, scale=scale).run()
     rank = finish_ranking(ranks, partial(_row, reference, device)) if ranked else None
-    return _finish(reference, device, totals, squares, exponent, rank)
+    return _finish(reference, device, totals, scaled, scale, rank)
 
 
 class _Walk:
@@ -147,11 +149,11 @@ class _Walk:
         *,
         row: int | None = None,
         threads: int | None = None,
-        exponent: int = 0,
+        scale: float = 1.0,
     ) -> None:
         large = reference.numel() >= _LARGE
-        self._pair, self._row, self._exponent = (reference, device), row, exponent
-        self._threads = (threads or os.cpu_count() or 1) if large else 1
+        self._pair, self._row, self._scale = (reference, device), row, scale
+        self._threads = (threads or os.cpu_count() or 1) if large else 0
         self._single = fits_single(reference) and fits_single(device)
         self._compiled = large and find_spec("numba") is not None
         self._local = threading.local()
@@ -168,12 +170,13 @@ class _Walk:
     def _each(self) -> Iterator[tuple[Totals, RankTotals | None]]:
         size = _COMPILED_BLOCK if self._compiled else _BLOCK
         walk = blocks(*self._pair, size, row=self._row or 1)
-        if self._threads == 1:
+        if not self._threads:
             yield from map(self._read, walk)
             return
         import torch
 
-        # The threads are the blocks'; torch's own within one would only get in their way.
+        # The threads are the blocks'; torch's own within one would only get in their way, and would
+        # sum in another order where there are more of them: so even one thread is one of a pool.
         with ThreadPoolExecutor(
             self._threads, initializer=lambda: torch.set_num_threads(1)
         ) as pool:
@@ -184,8 +187,8 @@ class _Walk:
             self._local.read = self._reader()
         offset, *sides = block
         sides = [widen(side, single=self._single) for side in sides]
-        if self._exponent:
-            sides = [side * 2.0**self._exponent for side in sides]
+        if self._scale != 1:
+            sides = [side * self._scale for side in sides]
         read: tuple[Totals, RankTotals | None] = self._local.read(offset, *sides, self._row)
         return read
 
@@ -206,19 +209,18 @@ def _finish(
     reference: Tensor,
     device: Tensor,
     totals: Totals,
-    squares: Totals,
-    exponent: int,
+    scaled: Totals,
+    scale: float,
     rank: Ranking | None,
 ) -> Metrics:
-    """The figures that follow from the sums; `squares` are those of values times 2**exponent."""
+    """The figures that follow from the sums; `scaled` are those of values times `scale`."""
     count, shape = totals["finite"], tuple(reference.shape)
-    at = _unravel(totals.largest_at, shape) if count else None
-    error, norm = math.sqrt(squares["square_diff"]), math.sqrt(squares["square_reference"])
-    device_norm = math.sqrt(squares["square_device"])
-    cosine = _ratio(squares["product"], norm * device_norm)
-    # ||r/|r| - d/|d|||^2 / 2: exact where the cosine rounds to 1.
-    beside = max(0.0, error**2 - (norm - device_norm) ** 2)
-    largest = max(abs(totals["reference_min"]), abs(totals["reference_max"])) if count else 0.0
+    at = _unravel(totals.largest_at, shape) if count and totals["largest"] < math.inf else None
+    error, norm = math.sqrt(scaled["square_diff"]), math.sqrt(scaled["square_reference"])
+    device_norm = math.sqrt(scaled["square_device"])
+    cosine = _ratio(scaled["product"], norm * device_norm)
+    cosine = None if cosine is None else max(-1.0, min(1.0, cosine))
+    largest = max(abs(scaled["reference_min"]), abs(scaled["reference_max"])) if count else 0.0
     relative = _ratio(error, norm)
     close = tuple(
         Close(
@@ -234,14 +236,14 @@ def _finish(
         max_abs_index=at,
         reference_at_max=float(reference[at].double()) if at is not None else None,
         device_at_max=float(device[at].double()) if at is not None else None,
-        mean_abs_diff=_ratio(totals["abs_diff"], count),
-        rmse=_finite(math.ldexp(error / math.sqrt(count), -exponent)) if count else None,
+        mean_abs_diff=_mean("abs_diff", totals, scaled, scale),
+        rmse=_finite(error / math.sqrt(count) / scale) if count else None,
         relative_l2=relative,
-        relative_l2_centred=_centred(squares),
-        relative_l2_small=_small(reference, device, totals),
-        max_over_range=_ratio(totals["largest"], largest) if count else None,
-        cosine_similarity=None if cosine is None else max(-1.0, min(1.0, cosine)),
-        one_minus_cosine=_ratio(beside, 2 * norm * device_norm),
+        relative_l2_centred=_centred(scaled),
+        relative_l2_small=_small(reference, device, scaled, scale),
+        max_over_range=_ratio(scaled["largest"], largest) if count else None,
+        cosine_similarity=cosine,
+        one_minus_cosine=_one_minus_cosine(cosine, error, norm, device_norm),
         snr_db=-20 * math.log10(relative) if relative else None,
         share_within_1e_2=within[0],
         share_within_1e_3=within[1],
@@ -251,24 +253,44 @@ def _finish(
         allclose=close[0].allclose,
         close=close,
         positions_agree=totals["disagree"] == 0,
-        reference=_side(totals, "reference"),
-        device=_side(totals, "device"),
+        reference=_side(totals, "reference", scaled, scale),
+        device=_side(totals, "device", scaled, scale),
         ranking=rank,
     )
 
 
-def _side(totals: Totals, side: str) -> Side:
+def _one_minus_cosine(
+    cosine: float | None, error: float, norm: float, device_norm: float
+) -> float | None:
+    """1 - cosine, where it is small as ||r/|r| - d/|d|||^2 / 2: exact where the cosine rounds to 1.
+    That loses its digits where the norms differ much, and the cosine has them."""
+    if cosine is None:
+        return None
+    if error**2 > norm * device_norm:
+        return 1 - cosine
+    return max(0.0, error**2 - (norm - device_norm) ** 2) / (2 * norm * device_norm)
+
+
+def _side(totals: Totals, side: str, scaled: Totals, scale: float) -> Side:
     there = totals["finite"] > 0
     return Side(
         min=totals[f"{side}_min"] if there else None,
         max=totals[f"{side}_max"] if there else None,
-        mean=_ratio(totals[side], totals["finite"]),
+        mean=_mean(side, totals, scaled, scale),
         nonfinite=NonFinite(
             nan=int(totals[f"{side}_nan"]),
             pos_inf=int(totals[f"{side}_pos_inf"]),
             neg_inf=int(totals[f"{side}_neg_inf"]),
         ),
     )
+
+
+def _mean(name: str, totals: Totals, scaled: Totals, scale: float) -> float | None:
+    """The mean of what `name` sums: of scaled values only where the sum itself leaves fp64."""
+    count, total = totals["finite"], totals[name]
+    if not count:
+        return None
+    return _finite(total / count if math.isfinite(total) else scaled[name] / count / scale)
 
 
 def _centred(totals: Totals) -> float | None:
@@ -283,14 +305,15 @@ def _centred(totals: Totals) -> float | None:
     return _finite(math.sqrt(max(error, 0.0) / spread))
 
 
-def _small(reference: Tensor, device: Tensor, totals: Totals) -> float | None:
+def _small(reference: Tensor, device: Tensor, totals: Totals, scale: float) -> float | None:
     """Relative L2 of the elements below a tenth of the RMS, where few others dominate: their mean
-    absolute value is less than half of the RMS (0.8 of it for a normal distribution)."""
+    absolute value is less than half of the RMS (0.8 of it for a normal distribution). `totals` are
+    those of values times `scale`."""
     import torch
 
     count = totals["finite"]
     rms = math.sqrt(totals["square_reference"] / count) if count else 0.0
-    if not math.isfinite(rms) or not totals["abs_reference"] < 0.5 * rms * count:
+    if not totals["abs_reference"] < 0.5 * rms * count:
         return None
     # Below its dtype's normal numbers the device has no relative precision to lose.
     least = torch.finfo(device.dtype).tiny if device.is_floating_point() else 0.0
@@ -298,9 +321,10 @@ def _small(reference: Tensor, device: Tensor, totals: Totals) -> float | None:
     for _, ours, theirs in blocks(reference, device, _BLOCK):
         r, d = widen(ours, single=False), widen(theirs, single=False)
         size = r.abs()
-        there = (size >= least) & (size < 0.1 * rms) & d.isfinite()
-        error += float((d - r)[there].square().sum())
-        norm += float(r[there].square().sum())
+        there = (size >= least) & (size < 0.1 * (rms / scale)) & d.isfinite()
+        r, d = r[there] * scale, d[there] * scale
+        error += float((d - r).square().sum())
+        norm += float(r.square().sum())
     return _ratio(math.sqrt(error), math.sqrt(norm))
 
 

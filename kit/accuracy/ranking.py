@@ -112,7 +112,8 @@ def rank_block(
     ]
     if k > 1:
         best = np.take_along_axis(reference, ours[:, :2], axis=1).astype(np.float64)
-        margins = best[:, 0] - best[:, 1]
+        with np.errstate(invalid="ignore"):  # inf - inf: no margin
+            margins = best[:, 0] - best[:, 1]
         totals.smallest_margin = float(np.nan_to_num(margins, nan=math.inf).min())
     totals.softmax_max_diff = softmax_difference(reference, device, ours[:, 0], theirs[:, 0])
     return totals
@@ -149,14 +150,16 @@ def top1_dispute(
     noise = rest[rest.isfinite()]
     # torch.quantile refuses more than 16 M elements; the k-th value of the sorted row is as good.
     p99 = float(noise.kthvalue(max(1, math.ceil(0.99 * len(noise)))).values) if len(noise) else 0.0
-    norm = float(reference.norm())
+    # Equal infinities (masked classes) are no error, and other ones leave none that is a number.
+    error = float(difference[reference != device].norm())
+    norm = float(reference[reference.isfinite()].norm())
     return RankedRow(
         row=row,
         reference_top1=reference_top1,
         device_top1=device_top1,
         margin=_finite(margin),
         noise_p99=p99,
-        row_relative_l2=_finite(float(difference.norm()) / norm) if norm else None,
+        row_relative_l2=_finite(error / norm) if 0 < norm < math.inf else None,
     )
 
 
