@@ -3,8 +3,8 @@
 Reads the record in logs/, rebuilds the same weights, refuses to go on where a fingerprint of weights or
 inputs differs, runs the same input on the CPU, and writes accuracy_compare.log and summary.json with
 the verdict: PASS, FAIL, SELF_CHECK (the device was a CPU too) or INVALID. It may run on another machine
-than the NPU's. The reference's outputs stay in logs/: --rejudge judges them again, by today's
-thresholds, without running a model.
+than the NPU's. With --data, every further sample is run and judged too (samples.jsonl). The reference's
+outputs stay in logs/: --rejudge judges them again, by today's thresholds, without running a model.
 
     python compare_accuracy.py
     python compare_accuracy.py --logs logs --weights model.safetensors
@@ -14,6 +14,7 @@ thresholds, without running a model.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +27,22 @@ from kit.evidence import (
     check_weights,
     distrust_on_record,
     find_weights_again,
+    local_path,
     read_adapter,
     read_record,
     read_tensors,
     write_summary,
 )
-from kit.logs import COMPARE_LOG, INPUTS, OUTPUTS, RUN_LOG, Logs, claim_logs, log
+from kit.logs import (
+    COMPARE_LOG,
+    INPUTS,
+    OUTPUTS,
+    RUN_LOG,
+    SAMPLE_FIGURES,
+    Logs,
+    claim_logs,
+    log,
+)
 from kit.summary import summarise
 
 if TYPE_CHECKING:
@@ -49,6 +60,7 @@ def main() -> int:
     from kit.accuracy.comparison import compare, comparison_text
     from kit.accuracy.verdict import Repeat
     from kit.saved_reference import describe_reference, read_reference
+    from kit.saved_samples import check_shards, judge_saved_samples
 
     with claim_logs(options.logs) as logs, logs.logging_to(RUN_LOG), distrust_on_record(logs):
         record = read_record(logs)
@@ -56,9 +68,11 @@ def main() -> int:
         # An earlier verdict ends here: whatever happens next, it does not stand for this comparison.
         write_summary(logs, summarise(record))
         logs.discard(COMPARE_LOG)
+        logs.discard(SAMPLE_FIGURES)
         adapter = read_adapter(record)
 
         on_device = read_tensors(logs, OUTPUTS, record["outputs"])
+        check_shards(logs, record)
         reference = saved or run_reference(options, logs, adapter, record)
         repeats = record["noise"]["device_repeat"].items()
         comparison = compare(
@@ -67,7 +81,9 @@ def main() -> int:
             on_device,
             {name: Repeat(**repeat) for name, repeat in repeats},
         )
-        summary = summarise(record, comparison | {"reference": describe_reference(reference)})
+        comparison["samples"] = judge_saved_samples(logs, adapter, record, reference.samples)
+        comparison["reference"] = describe_reference(reference)
+        summary = summarise(record, comparison)
         write_summary(logs, summary)
         logs.write_text(COMPARE_LOG, comparison_text(summary))
         tell(summary)
@@ -81,25 +97,36 @@ def run_reference(
     device = select_device("cpu")
     log.info(f"reference {device.spec} ({device.name}), float32")
     from kit.run.reference import run_references
+    from kit.run.samples import find_samples_again, run_reference_samples
     from kit.saved_reference import save_reference
     from kit.weights.load import load_weights
+    from kit.weights.sources import companions
 
     inputs = read_tensors(logs, INPUTS, record["input"]["tensors"])
     check_input(inputs, record)
+    samples = find_samples_again(adapter, record, options.data or local_path(logs, "data"))
     weights = find_weights_again(logs, adapter, record, options.weights)
     model = adapter.build()
     loaded = load_weights(adapter, model, weights, seed=record["weights"]["seed"] or 0)
     check_weights(loaded.fingerprint, record)
     reference = run_references(adapter, model, inputs, options.golden)
+    if samples:
+        at_hand = companions(adapter.info, weights.parent if weights else None)
+        files = run_reference_samples(adapter, model, samples, at_hand, logs, record["samples"])
+        reference = replace(reference, samples=files)
     save_reference(logs, reference, describe_roles(adapter))
     return reference
 
 
 def tell(summary: dict[str, Any]) -> None:
     """The verdict and its reasons on the console."""
+    from kit.accuracy.comparison import samples_text
+
     log.info(f"input and weights are those of the run; outputs of {summary['device']} against cpu:")
     for name, output in summary["outputs"].items():
         log.info(f"  {output['verdict']:7} {name}: {'; '.join(output['reasons'])}")
+    for line in samples_text(summary["samples"]):
+        log.info(f"  {line}")
     log.info(f"verdict {summary['verdict']}")
     for blocker in summary["submission_blockers"]:
         log.info(f"  not ready for submission: {blocker}")
@@ -119,6 +146,12 @@ def parse_arguments() -> argparse.Namespace:
         type=Path,
         metavar="PATH",
         help="the run's weights file, where it lies elsewhere on this machine",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR|FILE",
+        help="the run's --data, where it lies elsewhere on this machine",
     )
     parser.add_argument(
         "--golden",

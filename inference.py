@@ -3,27 +3,29 @@
 Loads the published weights, or says why not and builds the same architecture at random; runs the
 forward on the device; proves where everything was; times it. Writes into logs/: run.json and
 summary.json (verdict NOT_COMPARED until compare_accuracy.py has judged it), inputs.safetensors,
-outputs.safetensors, run_npu.log and pretrained_attempt.log. An earlier run moves to logs/history/.
+outputs.safetensors, run_npu.log and pretrained_attempt.log; with --data, the outputs of every sample of
+it into samples/. An earlier run moves to logs/history/.
 
     python inference.py
     python inference.py --model vit_tiny_patch16_224 --device npu:0 --require-pretrained
     python inference.py --offline --weights model.safetensors
+    python inference.py --model vit_tiny_patch16_224 --data photos/ --samples 500
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from kit.adapter import Adapter, describe_roles, find_adapter, model_names
 from kit.background import LogGate, in_background
 from kit.devices import PRECISIONS, check_device_name, select_device
-from kit.entry import run_script
+from kit.entry import at_least, run_script
 from kit.errors import CannotRunError
 from kit.logs import FIRST_PASS, INPUTS, OUTPUTS, Logs, claim_logs, log
 from kit.run.record import RunRecord, recorded_run
+from kit.run.samples import Sample, add_sample_arguments, choose_samples, load_sample, run_samples
 from kit.weights.arguments import add_download_arguments
 from kit.weights.endpoints import mirror_list
 from kit.weights.sources import check_explicit, locate
@@ -39,9 +41,10 @@ def main() -> int:
     if options.weights:
         check_explicit(options.weights, adapter.info)
     mirrors = mirror_list(options.mirror)
+    samples = choose_samples(adapter, options)
 
     with claim_logs(options.logs) as logs, recorded_run(logs, adapter, options) as record:
-        run(options, adapter, mirrors, logs, record)
+        run(options, adapter, samples, mirrors, logs, record)
     log.info(f"done: judge it with python compare_accuracy.py --logs {options.logs}")
     return 0
 
@@ -49,6 +52,7 @@ def main() -> int:
 def run(
     options: argparse.Namespace,
     adapter: Adapter,
+    samples: list[Sample],
     mirrors: tuple[str, ...],
     logs: Logs,
     record: RunRecord,
@@ -83,6 +87,8 @@ def run(
     record.attempts(found)
     if found.file is None and options.require_pretrained:
         raise CannotRunError(f"--require-pretrained, but there are {found.pretrained_reason}")
+    if samples:  # a tokenizer that is not at hand ends the run here, not after its passes
+        load_sample(adapter, samples[0], found.companions)
     path = found.file.path if found.file else None
     loaded = load_weights(adapter, model, path, seed=options.seed)
     record.weights(found, loaded, seed=options.seed)
@@ -110,6 +116,12 @@ def run(
             fallbacks=passes.fallbacks,
         )
     )
+    if samples:
+        size = options.batch_size
+        section = run_samples(
+            adapter, model, samples, found.companions, device, dtype, logs, batch_size=size
+        )
+        record.samples(section, options.data)
     del model  # writing the record then adds nothing to the peak memory of a run
     outputs = {name: tensor.cpu() for name, tensor in passes.outputs.items()}
     repeated = {name: tensor.cpu() for name, tensor in passes.repeated.items()}
@@ -147,6 +159,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--offline", action="store_true", help="make no network request")
     add_download_arguments(parser)
     parser.add_argument("--input", metavar="VALUE", help="a text, or an image file")
+    add_sample_arguments(parser)
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument(
         "--precision",
@@ -165,17 +178,6 @@ def parse_arguments() -> argparse.Namespace:
         "--logs", type=Path, default=Path("logs"), metavar="DIR", help="default: logs"
     )
     return parser.parse_args()
-
-
-def at_least(minimum: int) -> Callable[[str], int]:
-    """An argparse type: a whole number of at least `minimum`."""
-
-    def parse(text: str) -> int:
-        if not text.strip().lstrip("+-").isdecimal() or int(text) < minimum:
-            raise argparse.ArgumentTypeError(f"{text!r}: give a whole number, at least {minimum}")
-        return int(text)
-
-    return parse
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Role = Literal["features", "logits", "token_ids", "step_scores"]
+SampleKind = Literal["images", "texts"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,9 @@ class Adapter(ABC):
     outputs: ClassVar[Mapping[str, OutputSpec]]
     # state_dict aliases that share another tensor's storage: {alias: the published name}.
     tied: ClassVar[Mapping[str, str]] = {}
+    # What --data is: a folder of images, which are stacked, or a file of texts, which go one at a time;
+    # load_input() takes each. None: this model has no use for it.
+    samples: ClassVar[SampleKind | None] = None
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

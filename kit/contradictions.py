@@ -14,6 +14,7 @@ def find_contradictions(record: Mapping[str, Any], adapter: Adapter) -> list[str
         *_about_the_device(record),
         *_about_the_weights(record, adapter),
         *_about_outputs(record),
+        *_about_samples(record),
     ]
 
 
@@ -56,6 +57,16 @@ def _about_the_weights(record: Mapping[str, Any], adapter: Adapter) -> Iterator[
 def _about_outputs(record: Mapping[str, Any]) -> Iterator[str]:
     if missing := record["outputs"].keys() - record["noise"]["device_repeat"].keys():
         yield f"no second run of {', '.join(sorted(missing))}"
+
+
+def _about_samples(record: Mapping[str, Any]) -> Iterator[str]:
+    samples = record["samples"]
+    if (samples is None) is not (record["arguments"]["data"] is None):
+        yield "samples and --data are not there together"
+    elif samples is not None:
+        stored = sum(file["samples"] for file in samples["files"])
+        if not samples["count"] == stored == len({entry["name"] for entry in samples["inputs"]}):
+            yield "the samples are of several counts"
 
 
 def _pretrained(origins: list[str]) -> bool | None:

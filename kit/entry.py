@@ -1,7 +1,8 @@
-"""Where both scripts begin and end: console logging, errors caught once, exit codes."""
+"""Where both scripts begin and end: arguments, console logging, errors caught once, exit codes."""
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
@@ -52,6 +53,17 @@ def run_script(main: Callable[[], int]) -> NoReturn:
         code = known.exit_code
     # Not sys.exit: a thread that is stuck in a driver or in a resolver must not hold the process.
     os._exit(code)
+
+
+def at_least(minimum: int) -> Callable[[str], int]:
+    """An argparse type: a whole number of at least `minimum`."""
+
+    def parse(text: str) -> int:
+        if not text.strip().lstrip("+-").isdecimal() or int(text) < minimum:
+            raise argparse.ArgumentTypeError(f"{text!r}: give a whole number, at least {minimum}")
+        return int(text)
+
+    return parse
 
 
 def _check_arguments() -> None:

@@ -138,7 +138,7 @@ def find_weights_again(
     if explicit is not None:
         path: Path | None = explicit / adapter.info.weights if explicit.is_dir() else explicit
     else:
-        path = resolve(weights["weight_path"], adapter.info, hint=_local_path(logs))
+        path = resolve(weights["weight_path"], adapter.info, hint=local_path(logs, "weights"))
     if path is None or not path.is_file():
         raise CannotRunError(
             f"{weights['weight_path']} is not on this machine: name the same file with --weights PATH"
@@ -168,9 +168,10 @@ def _read(schema: str, path: Path) -> dict[str, Any]:
     return dict(document)
 
 
-def _local_path(logs: Logs) -> Path | None:
+def local_path(logs: Logs, what: str) -> Path | None:
+    """Where the run's `weights` or `data` are, if it was made on this machine."""
     try:
-        return Path(json.loads(logs.path(LOCAL_PATHS).read_text("utf-8"))["weights"])
+        return Path(json.loads(logs.path(LOCAL_PATHS).read_text("utf-8"))[what])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # the record came from another machine
 

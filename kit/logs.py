@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,9 @@ GOLDEN = "golden.safetensors"
 FIRST_PASS = "first_pass_stderr.log"
 COMPARE_LOG = "accuracy_compare.log"
 SUMMARY = "summary.json"
+# With --data: the folder of every sample's outputs, and a line of figures for each sample.
+SAMPLES = "samples"
+SAMPLE_FIGURES = "samples.jsonl"
 # Absolute paths of this machine, for compare_accuracy.py on the same one; never part of the evidence.
 LOCAL_PATHS = "local_paths.json"
 
@@ -41,6 +44,8 @@ _RUN_FILES = (
     OUTPUTS,
     REFERENCE,
     GOLDEN,
+    SAMPLES,
+    SAMPLE_FIGURES,
     COMPARE_LOG,
     FIRST_PASS,
     LOCAL_PATHS,
@@ -105,6 +110,12 @@ class Logs:
                 raise OSError(str(error)) from error
 
     @contextmanager
+    def lines_to(self, name: str) -> Iterator[Callable[[str], object]]:
+        """Write a text file line by line, in UTF-8, whole or not at all."""
+        with self._in_place(name) as temporary, temporary.open("w", encoding="utf-8") as file:
+            yield lambda line: file.write(f"{line}\n")
+
+    @contextmanager
     def logging_to(self, name: str) -> Iterator[None]:
         """Append everything that is logged meanwhile to the file `name`, with times, and the traceback
         of the exception that ends it."""
@@ -125,14 +136,18 @@ class Logs:
 
     @contextmanager
     def _in_place(self, name: str) -> Iterator[Path]:
-        temporary = self.path(f".{name}.{os.getpid()}.tmp")
+        target = self.path(name)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        if target.parent != self.folder and target.parent.is_symlink():
+            raise UntrustedError(f"{target.parent} is a link: logs are plain folders, remove it")
         try:
             with _disk_errors(self.folder):
+                target.parent.mkdir(exist_ok=True)
                 yield temporary
                 with temporary.open("rb+") as file:
                     os.fsync(file.fileno())
                 temporary.chmod(0o644)  # safetensors writes 0600; evidence is for others to read
-                temporary.replace(self.path(name))
+                temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -175,8 +190,9 @@ def claim_logs(folder: Path) -> Iterator[Logs]:
                 f"{folder} is in use by another run: wait for it, or name another folder with --logs"
             ) from None
     try:
-        for name in _RUN_FILES:
-            for leftover in folder.glob(f".{name}.*.tmp"):  # of a run that was killed while writing
+        # Of a run that was killed while writing; in samples/ every such file is.
+        for pattern in (*(f".{name}.*.tmp" for name in _RUN_FILES), f"{SAMPLES}/.*.tmp"):
+            for leftover in folder.glob(pattern):
                 leftover.unlink(missing_ok=True)
         yield Logs(folder)
     finally:

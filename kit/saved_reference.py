@@ -40,6 +40,7 @@ def read_reference(logs: Logs) -> Reference:
         repeats={name: Repeat(**repeat) for name, repeat in noise["reference_repeat"].items()},
         golden=read_tensors(logs, GOLDEN, golden["outputs"]) if golden["outputs"] else {},
         golden_reason=golden["reason"],
+        samples=saved["samples"],
     )
 
 
@@ -49,4 +50,5 @@ def describe_reference(reference: Reference) -> dict[str, Any]:
     return {
         "outputs": describe_tensors(reference.outputs),
         "golden": {"outputs": golden, "reason": reference.golden_reason},
+        "samples": list(reference.samples),
     }

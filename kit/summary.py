@@ -26,6 +26,7 @@ _COMPARED = (
     "match_basis",
     "readings_of_1_percent",
     "reference",
+    "samples",
 )
 
 
@@ -124,6 +125,7 @@ def _what_was_compared(
         "match_basis": _basis(outputs) if within is not None else None,
         "readings_of_1_percent": comparison["readings"],
         "reference": comparison["reference"],
+        "samples": comparison["samples"],
     }
 
 
@@ -174,7 +176,8 @@ def _verdict(
         return "INVALID"
     if comparison is None:
         return "NOT_COMPARED"
-    verdict: str = comparison["verdict"]
+    found = {comparison["verdict"], (comparison["samples"] or comparison)["verdict"]}
+    verdict = next(each for each in ("INVALID", "FAIL", "PASS") if each in found)
     # Device and reference both being CPU shows that the scripts work, and nothing about a device.
     return "SELF_CHECK" if verdict == "PASS" and record["device"]["kind"] == "cpu" else verdict
 
@@ -252,6 +255,8 @@ def _null_reasons(
         known["pretrained_used"] = weights["pretrained_reason"]
         known["fallback_reason"] = "no fallback was used"
         known["weight_path"] = "no weights file: the initialisation is random"
+    if record and record["arguments"]["data"] is None:
+        known["samples"] = "no --data was given"
     if record.get("input"):
         known["input_tokens"] = "the input is not text"
         known["decoder_input"] = "the model has no decoder input"
@@ -266,6 +271,8 @@ def _why_not_passed(comparison: Mapping[str, Any]) -> str:
         for name, output in comparison["outputs"].items()
         if output["verdict"] != "PASS"
     ]
+    if comparison["samples"] and comparison["samples"]["reason"]:
+        reasons.append(comparison["samples"]["reason"])
     return "; ".join(reasons)
 
 

@@ -157,3 +157,21 @@ def weights_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         return made[model]
 
     return make
+
+
+def write_tokenizer(path: Path) -> None:
+    """A tokenizer.json that knows the default sentence by its published ids, and little else."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    known = {
+        "▁translate": 13959, "▁English": 1566, "▁to": 12, "▁German": 2968, ":": 10, "▁How": 571,
+        "▁old": 625, "▁are": 33, "▁you": 25, "?": 58, "</s>": 1,
+    }  # fmt: skip
+    pieces = {number: piece for piece, number in known.items()}
+    vocabulary = [(pieces.get(number, f"<{number}>"), -float(number)) for number in range(32_100)]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=2))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", 1)]
+    )
+    tokenizer.save(str(path))

@@ -158,7 +158,9 @@ def test_other_thresholds_need_a_reason_that_the_summary_shows(compared: Kit) ->
     record = json.loads(json.dumps(compared.record))
     spec = OutputSpec(role="features", thresholds=loose)
     record["model"] |= {"primary_output": "x", "outputs": {"x": dataclasses.asdict(spec)}}
-    summary = summarise(record, comparison | {"reference": compared.summary["reference"]})
+    summary = summarise(
+        record, comparison | {"reference": compared.summary["reference"], "samples": None}
+    )
     assert summary["match_within_1_percent"] is False
     assert "x is judged by other limits (trained in int8)" in summary["match_basis"]
 

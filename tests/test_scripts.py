@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import QUICK, ROOT, T5, VIT, Kit
+from conftest import QUICK, ROOT, T5, VIT, Kit, write_tokenizer
 from safetensors import safe_open
 
 from kit.adapter import load_adapter, model_names
@@ -204,21 +204,3 @@ def test_models_are_found_by_hub_id_and_folder(kit: Kit) -> None:
     ):
         assert kit.infer(*QUICK, "--model", wanted).code == 0
         assert kit.record["model"]["adapter"] == "vit_tiny_patch16_224"
-
-
-def write_tokenizer(path: Path) -> None:
-    """A tokenizer.json that knows the default sentence by its published ids, and little else."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    known = {
-        "▁translate": 13959, "▁English": 1566, "▁to": 12, "▁German": 2968, ":": 10, "▁How": 571,
-        "▁old": 625, "▁are": 33, "▁you": 25, "?": 58, "</s>": 1,
-    }  # fmt: skip
-    pieces = {number: piece for piece, number in known.items()}
-    vocabulary = [(pieces.get(number, f"<{number}>"), -float(number)) for number in range(32_100)]
-    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=2))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="$A </s>", special_tokens=[("</s>", 1)]
-    )
-    tokenizer.save(str(path))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Reference:
     """The reference's outputs (CPU, fp32), its second run's difference, and the fp64 golden's outputs,
-    empty with `golden_reason` where it was left out."""
+    empty with `golden_reason` where it was left out. `samples` are the files of its further samples."""
 
     outputs: Mapping[str, Tensor]
     repeats: Mapping[str, Repeat]
     golden: Mapping[str, Tensor]
     golden_reason: str | None
+    samples: Sequence[Mapping[str, Any]] = ()
 
 
 def compare(
@@ -91,11 +92,33 @@ def comparison_text(summary: Mapping[str, Any]) -> str:
         value = summary[name]
         lines.append(f"{name}: {f'not measured: {reasons[name]}' if value is None else value}")
     lines += [f"submission_blocker: {blocker}" for blocker in summary["submission_blockers"]]
+    lines += samples_text(summary["samples"])
     for name, output in summary["outputs"].items():
         lines += ["", f"output {name} ({output['role']}): {output['verdict']}"]
         lines += [f"  because: {reason}" for reason in output["reasons"]]
         lines += [f"  {figure}: {value}" for figure, value in (output["metrics"] or {}).items()]
     return "\n".join(lines) + "\n"
+
+
+def samples_text(samples: Mapping[str, Any] | None) -> list[str]:
+    """A few lines on the further samples; none where there are none."""
+    if samples is None:
+        return []
+    lines = [f"{samples['passed']} of {samples['count']} samples pass: {samples['verdict']}"]
+    if samples["reason"]:
+        lines.append(f"  because: {samples['reason']}")
+    for name, output in samples["outputs"].items():
+        figures = ", ".join(
+            f"{figure} {value:.3g}" for figure, value in output.items() if isinstance(value, float)
+        )
+        worst = output["worst"]
+        lines.append(f"  {name}: {figures}; worst {worst['sample']!r} ({worst['relative_l2']})")
+    if top1 := samples["top1"]:
+        lines.append(
+            f"  top-1 of {top1['output']} agrees in {top1['agree']} of {top1['count']}: rate "
+            f"{top1['rate']:.4f}, 95% interval (Wilson) {top1['low']:.4f} to {top1['high']:.4f}"
+        )
+    return lines
 
 
 def _described(verdict: OutputVerdict) -> dict[str, Any]:

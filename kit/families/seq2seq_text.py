@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -33,6 +34,7 @@ class Seq2SeqText(Adapter):
         "generated_ids": OutputSpec(role="token_ids", scores="generated_scores"),
         "generated_scores": OutputSpec(role="step_scores"),
     }
+    samples = "texts"
     default_text: ClassVar[str]
     default_ids: ClassVar[tuple[int, ...]]
     decoder_ids: ClassVar[tuple[int, ...]]
@@ -141,12 +143,10 @@ class Seq2SeqText(Adapter):
         """
         if TOKENIZER not in companions:
             raise CannotRunError(
-                f"--input with a text needs the model's {TOKENIZER}, which is not at hand: fetch it "
+                f"a text (--input, --data) needs the model's {TOKENIZER}, which is not at hand: fetch it "
                 f"from {self.info.source_url} and put it beside the weights (--weights DIR)"
             )
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(str(companions[TOKENIZER]))
+        tokenizer = _read_tokenizer(companions[TOKENIZER])
         ids = tuple(tokenizer.encode(self.default_text).ids)
         if ids != self.default_ids:
             raise CannotRunError(
@@ -154,3 +154,11 @@ class Seq2SeqText(Adapter):
                 f"not {self.default_ids}; fetch it again from {self.info.source_url}"
             )
         return tokenizer
+
+
+@lru_cache(maxsize=1)
+def _read_tokenizer(path: Path) -> Any:
+    """Read once: it is asked for with every text, and is megabytes of JSON."""
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(path))

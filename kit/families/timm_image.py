@@ -33,6 +33,7 @@ class TimmImageClassifier(Adapter):
         "features": OutputSpec(role="features"),
         "logits": OutputSpec(role="logits"),
     }
+    samples = "images"
     photo: ClassVar[str] = "photo.png"
 
     def check_input(self, value: str | None) -> None:

@@ -39,6 +39,7 @@ _SECTIONS = (
     "input",
     "outputs",
     "described",
+    "samples",
     "device_proof",
     "precision",
     "latency",
@@ -53,6 +54,7 @@ class RunRecord:
     def __init__(self, logs: Logs, adapter: Adapter, options: argparse.Namespace) -> None:
         self._logs = logs
         self._info = adapter.info
+        self._local_paths: dict[str, str] = {}
         self.document: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "kit_version": kit.__version__,
@@ -109,7 +111,7 @@ class RunRecord:
         if file is None:
             log.warning(f"RANDOM WEIGHTS (seed {seed}): {found.pretrained_reason}")
             return
-        self._logs.write_json(LOCAL_PATHS, {"weights": str(file.path.absolute())})
+        self._keep_path("weights", file.path)
         log.debug(f"weights file {file.path.absolute()}")
         log.info(
             f"weights {found.label}: sha256 {file.sha256[:12]}... ({file.hash_origin}), "
@@ -132,6 +134,15 @@ class RunRecord:
         self.document["device_proof"] = dict(device_proof)
         if device_proof["fallback_ops"]:
             log.warning(f"fell back to the CPU: {', '.join(device_proof['fallback_ops'])}")
+
+    def samples(self, section: dict[str, Any], data: Path) -> None:
+        """The further samples: their inputs, and where their outputs are."""
+        self.document["samples"] = section
+        self._keep_path("data", data)
+        log.info(
+            f"{section['count']} samples of {data.resolve().name} run in batches of up to "
+            f"{section['batch_size']}, the first batch twice"
+        )
 
     def results(
         self,
@@ -176,6 +187,10 @@ class RunRecord:
         check("run", self.document)
         check("summary", summary)
         self._write(summary)
+
+    def _keep_path(self, what: str, path: Path) -> None:
+        self._local_paths[what] = str(path.absolute())
+        self._logs.write_json(LOCAL_PATHS, self._local_paths)
 
     def _write(self, summary: Mapping[str, Any]) -> None:
         # The summary first: at no moment does an old verdict stand beside a new record.
@@ -228,7 +243,7 @@ def attempts_text(info: ModelInfo, found: Located) -> str:
 
 def _describe_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """The arguments, without folders of this machine and without credentials: records travel."""
-    kept = "device require_pretrained offline dtype precision warmup iterations seed"
+    kept = "device require_pretrained offline samples batch_size dtype precision warmup iterations seed"
     model, value = options.model, options.input
     return {
         **{name: getattr(options, name) for name in kept.split()},
@@ -236,6 +251,7 @@ def _describe_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "mirrors": [shown(url) for url in mirror_list(options.mirror)],
         "download_timeout_seconds": options.download_timeout,
         "weights": options.weights and options.weights.name,
+        "data": options.data and options.data.resolve().name,
         "input": Path(value).name if value and os.path.isfile(value) else value,  # noqa: PTH113
     }
 

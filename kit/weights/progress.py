@@ -1,11 +1,11 @@
-"""Time while a download runs: its deadline, the pauses between tries, and what people see of it."""
+"""Time while long work runs: a download's deadline, the pauses between tries, and what people see."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 # Seconds. A host that gives no answer at all is left after these, all tries together, so that the
 # whole chain of sources ends within 10 s on a machine without a network (one named mirror adds 4.5).
@@ -22,6 +22,8 @@ BACKOFF_SECONDS = 0.5
 # A server's Retry-After is obeyed up to here; one that asks for more is left.
 RETRY_AFTER_LIMIT_SECONDS = 60.0
 LINE_SECONDS = 30.0
+
+T = TypeVar("T")
 
 
 class Deadline:
@@ -76,15 +78,25 @@ class Patience:
 
 
 class Progress:
-    """A bar on a terminal; elsewhere one plain line every LINE_SECONDS through `log`."""
+    """A bar on a terminal; elsewhere one plain line every LINE_SECONDS through `log`. What is done is
+    counted in bytes, or as it is."""
 
-    def __init__(self, name: str, *, total: int, start: int, log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        total: int,
+        start: int = 0,
+        in_bytes: bool = True,
+        log: Callable[[str], None],
+    ) -> None:
         self._name, self._total, self._start, self._log = name, total, start, log
+        self._in_bytes = in_bytes
         self._begun = self._said = time.monotonic()
-        self._bar = _bar(name, total, start) if sys.stderr.isatty() else None
+        self._bar = _bar(name, total, start, in_bytes) if sys.stderr.isatty() else None
 
     def show(self, done: int) -> None:
-        """`done` bytes of the total are on disk."""
+        """`done` of the total are done."""
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
         elif time.monotonic() - self._said >= LINE_SECONDS:
@@ -94,6 +106,8 @@ class Progress:
     def _line(self, done: int) -> str:
         rate = (done - self._start) / max(time.monotonic() - self._begun, 1e-3)
         left = f"{(self._total - done) / rate:.0f} s left" if rate > 0 else "time left unknown"
+        if not self._in_bytes:
+            return f"{self._name}: {done} of {self._total}, {left}"
         amount = f"{megabytes(done)} of {megabytes(self._total)}"
         return f"{self._name}: {amount}, {rate / 1e6:.2f} MB/s, {left}"
 
@@ -103,10 +117,22 @@ class Progress:
             self._bar.close()
 
 
-def _bar(name: str, total: int, start: int) -> Any:
+def counted(name: str, items: Iterable[T], total: int, log: Callable[[str], None]) -> Iterator[T]:
+    """The items, with their progress shown; one counts as done when the next is asked for."""
+    progress = Progress(name, total=total, in_bytes=False, log=log)
+    try:
+        for done, item in enumerate(items, start=1):
+            yield item
+            progress.show(done)
+    finally:
+        progress.close()
+
+
+def _bar(name: str, total: int, start: int, in_bytes: bool) -> Any:
     from tqdm import tqdm  # only here: most runs download nothing
 
-    return tqdm(total=total, initial=start, desc=name, unit="B", unit_scale=True)
+    unit = "B" if in_bytes else "it"
+    return tqdm(total=total, initial=start, desc=name, unit=unit, unit_scale=in_bytes)
 
 
 def megabytes(count: int) -> str:

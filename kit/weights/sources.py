@@ -20,7 +20,7 @@ from kit.weights.local import check_explicit, explicit, local_copy
 from kit.weights.progress import Deadline
 from kit.weights.wanted import ModelFiles
 
-__all__ = ["Attempt", "Located", "WeightFile", "check_explicit", "locate", "resolve"]
+__all__ = ["Attempt", "Located", "WeightFile", "check_explicit", "companions", "locate", "resolve"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ def locate(
         file=answer.file,
         label=answer.label,
         attempts=tuple(attempts),
-        companions=_companions(info, answer.file.path.parent if path and answer.file else None),
+        companions=companions(info, answer.file.path.parent if path and answer.file else None),
         downloaded=downloaded,
     )
 
@@ -111,6 +111,7 @@ def _sources(request: Request) -> Iterator[Callable[[Request], Answer]]:
     yield from_sdk
 
 
-def _companions(info: ModelFiles, named: Path | None) -> dict[str, Path]:
+def companions(info: ModelFiles, named: Path | None) -> dict[str, Path]:
+    """The companion files at hand: in the folder `named` by the user, else in a cache."""
     found = {name: caches.companion(name, info, named=named) for name in info.companions}
     return {name: path for name, path in found.items() if path is not None}

@@ -1,0 +1,298 @@
+"""More than one sample: what --data names, and the run of every sample on the device and on the CPU.
+
+Inputs are loaded, run and let go batch by batch, and outputs go to disk as they come: memory does not
+grow with the number of samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit.adapter import Adapter
+from kit.devices import Device
+from kit.entry import at_least
+from kit.errors import CannotRunError, KitError, UntrustedError, UsageError
+from kit.logs import Logs
+from kit.weights.progress import counted
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+_WANTED = {
+    "images": "a folder of images",
+    "texts": "a text file (UTF-8) with one text a line",
+}
+_IMAGES = frozenset(".bmp .gif .jpeg .jpg .png .ppm .tif .tiff .webp".split())
+
+log = logging.getLogger("kit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One sample: `name` is what records call it (a file's name, or `line 3`), `value` what the
+    adapter's load_input() takes."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Batch:
+    """Samples that go through one forward; `tensors` have one row for each."""
+
+    names: Sequence[str]
+    fingerprints: Sequence[str]
+    tensors: Mapping[str, Tensor]
+
+
+def add_sample_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --data, --samples and --batch-size."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR|FILE",
+        help="run more samples after the input: a folder of images, or a text file, one text a line",
+    )
+    parser.add_argument(
+        "--samples", type=at_least(1), metavar="N", help="the first N of --data (default: all)"
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=at_least(1),
+        default=8,
+        metavar="B",
+        help="images in one forward; texts go one at a time (default: 8)",
+    )
+
+
+def choose_samples(adapter: Adapter, options: argparse.Namespace) -> list[Sample]:
+    """The samples that the options ask for, each checked; empty without --data. Cheap: no torch.
+
+    Raises UsageError, naming the first sample that cannot be this model's input.
+    """
+    if options.data is None:
+        if options.samples is not None:
+            raise UsageError(f"--samples {options.samples} is of --data: name that too")
+        return []
+    found = list_samples(adapter, options.data)
+    chosen = found[: options.samples]
+    if options.samples and len(chosen) < options.samples:
+        log.warning(f"--samples {options.samples}: {options.data} holds {len(found)}; all are run")
+    for sample in counted("checking samples", chosen, len(chosen), log.info):
+        try:
+            sample.name.encode("utf-8")
+            adapter.check_input(sample.value)
+        except UnicodeEncodeError:
+            raise UsageError(f"--data: {sample.name!r} is no UTF-8: name it otherwise") from None
+        except UsageError as error:
+            reason = error.message.removeprefix("--input ")
+            raise UsageError(f"--data {options.data}, {sample.name}: {reason}") from error
+    return chosen
+
+
+def list_samples(adapter: Adapter, data: Path) -> list[Sample]:
+    """Every sample of `data`: the images of a folder by name, or the lines of a text file.
+
+    Raises UsageError where it is not what the model takes, or holds nothing.
+    """
+    if adapter.samples is None:
+        raise UsageError(f"--data: {adapter.info.name} declares no kind of samples; leave it out")
+    wanted = _WANTED[adapter.samples]
+    if not data.exists():
+        raise UsageError(f"--data {data}: there is no such path; give {wanted}")
+    if data.is_dir() is not (adapter.samples == "images"):
+        raise UsageError(f"--data {data}: {adapter.info.name} takes {wanted}")
+    try:
+        found = _images(data) if adapter.samples == "images" else _lines(data)
+    except (OSError, UnicodeError) as error:
+        raise UsageError(f"--data {data} cannot be read ({error}); give {wanted}") from error
+    if not found:
+        raise UsageError(f"--data {data} holds no sample; give {wanted}")
+    return found
+
+
+def load_sample(adapter: Adapter, sample: Sample, companions: Mapping[str, Path]) -> dict[str, Any]:
+    """The input tensors of one sample (CPU). Raises UsageError where it cannot be read (any more)."""
+    try:
+        return dict(adapter.load_input(sample.value, companions).tensors)
+    except KitError:
+        raise
+    except Exception as error:  # Pillow raises others besides OSError on damaged files
+        reason = str(error).replace(
+            sample.value, sample.name
+        )  # records hold no path of this machine
+        raise UsageError(f"--data: {sample.name} cannot be read ({reason})") from error
+
+
+def run_samples(
+    adapter: Adapter,
+    model: nn.Module,
+    samples: Sequence[Sample],
+    companions: Mapping[str, Path],
+    device: Device,
+    dtype: torch.dtype,
+    logs: Logs,
+    *,
+    batch_size: int,
+) -> dict[str, Any]:
+    """Run every sample on the device and stream its outputs to disk. Returns the record's section.
+
+    The first batch runs twice: repeatability is not worth twice the time of all of them. Raises
+    UntrustedError where an output is not on the device.
+    """
+    from kit.accuracy.verdict import compare_runs
+    from kit.run.passes import to_device
+    from kit.saved_samples import DEVICE, SampleWriter
+
+    size = 1 if adapter.samples == "texts" else batch_size
+    writer = SampleWriter(logs, DEVICE)
+    inputs: list[dict[str, str]] = []
+    repeats = None
+    for batch in _batches(adapter, samples, companions, size):
+        on_device = to_device(batch.tensors, device, dtype)
+        outputs = _forward(adapter, model, on_device, device.spec)
+        if repeats is None:
+            repeats = compare_runs(outputs, _forward(adapter, model, on_device, device.spec))
+        for name, digest, row in zip(
+            batch.names, batch.fingerprints, _rows(outputs, len(batch.names)), strict=True
+        ):
+            inputs.append({"name": name, "fingerprint": digest})
+            writer.add(row)
+    return {
+        "count": len(inputs),
+        "batch_size": size,
+        "inputs": inputs,
+        "files": writer.finish(),
+        "device_repeat": {name: asdict(repeat) for name, repeat in (repeats or {}).items()},
+    }
+
+
+def find_samples_again(
+    adapter: Adapter, record: Mapping[str, Any], data: Path | None
+) -> list[Sample]:
+    """The run's samples in `data`, where the user of this machine says they are; [] without any.
+
+    A record's names are only compared with what is there, never joined to a path. Raises UntrustedError
+    where one is missing.
+    """
+    if record["samples"] is None:
+        if data is not None:
+            raise UsageError(f"--data {data}: the run had no --data; leave it out")
+        return []
+    if data is None or not data.exists():
+        raise CannotRunError(
+            f"the run's samples ({record['arguments']['data']}) are not on this machine: name the same "
+            "folder or file with --data PATH"
+        )
+    found = {sample.name: sample for sample in list_samples(adapter, data)}
+    names = [entry["name"] for entry in record["samples"]["inputs"]]
+    if missing := [name for name in names if name not in found]:
+        raise UntrustedError(
+            f"{data.name} does not hold the run's sample {missing[0]!r}: give the same samples with "
+            "--data PATH, or run inference.py again"
+        )
+    return [found[name] for name in names]
+
+
+def run_reference_samples(
+    adapter: Adapter,
+    model: nn.Module,
+    samples: Sequence[Sample],
+    companions: Mapping[str, Path],
+    logs: Logs,
+    recorded: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """The same samples in the same batches on the CPU, in fp32 (`model` may come in fp64). Returns the
+    files that hold the outputs.
+
+    Raises UntrustedError where a sample's input is not the one that the device was fed.
+    """
+    from kit.saved_samples import REFERENCE, SampleWriter
+
+    model.float()
+    fed = {entry["name"]: entry["fingerprint"] for entry in recorded["inputs"]}
+    writer = SampleWriter(logs, REFERENCE)
+    try:
+        for batch in _batches(adapter, samples, companions, recorded["batch_size"]):
+            for name, found in zip(batch.names, batch.fingerprints, strict=True):
+                if found != fed[name]:
+                    raise UntrustedError(
+                        f"the input of sample {name!r} is not the one that the device was fed "
+                        f"({found[:12]}... is not {fed[name][:12]}...): give the same samples with "
+                        "--data PATH, or run inference.py again"
+                    )
+            for row in _rows(_forward(adapter, model, batch.tensors, "cpu"), len(batch.names)):
+                writer.add(row)
+    except UsageError as error:  # it could be read when the device was fed
+        raise UntrustedError(f"{error.message}: run inference.py again") from error
+    return writer.finish()
+
+
+def _batches(
+    adapter: Adapter, samples: Sequence[Sample], companions: Mapping[str, Path], size: int
+) -> Iterator[_Batch]:
+    import torch
+
+    from kit.weights.fingerprint import fingerprint
+
+    starts = range(0, len(samples), size)
+    for start in counted("batches of samples", starts, len(starts), log.info):
+        part = samples[start : start + size]
+        loaded = [load_sample(adapter, sample, companions) for sample in part]
+        yield _Batch(
+            names=[sample.name for sample in part],
+            fingerprints=[fingerprint(tensors) for tensors in loaded],
+            tensors={name: torch.cat([each[name] for each in loaded]) for name in loaded[0]},
+        )
+
+
+def _forward(
+    adapter: Adapter, model: nn.Module, inputs: Mapping[str, Tensor], where: str
+) -> dict[str, Tensor]:
+    """The outputs of one forward on the CPU, after proof that they were on the device `where`."""
+    import torch
+
+    with torch.inference_mode():
+        outputs = adapter.forward(model, inputs)
+    for name, output in outputs.items():
+        if str(output.device) != where:
+            raise UntrustedError(f"the output {name} of the samples was on {output.device}")
+    return {name: output.cpu() for name, output in outputs.items()}
+
+
+def _rows(outputs: Mapping[str, Tensor], count: int) -> Iterator[dict[str, Tensor]]:
+    """The outputs of each of `count` samples, which keep a leading dimension of 1."""
+    if count == 1:
+        yield dict(outputs)
+        return
+    for name, output in outputs.items():
+        if output.dim() == 0 or output.shape[0] != count:
+            raise CannotRunError(
+                f"the output {name} of {count} samples has the shape {list(output.shape)}, not one row "
+                "for each: pass --batch-size 1"
+            )
+    for row in range(count):
+        # Copies: a view would hold the whole batch in memory until its shard is written.
+        yield {name: output[row : row + 1].clone() for name, output in outputs.items()}
+
+
+def _images(folder: Path) -> list[Sample]:
+    paths = (
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in _IMAGES and not path.name.startswith(".") and path.is_file()
+    )
+    return [Sample(name=path.name, value=str(path)) for path in sorted(paths)]
+
+
+def _lines(file: Path) -> list[Sample]:
+    lines = file.read_text("utf-8-sig").split("\n")
+    if lines[-1] == "":  # after the last line's end
+        lines.pop()
+    return [Sample(name=f"line {number}", value=line) for number, line in enumerate(lines, start=1)]
