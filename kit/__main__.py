@@ -10,6 +10,7 @@ from kit.entry import run_script
 # Each module has main(arguments), which returns the exit code or raises KitError; only the one that
 # was asked for is imported.
 COMMANDS = {
+    "doctor": ("kit.doctor", "look at this machine: what works, what does not, and the cure"),
     "judge": ("kit.accuracy.judge", "judge two saved sets of outputs, without a model"),
     "diff": ("kit.diff", "what differs between two runs"),
     "fetch": ("kit.weights.fetch", "download a model's files, resumable and verified"),

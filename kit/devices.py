@@ -24,6 +24,9 @@ from kit.cures import cure_for
 from kit.errors import CannotRunError, UsageError
 
 PRECISIONS = ("default", "strict", "fast")
+_NO_NPU = "torch_npu sees no NPU; npu-smi info must list one"
+# The first allocation on an idle NPU takes seconds; one that takes longer than this is stuck.
+_PROBE_SECONDS = 60.0
 _DEVICE = re.compile(r"auto|cpu|(npu|cuda)(:\d+)?")
 
 
@@ -76,6 +79,10 @@ class Device(ABC):
         """Peak of the memory allocated on the device in bytes, None where it is not counted."""
         return None
 
+    def memory(self) -> tuple[int, int] | None:
+        """Free and total bytes of the device's own memory, None where it has none of its own."""
+        return None
+
     def cann_version(self) -> str | None:
         """The version of CANN that drives the device, None where there is none."""
         return None
@@ -92,6 +99,14 @@ def check_device_name(requested: str) -> str:
     return requested
 
 
+def forbid_autoload() -> None:
+    """Keep `import torch` from importing a torch_npu, which may be broken and take torch down with it.
+
+    Before the first import of torch in a process; select_device() imports torch_npu itself.
+    """
+    os.environ["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
+
+
 def select_device(requested: str, precision: str = "default") -> Device:
     """The device for `--device`, proven by an allocation, with `reason` saying why it was taken.
 
@@ -99,8 +114,7 @@ def select_device(requested: str, precision: str = "default") -> Device:
     explicit device that cannot be used.
     """
     kind, _, index = check_device_name(requested).partition(":")
-    # Otherwise `import torch` imports a broken torch_npu, and dies with it.
-    os.environ["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
+    forbid_autoload()
     if precision == "strict":
         # Exact GELU, unfused attention: torch_npu reads it once, when it is imported.
         os.environ["TORCH_NPU_USE_COMPATIBLE_IMPL"] = "1"
@@ -116,6 +130,29 @@ def select_device(requested: str, precision: str = "default") -> Device:
     return device
 
 
+def visible_devices() -> list[str]:
+    """The names of all NPUs, else of all GPUs, none of them proven; empty where there is neither.
+
+    Imports torch. Raises CannotRunError, with the cure, for a torch_npu that is there and of no use.
+    """
+    forbid_autoload()
+    if _torch_npu_is_there():
+        try:
+            _import_torch_npu()
+            import torch
+
+            count = int(torch.npu.device_count())  # type: ignore[attr-defined]
+        except Exception as error:  # as in _open: the runtime's own classes are among them
+            raise CannotRunError(_explained(error)) from error
+        if not count:
+            raise CannotRunError(_NO_NPU)
+        return [f"npu:{index}" for index in range(count)]
+    import torch
+
+    usable = torch.version.cuda is not None and torch.cuda.is_available()
+    return [f"cuda:{index}" for index in range(torch.cuda.device_count() if usable else 0)]
+
+
 def _open(kind: str, index: int) -> Device:
     """The device, or _Unavailable for whatever its runtime raises."""
     try:
@@ -123,9 +160,16 @@ def _open(kind: str, index: int) -> Device:
     except (_Unavailable, UsageError):
         raise
     except Exception as error:  # every runtime has its own classes
-        text = " ".join(str(error).split())
-        cure = cure_for(text) or "check the driver and the installation"
-        raise _Unavailable(f"{type(error).__name__}: {text}; {cure}") from error
+        raise _Unavailable(_explained(error)) from error
+
+
+def _explained(error: Exception) -> str:
+    """What a runtime raised, with the cure, on one line."""
+    if isinstance(error, _Unavailable):
+        return str(error)
+    text = " ".join(str(error).split())
+    cure = cure_for(text) or "check the driver and the installation"
+    return f"{type(error).__name__}: {text}; {cure}"
 
 
 def _first_usable() -> Device:
@@ -141,6 +185,14 @@ def _first_usable() -> Device:
     device = CpuDevice(0)
     device.reason = "; ".join(passed_over)
     return device
+
+
+def processor_name() -> str | None:
+    """The one line of /proc/cpuinfo that names the processor, None where there is none."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text("utf-8", "replace") if cpuinfo.is_file() else ""
+    match = re.search(r"^(?:model name|Hardware)\s*:\s*(.+)$", text, re.MULTILINE)
+    return match[1].strip() if match else None
 
 
 class CpuDevice(Device):
@@ -161,11 +213,7 @@ class CpuDevice(Device):
 
     @property
     def name(self) -> str:
-        # The one line of /proc/cpuinfo that names the processor; elsewhere torch's own answer.
-        cpuinfo = Path("/proc/cpuinfo")
-        text = cpuinfo.read_text("utf-8", "replace") if cpuinfo.is_file() else ""
-        match = re.search(r"^(?:model name|Hardware)\s*:\s*(.+)$", text, re.MULTILINE)
-        return match[1].strip() if match else self._torch.backends.cpu.get_cpu_capability()
+        return processor_name() or self._torch.backends.cpu.get_cpu_capability()
 
     @property
     def count(self) -> int:
@@ -219,6 +267,10 @@ class CudaDevice(Device):
     def peak_bytes(self) -> int | None:
         return int(self._torch.cuda.max_memory_allocated(self.index))
 
+    def memory(self) -> tuple[int, int] | None:
+        free, total = self._torch.cuda.mem_get_info(self.index)
+        return int(free), int(total)
+
 
 class NpuDevice(Device):
     """An Ascend NPU through torch_npu, or a simulation of one, which is never called real."""
@@ -235,7 +287,7 @@ class NpuDevice(Device):
 
         self._npu: Any = torch.npu  # type: ignore[attr-defined]
         if not self._npu.is_available():
-            raise _Unavailable("torch_npu sees no NPU; npu-smi info must list one")
+            raise _Unavailable(_NO_NPU)
         _check_index(self.spec, index, int(self._npu.device_count()))
         _prove(self)
 
@@ -268,6 +320,10 @@ class NpuDevice(Device):
     def peak_bytes(self) -> int | None:
         return int(self._npu.max_memory_allocated(self.spec))
 
+    def memory(self) -> tuple[int, int] | None:
+        free, total = self._npu.mem_get_info(self.index)
+        return int(free), int(total)
+
     def cann_version(self) -> str | None:
         if self.simulated:
             return None
@@ -280,9 +336,7 @@ _BACKENDS: dict[str, type[Device]] = {"npu": NpuDevice, "cuda": CudaDevice, "cpu
 
 def _import_torch_npu() -> Any:
     """Import torch_npu, or hide it and raise _Unavailable: nothing later may trip over it."""
-    spec = None if "torch_npu" in sys.modules else importlib.util.find_spec("torch_npu")
-    # What pip leaves behind at times is a folder without files: a spec without an origin.
-    if sys.modules.get("torch_npu") is None and (spec is None or spec.origin is None):
+    if not _torch_npu_is_there():
         _hide_torch_npu()
         raise _Unavailable("torch_npu is not installed; install the one that matches torch")
     import torch
@@ -305,6 +359,14 @@ def _import_torch_npu() -> Any:
         ) from error
 
 
+def _torch_npu_is_there() -> bool:
+    if "torch_npu" in sys.modules:
+        return sys.modules["torch_npu"] is not None
+    spec = importlib.util.find_spec("torch_npu")
+    # What pip leaves behind at times is a folder without files: a spec without an origin.
+    return spec is not None and spec.origin is not None
+
+
 def _check_versions(torch_version: str) -> None:
     """Compare by metadata before the import: a missing CANN would hide a mismatch."""
     try:
@@ -312,14 +374,24 @@ def _check_versions(torch_version: str) -> None:
     except importlib.metadata.PackageNotFoundError:
         return  # on the path without being installed: a simulation, or a source tree
 
-    # 2.9.0.post2, 2.9.0rc1 and a 2.9.0a0+git of an Ascend image all belong to 2.9.0.
-    releases = [re.match(r"\d+\.\d+\.\d+", version) for version in (npu_version, torch_version)]
-    if all(releases) and releases[0][0] != releases[1][0]:  # type: ignore[index]
+    if not versions_match(npu_version, torch_version):
         _hide_torch_npu()
         raise _Unavailable(
             f"torch_npu {npu_version} does not match torch {torch_version}; install torch_npu "
-            f"{releases[1][0]}"  # type: ignore[index]
+            f"{release_of(torch_version)}"
         )
+
+
+def versions_match(npu_version: str, torch_version: str) -> bool:
+    """Whether a torch_npu is for this torch; versions that cannot be read are taken to match."""
+    ours, theirs = release_of(npu_version), release_of(torch_version)
+    return ours is None or theirs is None or ours == theirs
+
+
+def release_of(version: str) -> str | None:
+    """2.9.0.post2, 2.9.0rc1 and a 2.9.0a0+git of an Ascend image all belong to 2.9.0."""
+    match = re.match(r"\d+\.\d+\.\d+", version)
+    return match[0] if match else None
 
 
 def _hide_torch_npu() -> None:
@@ -337,13 +409,16 @@ def _check_index(spec: str, index: int, count: int) -> None:
         raise _Unavailable(f"{spec} does not exist, there is {there}" if count else f"no {kind}")
 
 
-def _probe_seconds() -> float:
-    """The first allocation on an idle NPU takes seconds; one that takes longer than this is stuck."""
-    text = os.environ.get("KIT_PROBE_SECONDS", "60")
+def probe_seconds() -> float | None:
+    """KIT_PROBE_SECONDS, None where it is not set. Raises UsageError where it is no number of seconds."""
+    text = os.environ.get("KIT_PROBE_SECONDS")
     try:
-        return float(text)
+        seconds = None if text is None else float(text)
     except ValueError:
-        raise UsageError(f"KIT_PROBE_SECONDS={text!r}: give a number of seconds") from None
+        seconds = -1.0
+    if seconds is not None and not 0 <= seconds <= threading.TIMEOUT_MAX:
+        raise UsageError(f"KIT_PROBE_SECONDS={text!r}: give a number of seconds")
+    return seconds
 
 
 def _prove(device: Device) -> None:
@@ -361,7 +436,8 @@ def _prove(device: Device) -> None:
 
     thread = threading.Thread(target=allocate, daemon=True)
     thread.start()
-    limit = _probe_seconds()
+    asked = probe_seconds()
+    limit = _PROBE_SECONDS if asked is None else asked
     thread.join(limit)
     if thread.is_alive():
         raise _Unavailable(

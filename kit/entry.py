@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import NoReturn, TextIO
 
 from kit.cures import cure_for
+from kit.devices import forbid_autoload
 from kit.errors import CannotRunError, KitError, UsageError
 
 log = logging.getLogger("kit")
@@ -39,6 +40,7 @@ def run_script(main: Callable[[], int]) -> NoReturn:
     log.setLevel(logging.DEBUG)
     log.propagate = False
     log.addHandler(_Console())
+    forbid_autoload()  # what needs no NPU must not end with its driver
     # A scheduler's SIGTERM ends a run as Ctrl-C does: record INTERRUPTED, files whole.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -1,0 +1,248 @@
+"""What can be seen of this machine without importing anything: files, variables, metadata.
+
+The places of CANN and of the driver are those of Huawei's installers; npu-smi's table is read as its
+public documentation shows it. None of it was seen on Ascend hardware by this project.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.cures import cure_for
+from kit.devices import processor_name
+from kit.doctor.bounded import run_bounded
+from kit.doctor.check import Check
+from kit.run.memory import available_bytes
+from kit.weights.caches import hf_root
+
+NPU_SMI_SECONDS = 4.0
+_PYTHON = (3, 11)
+_GB = 1e9
+# Below these a run is likely to fail: an fp32 model of the kit's size, its copy and its weights' file.
+_MEMORY_BYTES = 2 * _GB
+_DISK_BYTES = 2 * _GB
+_ASCEND = Path("/usr/local/Ascend")
+_HAL = "libascend_hal.so"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """The facts that more than one check needs. Versions are those of the metadata."""
+
+    torch: str | None
+    torch_cuda: str | None
+    torch_npu: str | None
+    npu_package: bool
+    """Whether Python would find the package torch_npu, a simulation included."""
+    native: bool
+    """Whether it has its native library, without which it is no torch_npu."""
+    cann_home: str | None
+    cann: str | None
+    nodes: int
+    """How many NPUs the driver shows in /dev."""
+    machine: str
+
+    @property
+    def wants_npu(self) -> bool:
+        """Whether this machine is meant to use an NPU; a simulated one needs no CANN, no driver."""
+        return self.torch_npu is not None or self.native or self.nodes > 0
+
+    @property
+    def fault(self) -> str:
+        """The state of what an NPU needs and is not right: harmless where nobody wants one."""
+        return "broken" if self.wants_npu else "warning"
+
+
+def look() -> Host:
+    """Read the facts."""
+    torch, npu = _folder("torch"), _folder("torch_npu")
+    # The metadata lack the build (+cpu, +cu130) at times, and the CUDA that it was built for always.
+    built = _text(torch / "version.py") if torch else ""
+    version = re.search(r"^__version__\s*=\s*'([^']+)'", built, re.MULTILINE)
+    cuda = re.search(r"^cuda\b[^=]*=\s*'([^']+)'", built, re.MULTILINE)
+    home = os.environ.get("ASCEND_HOME_PATH") or os.environ.get("ASCEND_TOOLKIT_HOME")
+    return Host(
+        torch=version[1] if version else installed("torch"),
+        torch_cuda=cuda[1] if cuda else None,
+        torch_npu=installed("torch_npu"),
+        npu_package=npu is not None,
+        native=npu is not None and (npu / "lib" / "libtorch_npu.so").is_file(),
+        cann_home=home,
+        cann=_cann_version(Path(home)) if home else None,
+        nodes=len(list(Path("/dev").glob("davinci[0-9]*"))),
+        machine=platform.machine(),
+    )
+
+
+def installed(package: str) -> str | None:
+    """The version in the package's metadata; None where it is not installed or its metadata is damaged."""
+    try:
+        version: str | None = importlib.metadata.version(package)
+    except (importlib.metadata.PackageNotFoundError, OSError, KeyError, ValueError):
+        return None
+    return version
+
+
+def system(host: Host) -> Iterator[Check]:
+    """Operating system and processor."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    name = processor_name() or platform.processor() or "unknown processor"
+    found = f"{platform.system()} {platform.release()}, {host.machine}, {name}, {cores} cores"
+    if host.wants_npu and (
+        platform.system() != "Linux" or host.machine not in ("x86_64", "aarch64")
+    ):
+        cure = "torch_npu is made for Linux on x86_64 and aarch64: use such a host for the NPU"
+        yield Check("system", "broken", found, cure)
+    else:
+        yield Check("system", "ok", found)
+
+
+def python(_: Host) -> Iterator[Check]:
+    """The interpreter."""
+    found = f"{platform.python_version()} ({sys.executable})"
+    if sys.version_info >= _PYTHON:
+        yield Check("Python", "ok", found)
+    else:
+        wanted = ".".join(map(str, _PYTHON))
+        yield Check("Python", "broken", found, f"use Python {wanted} or newer, best in a venv")
+
+
+def cann(host: Host) -> Iterator[Check]:
+    """CANN and whether its set_env.sh was sourced in this shell."""
+    home = host.cann_home
+    scripts = [*_ASCEND.glob("ascend-toolkit/set_env.sh"), *_ASCEND.glob("cann*/set_env.sh")]
+    not_set = cure_for("libhccl.so") or ""
+    opp = os.environ.get("ASCEND_OPP_PATH")
+    if home is None and scripts:
+        cure = f"source {scripts[0]}, then run again"
+        yield Check("CANN", host.fault, "installed, its environment is not set", cure)
+    elif home is None and host.wants_npu:
+        yield Check("CANN", "broken", "no ASCEND_HOME_PATH: not installed, or not set", not_set)
+    elif home is None:
+        yield Check("CANN", "ok", "none, and none is needed without an NPU")
+    elif not _is_folder(home):
+        cure = cure_for("ASCEND_HOME_PATH") or not_set
+        yield Check("CANN", host.fault, f"no such folder: ASCEND_HOME_PATH={home}", cure)
+    elif not opp or not _is_folder(opp):
+        found = f"no such folder: ASCEND_OPP_PATH={opp}" if opp else "ASCEND_OPP_PATH is not set"
+        yield Check("CANN", host.fault, found, cure_for("ASCEND_OPP_PATH") or not_set)
+    elif host.cann is None:
+        cure = f"look for ascend_*_install.info below it, or install CANN again; {not_set}"
+        yield Check("CANN", "warning", f"{home}, of an unknown version", cure)
+    else:
+        yield Check("CANN", "ok", f"{host.cann} in {home}")
+
+
+def driver(host: Host) -> Iterator[Check]:
+    """The Ascend driver: its library, its version, the devices that it shows."""
+    folders = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
+    own = _ASCEND / "driver" / "lib64"
+    places = [*map(Path, filter(None, folders)), own, own / "driver", own / "common"]
+    library = any((place / _HAL).is_file() for place in places)
+    version = re.search(r"(?im)^version\s*=\s*(\S+)", _text(_ASCEND / "driver" / "version.info"))
+    found = f"version {version[1] if version else 'unknown'}, {host.nodes} NPUs in /dev"
+    if library:
+        yield Check("driver", "ok", found)
+    elif host.wants_npu:
+        cure = cure_for(_HAL) or "install the Ascend driver"
+        yield Check("driver", "broken", f"no {_HAL}; {found}", cure)
+    else:
+        yield Check("driver", "ok", "none, and none is needed without an NPU")
+
+
+def npu_smi(host: Host) -> Iterator[Check]:
+    """What the driver's own tool says of the cards."""
+    path = shutil.which("npu-smi")
+    if path is None:
+        if host.nodes:
+            cure = "put npu-smi on PATH (or into the container) to see who holds a card"
+            yield Check("npu-smi", "warning", "not on PATH", cure)
+        else:
+            yield Check("npu-smi", "ok", "not on PATH, and no NPU in /dev to look at")
+        return
+    ended = run_bounded([path, "info"], NPU_SMI_SECONDS)
+    said = f"{ended.out}\n{ended.err}"
+    version = re.search(r"Version:\s*([^\s|]+)", said)
+    # | 0     910B4               | OK            | ...
+    cards = re.findall(r"^\|\s*\d+\s+([^\s|]+)\s*\|\s*([A-Za-z]+)\s*\|", ended.out, re.MULTILINE)
+    if ended.code is None:
+        found = f"npu-smi info did not return within {NPU_SMI_SECONDS:g} s"
+        cure = "the driver is stuck: end what holds the card, reset it or reboot the host"
+        yield Check("npu-smi", "broken", found, cure)
+    elif ended.code != 0:
+        cure = cure_for(said) or "run npu-smi info by hand: the driver does not answer it"
+        last = said.strip().rpartition("\n")[2]
+        yield Check("npu-smi", host.fault, f"{ended.how()}: {last}", cure)
+    elif sick := sorted({health for _, health in cards} - {"OK"}):
+        found = f"{len(cards)} cards, health {', '.join(sick)}"
+        yield Check("npu-smi", "warning", found, "npu-smi info -t health -i N tells of what")
+    else:
+        names = ", ".join(sorted({name for name, _ in cards})) or "none in its table"
+        found = f"version {version[1] if version else 'unknown'}; {len(cards)} cards: {names}"
+        yield Check("npu-smi", "ok", found)
+
+
+def memory(_: Host) -> Iterator[Check]:
+    """What the reference on the CPU may take."""
+    free = available_bytes()
+    if free is None:
+        yield Check("memory", "ok", "not told by this system")
+    elif free < _MEMORY_BYTES:
+        cure = "end other programs, or give the container more: the reference runs on the CPU"
+        yield Check("memory", "warning", f"{free / _GB:.1f} GB are free", cure)
+    else:
+        yield Check("memory", "ok", f"{free / _GB:.1f} GB are free")
+
+
+def disk(_: Host) -> Iterator[Check]:
+    """Room for weights in the Hugging Face cache."""
+    root = hf_root()
+    there = next(path for path in (root, *root.parents) if os.access(path, os.F_OK))
+    free = shutil.disk_usage(there).free
+    found = f"{free / _GB:.1f} GB are free in {root}"
+    move = "set HF_HOME to a folder"
+    if not os.access(there, os.W_OK | os.X_OK):
+        yield Check("disk", "warning", f"{root} cannot be written", f"{move} of yours")
+    elif free < _DISK_BYTES:
+        yield Check("disk", "warning", found, f"free some, or {move} on a larger disk")
+    else:
+        yield Check("disk", "ok", found)
+
+
+def _folder(package: str) -> Path | None:
+    """Where a package lies; it is not imported."""
+    spec = importlib.util.find_spec(package)
+    return Path(spec.origin).parent if spec is not None and spec.origin is not None else None
+
+
+def _cann_version(home: Path) -> str | None:
+    """The version as CANN's installer wrote it. torch_npu reads the same files, wherever they lie."""
+    with suppress(OSError):
+        for pattern in ("ascend_*_install.info", "*/ascend_*_install.info", "runtime/version.info"):
+            for path in sorted(home.glob(pattern)):
+                if match := re.search(r"(?im)^version\s*=\s*(\S+)", _text(path)):
+                    return match[1]
+    return None
+
+
+def _is_folder(path: str) -> bool:
+    with suppress(OSError):  # a folder that this user may not see is of no use
+        return Path(path).is_dir()
+    return False
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:
+        return ""
