@@ -77,12 +77,13 @@ def use_empty_caches(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Path:
 
 
 def shorten_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short waits, so that faults which are waited out do not make the suite long."""
+    """Short waits, so that faults which are waited out do not make the suite long; not so short that a
+    busy machine cannot answer within them."""
     monkeypatch.setattr(progress, "BACKOFF_SECONDS", 0.01)
-    monkeypatch.setattr(progress, "STALL_SECONDS", 0.4)
-    monkeypatch.setattr(progress, "TRY_SECONDS", 0.5)
-    monkeypatch.setattr(progress, "ANSWER_SECONDS", 0.8)
-    monkeypatch.setattr(progress, "MIRROR_ANSWER_SECONDS", 0.8)
+    monkeypatch.setattr(progress, "STALL_SECONDS", 0.6)
+    monkeypatch.setattr(progress, "TRY_SECONDS", 0.8)
+    monkeypatch.setattr(progress, "ANSWER_SECONDS", 2.0)
+    monkeypatch.setattr(progress, "MIRROR_ANSWER_SECONDS", 2.0)
 
 
 def fetch(**options: Any) -> Located:
