@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from kit.weights.wanted import ModelFiles
 
-CHUNK_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 16
 
 # The limit of the safetensors library itself: a longer header is an attack or an accident.
 HEADER_LIMIT_BYTES = 100_000_000
@@ -111,7 +111,7 @@ def weight_file(
 
 def _absorb(digest: hashlib._Hash, file: Any) -> None:
     """Feed the rest of an unbuffered file to `digest`, through one reused buffer."""
-    buffer = memoryview(bytearray(CHUNK_BYTES))
+    buffer = memoryview(bytearray(_CHUNK_BYTES))
     while count := file.readinto(buffer):
         digest.update(buffer[:count])
 
