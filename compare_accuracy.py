@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.adapter import Adapter, describe_roles
 from kit.devices import select_device
-from kit.entry import run_script
+from kit.entry import parser_of, run_script
 from kit.errors import UsageError
 from kit.evidence import (
     check_input,
@@ -60,7 +60,7 @@ def main() -> int:
     from kit.accuracy.comparison import compare, comparison_text
     from kit.accuracy.verdict import Repeat
     from kit.saved_reference import describe_reference, read_reference
-    from kit.saved_samples import check_shards, judge_saved_samples
+    from kit.saved_samples import judge_saved_samples
 
     with claim_logs(options.logs) as logs, logs.logging_to(RUN_LOG), distrust_on_record(logs):
         record = read_record(logs)
@@ -72,7 +72,6 @@ def main() -> int:
         adapter = read_adapter(record)
 
         on_device = read_tensors(logs, OUTPUTS, record["outputs"])
-        check_shards(logs, record)
         reference = saved or run_reference(options, logs, adapter, record)
         repeats = record["noise"]["device_repeat"].items()
         comparison = compare(
@@ -99,11 +98,13 @@ def run_reference(
     from kit.run.reference import run_references
     from kit.run.samples import find_samples_again, run_reference_samples
     from kit.saved_reference import save_reference
+    from kit.saved_samples import check_shards
     from kit.weights.load import load_weights
     from kit.weights.sources import companions
 
     inputs = read_tensors(logs, INPUTS, record["input"]["tensors"])
     check_input(inputs, record)
+    check_shards(logs, record)
     samples = find_samples_again(adapter, record, options.data or local_path(logs, "data"))
     weights = find_weights_again(logs, adapter, record, options.weights)
     model = adapter.build()
@@ -134,10 +135,7 @@ def tell(summary: dict[str, Any]) -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """The command line; ends the process with exit code 2 where it is wrong."""
-    description, _, epilog = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument(
         "--logs", type=Path, default=Path("logs"), metavar="DIR", help="of the run (default: logs)"
     )

@@ -21,7 +21,7 @@ from pathlib import Path
 from kit.adapter import Adapter, describe_roles, find_adapter, model_names
 from kit.background import LogGate, in_background
 from kit.devices import PRECISIONS, check_device_name, select_device
-from kit.entry import at_least, run_script
+from kit.entry import at_least, parser_of, run_script
 from kit.errors import CannotRunError
 from kit.logs import FIRST_PASS, INPUTS, OUTPUTS, Logs, claim_logs, log
 from kit.run.record import RunRecord, recorded_run
@@ -131,10 +131,7 @@ def run(
 
 def parse_arguments() -> argparse.Namespace:
     """The command line; ends the process with exit code 2 where it is wrong."""
-    summary, _, epilog = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=summary, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument(
         "--model",
         metavar="NAME|HUB_ID|DIR",

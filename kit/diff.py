@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kit.entry import parser_of
 from kit.errors import UsageError
 from kit.evidence import read_record, read_summary
 from kit.logs import Logs
@@ -116,13 +117,7 @@ def _read(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    summary, _, epilog = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m kit diff",
-        description=summary,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of(__doc__, prog="python -m kit diff")
     parser.add_argument("run_a", type=Path, metavar="RUN_A")
     parser.add_argument("run_b", type=Path, metavar="RUN_B")
     parser.add_argument("--json", action="store_true", help="the differences as JSON")

@@ -35,6 +35,18 @@ def _say(line: str, stream: TextIO) -> None:
         print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
 
 
+def parser_of(documentation: str | None, prog: str | None = None) -> argparse.ArgumentParser:
+    """The parser of a script or command whose module's documentation is its help: the first line the
+    description, the rest, as it stands, below the options."""
+    summary, _, rest = (documentation or "").partition("\n")
+    return argparse.ArgumentParser(
+        prog=prog,
+        description=summary,
+        epilog=rest,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
 def run_script(main: Callable[[], int]) -> NoReturn:
     """Run `main` and end the process with its exit code, or with that of the error it raises."""
     log.setLevel(logging.DEBUG)

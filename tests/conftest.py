@@ -63,11 +63,16 @@ class Kit:
 
     def popen(self, script: str, *arguments: object, **environment: str) -> subprocess.Popen[str]:
         """Start a script with --logs on the scratch folder, unless it is among the arguments."""
-        command = [sys.executable, str(ROOT / script), *map(str, arguments)]
-        if "--logs" not in command:
-            command += ["--logs", str(self.logs)]
+        logs = () if "--logs" in arguments else ("--logs", self.logs)
+        return self._popen(ROOT / script, *arguments, *logs, **environment)
+
+    def start(self, *arguments: object, **environment: str) -> subprocess.Popen[str]:
+        """Start `python -m kit ...`."""
+        return self._popen("-m", "kit", *arguments, **environment)
+
+    def _popen(self, *arguments: object, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            command,
+            [sys.executable, *map(str, arguments)],
             cwd=ROOT,
             env=self.environment(**environment),
             stdin=subprocess.DEVNULL,
@@ -78,9 +83,11 @@ class Kit:
 
     def run(self, script: str, *arguments: object, **environment: str) -> Result:
         """Run a script to its end."""
-        process = self.popen(script, *arguments, **environment)
-        out, err = process.communicate(timeout=300)
-        return Result(process.returncode, out, err)
+        return _ended(self.popen(script, *arguments, **environment))
+
+    def command(self, *arguments: object, **environment: str) -> Result:
+        """Run `python -m kit ...` to its end."""
+        return _ended(self.start(*arguments, **environment))
 
     def infer(self, *arguments: object, **environment: str) -> Result:
         """inference.py."""
@@ -109,6 +116,11 @@ class Kit:
     def summary(self) -> dict[str, Any]:
         """summary.json."""
         return self.read("summary.json")
+
+
+def _ended(process: subprocess.Popen[str]) -> Result:
+    out, err = process.communicate(timeout=300)
+    return Result(process.returncode, out, err)
 
 
 @pytest.fixture

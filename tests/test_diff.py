@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-from conftest import ROOT, VIT, Kit, Result
+from conftest import VIT, Kit, Result
 
 
 def diff(kit: Kit, *arguments: object) -> Result:
-    command = [sys.executable, "-m", "kit", "diff", *map(str, arguments)]
-    environment = kit.environment()
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    return Result(done.returncode, done.stdout, done.stderr)
+    return kit.command("diff", *arguments)
 
 
 def edit(folder: Path, name: str, **changes: object) -> None:

@@ -40,22 +40,10 @@ class Diagnosis:
         return f"{self[name]['found']} -> {self[name]['cure']}"
 
 
-def start(kit: Kit, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "kit", "doctor", *arguments],
-        cwd=ROOT,
-        env=kit.environment(**environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def doctor(kit: Kit, *arguments: str, **environment: str) -> Diagnosis:
     """Run it with --json, and hold what is true of every diagnosis."""
     begun = time.monotonic()
-    process = start(kit, "--json", *arguments, **environment)
+    process = kit.start("doctor", "--json", *arguments, **environment)
     out, err = process.communicate(timeout=60)
     seconds = time.monotonic() - begun
     assert err == ""
@@ -161,7 +149,7 @@ def test_an_allocation_that_hangs(kit: Kit) -> None:
 def test_the_users_own_bound_on_an_allocation(kit: Kit) -> None:
     found = doctor(kit, SIM_NPU_HANG="1", KIT_PROBE_SECONDS="1", **SIMULATED)
     assert "did not return within 1 s" in found["npu:0"]["found"]
-    process = start(kit, KIT_PROBE_SECONDS="soon")
+    process = kit.start("doctor", KIT_PROBE_SECONDS="soon")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2 and "KIT_PROBE_SECONDS='soon'" in err
 
@@ -388,7 +376,7 @@ def test_an_address_that_is_none(kit: Kit, tmp_path: Path) -> None:
 
 
 def test_the_table_for_people(kit: Kit) -> None:
-    process = start(kit, "--offline")
+    process = kit.start("doctor", "--offline")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0 and err == ""
     lines = out.splitlines()
@@ -414,13 +402,13 @@ def test_doctor_itself_imports_nothing_heavy(kit: Kit) -> None:
 
 
 def test_wrong_usage(kit: Kit) -> None:
-    process = start(kit, "--jsno")
+    process = kit.start("doctor", "--jsno")
     process.communicate(timeout=60)
     assert process.returncode == 2
 
 
 def test_an_interrupted_doctor_leaves_no_child(kit: Kit) -> None:
-    process = start(kit, SIM_NPU_HANG="1", KIT_PROBE_SECONDS="50", **SIMULATED)
+    process = kit.start("doctor", SIM_NPU_HANG="1", KIT_PROBE_SECONDS="50", **SIMULATED)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     tasks = children.parents[1]
     deadline = time.monotonic() + 30

@@ -35,21 +35,9 @@ FAILING = (
 )
 
 
-def start(kit: Kit, *arguments: object, **environment: str) -> subprocess.Popen[str]:
-    """Begin `python -m kit fetch ...` in the scratch folder's home."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "kit", "fetch", *map(str, arguments)],
-        cwd=ROOT,
-        env=kit.environment(**environment),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def fetch(kit: Kit, *arguments: object, **environment: str) -> Result:
-    """The same to its end."""
-    process = start(kit, *arguments, **environment)
+    """`python -m kit fetch ...` to its end."""
+    process = kit.start("fetch", *arguments, **environment)
     out, err = process.communicate(timeout=120)
     return Result(process.returncode, out, err)
 
@@ -90,7 +78,7 @@ def stopped_while_copying(kit: Kit, folder: Path) -> Iterator[tuple[subprocess.P
     """A fetch of what is cached, stopped by SIGSTOP before its copy has its name; and that copy."""
     before = set(folder.iterdir())
     for _ in range(20):
-        process = start(kit, TINY, "--to", folder, HF_HUB_OFFLINE="1")
+        process = kit.start("fetch", TINY, "--to", folder, HF_HUB_OFFLINE="1")
         try:
             while process.poll() is None and set(folder.iterdir()) <= before:
                 time.sleep(0.001)

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT, Kit, Result
+from conftest import Kit, Result
 from safetensors.torch import save_file
 
 Pairs = dict[str, tuple[torch.Tensor, torch.Tensor]]
 
 
 def judge(kit: Kit, *arguments: object) -> Result:
-    command = [sys.executable, "-m", "kit", "judge", *map(str, arguments)]
-    environment = kit.environment()
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    return Result(done.returncode, done.stdout, done.stderr)
+    return kit.command("judge", *arguments)
 
 
 def saved(folder: Path, pairs: Pairs) -> tuple[Path, Path]:

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, T5, VIT, Kit
+from conftest import T5, VIT, Kit
 
 
 @pytest.fixture(scope="session")
@@ -48,11 +48,8 @@ def test_cpu_run_beside_a_torch_npu_that_cannot_load(
     assert kit.record["environment"]["packages"]["torch_npu"] is not None
     assert kit.compare(PYTHONPATH=str(wheel)).code == 0
     assert kit.summary["verdict"] == "SELF_CHECK"
-    saved = [str(kit.logs / f"{name}.safetensors") for name in ("reference", "outputs")]
-    judged = [sys.executable, "-m", "kit", "judge", *saved]
-    assert (
-        subprocess.run(judged, cwd=ROOT, env=kit.environment(PYTHONPATH=str(wheel))).returncode == 0
-    )
+    saved = [kit.logs / f"{name}.safetensors" for name in ("reference", "outputs")]
+    assert kit.command("judge", *saved, PYTHONPATH=str(wheel)).code == 0
 
 
 def test_npu_asked_for_without_cann(kit: Kit, wheel: Path) -> None:

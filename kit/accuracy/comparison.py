@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.accuracy.readings import read, worst
 from kit.accuracy.truth import against_truth
-from kit.accuracy.verdict import OutputVerdict, Repeat, judge_output, overall, unrepeatable
+from kit.accuracy.verdict import OutputVerdict, Repeat, judge_outputs, overall, unrepeatable
 from kit.adapter import OutputSpec
 
 if TYPE_CHECKING:
@@ -34,11 +34,7 @@ def compare(
     device_repeats: Mapping[str, Repeat],
 ) -> dict[str, Any]:
     """The comparison that summarise() takes. All tensors are on the CPU."""
-    verdicts = {
-        name: judge_output(name, spec, reference.outputs, device, device_repeats.get(name))
-        for name, spec in specs.items()
-        if spec.role != "step_scores"
-    }
+    verdicts = judge_outputs(specs, reference.outputs, device, device_repeats)
     readings = {name: read(found.metrics) for name, found in verdicts.items() if found.metrics}
     unsound = [
         f"the reference is not repeatable: {name}, {problem}"

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from kit.accuracy.comparison import Reference, compare
 from kit.accuracy.verdict import ASSUMED_REPEATABLE, compare_runs
 from kit.adapter import ROLES, OutputSpec, Role
+from kit.entry import parser_of
 from kit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -108,13 +109,7 @@ def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, OutputSpec]]:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    summary, _, epilog = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m kit judge",
-        description=summary,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of(__doc__, prog="python -m kit judge")
     parser.add_argument("reference", type=Path, metavar="REFERENCE.safetensors")
     parser.add_argument("device", type=Path, metavar="DEVICE.safetensors")
     parser.add_argument("--golden", type=Path, metavar="FILE", help="the same outputs in fp64")

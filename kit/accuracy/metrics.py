@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from kit.accuracy.blocks import as_real, blocks, fits_single, widen
 from kit.accuracy.ranking import Ranking, RankTotals, finish_ranking
 from kit.accuracy.torch_blocks import TorchBlocks
-from kit.accuracy.totals import CLOSE, SHARES, Totals
+from kit.accuracy.totals import CLOSE, SHARES, Totals, finite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -232,12 +232,12 @@ def _finish(
     return Metrics(
         elements=reference.numel(),
         finite=int(count),
-        max_abs_diff=_finite(totals["largest"]) if count else None,
+        max_abs_diff=finite(totals["largest"]) if count else None,
         max_abs_index=at,
         reference_at_max=float(reference[at].double()) if at is not None else None,
         device_at_max=float(device[at].double()) if at is not None else None,
         mean_abs_diff=_mean("abs_diff", totals, scaled, scale),
-        rmse=_finite(error / math.sqrt(count) / scale) if count else None,
+        rmse=finite(error / math.sqrt(count) / scale) if count else None,
         relative_l2=relative,
         relative_l2_centred=_centred(scaled),
         relative_l2_small=_small(reference, device, scaled, scale),
@@ -290,7 +290,7 @@ def _mean(name: str, totals: Totals, scaled: Totals, scale: float) -> float | No
     count, total = totals["finite"], totals[name]
     if not count:
         return None
-    return _finite(total / count if math.isfinite(total) else scaled[name] / count / scale)
+    return finite(total / count if math.isfinite(total) else scaled[name] / count / scale)
 
 
 def _centred(totals: Totals) -> float | None:
@@ -302,7 +302,7 @@ def _centred(totals: Totals) -> float | None:
     if not spread > 1e-10 * totals["square_reference"]:
         return None
     error = totals["square_diff"] - (totals["device"] - totals["reference"]) ** 2 / count
-    return _finite(math.sqrt(max(error, 0.0) / spread))
+    return finite(math.sqrt(max(error, 0.0) / spread))
 
 
 def _small(reference: Tensor, device: Tensor, totals: Totals, scale: float) -> float | None:
@@ -329,12 +329,7 @@ def _small(reference: Tensor, device: Tensor, totals: Totals, scale: float) -> f
 
 
 def _ratio(numerator: float, denominator: float) -> float | None:
-    return _finite(numerator / denominator) if denominator else None
-
-
-def _finite(value: float) -> float | None:
-    """A figure that overflowed is no figure."""
-    return value if math.isfinite(value) else None
+    return finite(numerator / denominator) if denominator else None
 
 
 def _unravel(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:

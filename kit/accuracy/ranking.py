@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kit.accuracy.thresholds import ONE_PERCENT
+from kit.accuracy.totals import finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,8 +133,8 @@ def finish_ranking(totals: RankTotals, row: Callable[[int], tuple[Tensor, Tensor
         rows=totals.rows,
         top1_agree=totals.rows - len(totals.disputed),
         top5_agree=totals.top5_agree,
-        smallest_margin=_finite(totals.smallest_margin),
-        softmax_max_diff=_finite(totals.softmax_max_diff),
+        smallest_margin=finite(totals.smallest_margin),
+        softmax_max_diff=finite(totals.softmax_max_diff),
         disputed=tuple(disputed),
     )
 
@@ -157,11 +158,7 @@ def top1_dispute(
         row=row,
         reference_top1=reference_top1,
         device_top1=device_top1,
-        margin=_finite(margin),
+        margin=finite(margin),
         noise_p99=p99,
-        row_relative_l2=_finite(error / norm) if 0 < norm < math.inf else None,
+        row_relative_l2=finite(error / norm) if 0 < norm < math.inf else None,
     )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kit.accuracy.verdict import OutputVerdict, Repeat, judge_output, overall
+from kit.accuracy.verdict import OutputVerdict, Repeat, judge_outputs, overall
 from kit.adapter import OutputSpec
 
 if TYPE_CHECKING:
@@ -51,11 +51,8 @@ def judge_samples(
     top1 = 0
     worst: tuple[tuple[int, float], str] | None = None
     for sample, reference, device in samples:
-        verdicts = {
-            name: judge_output(name, specs[name], reference, device, repeats.get(name))
-            for name in reference
-            if specs[name].role != "step_scores"
-        }
+        forward = {name: specs[name] for name in reference}
+        verdicts = judge_outputs(forward, reference, device, repeats)
         verdict = overall(verdicts)
         counts[verdict] += 1
         for name, found in verdicts.items():

@@ -82,3 +82,8 @@ class Totals:
             self.largest_at = other.largest_at
         for name, choose in zip(ENDS, (max, min, max, min, max), strict=True):
             self[name] = choose(self[name], other[name])
+
+
+def finite(value: float) -> float | None:
+    """`value`, or None: a figure that overflowed is no figure."""
+    return value if math.isfinite(value) else None

@@ -52,6 +52,20 @@ def compare_runs(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> d
     return {name: _repeat(first[name], second[name]) for name in first}
 
 
+def judge_outputs(
+    specs: Mapping[str, OutputSpec],
+    reference: Mapping[str, Tensor],
+    device: Mapping[str, Tensor],
+    repeats: Mapping[str, Repeat],
+) -> dict[str, OutputVerdict]:
+    """Judge every output of `specs` but the step scores, which are judged with the ids they chose."""
+    return {
+        name: judge_output(name, spec, reference, device, repeats.get(name))
+        for name, spec in specs.items()
+        if spec.role != "step_scores"
+    }
+
+
 def judge_output(
     name: str,
     spec: OutputSpec,

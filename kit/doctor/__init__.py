@@ -24,6 +24,7 @@ from kit.doctor import host, packages
 from kit.doctor.check import Check, worst
 from kit.doctor.child import probe
 from kit.doctor.network import hub
+from kit.entry import parser_of
 from kit.weights.progress import Deadline
 
 # For what has no bound of its own, such as a look at a network disk; the others are done sooner.
@@ -96,13 +97,7 @@ def _tell(checks: Sequence[Check]) -> None:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    summary, _, epilog = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m kit doctor",
-        description=summary,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of(__doc__, prog="python -m kit doctor")
     parser.add_argument("--json", action="store_true", help="one JSON document, nothing else")
     parser.add_argument("--offline", action="store_true", help="make no network request")
     return parser.parse_args(arguments)

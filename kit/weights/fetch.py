@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kit.adapter import find_adapter
+from kit.entry import parser_of
 from kit.errors import CannotRunError, UsageError
 from kit.weights.arguments import add_download_arguments
 from kit.weights.endpoints import mirror_list
@@ -48,13 +49,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    summary, _, epilog = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m kit fetch",
-        description=summary,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of(__doc__, prog="python -m kit fetch")
     parser.add_argument("model", metavar="MODEL", help="a model of this kit, or any hub id")
     parser.add_argument("--to", type=Path, metavar="DIR", help="put plain files into this folder")
     add_download_arguments(parser)
