@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.adapter import Adapter, describe_roles
 from kit.devices import select_device
+from kit.documents import read_record
 from kit.entry import parser_of, run_script
 from kit.errors import UsageError
 from kit.evidence import (
@@ -29,7 +30,6 @@ from kit.evidence import (
     find_weights_again,
     local_path,
     read_adapter,
-    read_record,
     read_tensors,
     write_summary,
 )

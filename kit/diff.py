@@ -18,9 +18,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kit.documents import read_record, read_summary
 from kit.entry import parser_of
 from kit.errors import UsageError
-from kit.evidence import read_record, read_summary
 from kit.logs import Logs
 
 log = logging.getLogger("kit")

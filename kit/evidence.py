@@ -7,7 +7,6 @@ own declaration, every tensor file against the hashes in the record. Nothing a r
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from kit.adapter import Adapter, describe_model, load_adapter, model_names
 from kit.contradictions import find_contradictions
+from kit.documents import AGAIN, read_record
 from kit.errors import CannotRunError, UntrustedError, UsageError
 from kit.logs import COMPARE_LOG, LOCAL_PATHS, RECORD, SUMMARY, Logs
-from kit.schema import SCHEMA_VERSION, check, violation
+from kit.schema import check
 from kit.summary import summarise
 from kit.weights.fingerprint import describe_tensors, fingerprint
 from kit.weights.hashes import sha256_of
@@ -25,8 +25,6 @@ from kit.weights.sources import resolve
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_AGAIN = "run inference.py again"
 
 
 @contextmanager
@@ -50,26 +48,6 @@ def write_summary(logs: Logs, summary: Mapping[str, Any]) -> None:
     logs.write_json(SUMMARY, summary)
 
 
-def read_summary(logs: Logs) -> dict[str, Any]:
-    """summary.json. Raises UsageError where there is none, UntrustedError where it is damaged."""
-    path = logs.path(SUMMARY)
-    if not path.exists():
-        raise UsageError(f"{path}: there is no such file; run inference.py first")
-    return _read("summary", path)
-
-
-def read_record(logs: Logs) -> dict[str, Any]:
-    """run.json. Raises UsageError where there is none, UntrustedError where it is damaged."""
-    path = logs.path(RECORD)
-    if not path.exists() and logs.path(SUMMARY).exists():
-        raise UntrustedError(f"{RECORD} is missing beside {SUMMARY}: {_AGAIN}")
-    if not path.exists():
-        raise UsageError(
-            f"{path}: there is no such file; run inference.py --logs {logs.folder} first"
-        )
-    return _read("run", path)
-
-
 def read_adapter(record: Mapping[str, Any]) -> Adapter:
     """The adapter of this checkout that made the record. Raises UntrustedError for any other."""
     name = record["model"]["adapter"]
@@ -80,12 +58,12 @@ def read_adapter(record: Mapping[str, Any]) -> Adapter:
         )
     adapter = load_adapter(name)
     if record["model"] != describe_model(adapter):
-        raise UntrustedError(f"{RECORD} does not describe models/{name} as it is here: {_AGAIN}")
+        raise UntrustedError(f"{RECORD} does not describe models/{name} as it is here: {AGAIN}")
     if record["status"] != "SUCCESS":
         why = (record["error"] or {}).get("message", "it did not reach its end")
-        raise UntrustedError(f"the run is {record['status']} ({why}): {_AGAIN}")
+        raise UntrustedError(f"the run is {record['status']} ({why}): {AGAIN}")
     if contradictions := find_contradictions(record, adapter):
-        raise UntrustedError(f"{RECORD} contradicts itself ({contradictions[0]}): {_AGAIN}")
+        raise UntrustedError(f"{RECORD} contradicts itself ({contradictions[0]}): {AGAIN}")
     return adapter
 
 
@@ -101,14 +79,14 @@ def read_tensors(logs: Logs, name: str, described: Mapping[str, Any]) -> dict[st
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise UntrustedError(f"{name} is missing or damaged ({error}): {_AGAIN}") from error
+        raise UntrustedError(f"{name} is missing or damaged ({error}): {AGAIN}") from error
     if tensors.keys() != described.keys():
         raise UntrustedError(
-            f"{name} holds {sorted(tensors)}, the record {sorted(described)}: {_AGAIN}"
+            f"{name} holds {sorted(tensors)}, the record {sorted(described)}: {AGAIN}"
         )
     if describe_tensors(tensors) != described:
         raise UntrustedError(
-            f"{name} is not what the record says (shape, dtype or sha256): {_AGAIN}"
+            f"{name} is not what the record says (shape, dtype or sha256): {AGAIN}"
         )
     return tensors
 
@@ -151,23 +129,6 @@ def find_weights_again(
     return path
 
 
-def _read(schema: str, path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text("utf-8")
-        document = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
-        json.dumps(document, ensure_ascii=False).encode("utf-8")  # no lone surrogates
-    except (OSError, ValueError, RecursionError) as error:
-        raise UntrustedError(f"{path.name} is damaged ({error}): {_AGAIN}") from error
-    version = document.get("schema_version") if isinstance(document, dict) else None
-    if version != SCHEMA_VERSION:
-        raise UntrustedError(
-            f"{path.name} has schema_version {version!r}, this kit reads {SCHEMA_VERSION}: {_AGAIN}"
-        )
-    if broken := violation(schema, document):
-        raise UntrustedError(f"{path.name} is damaged ({broken[:300]}): {_AGAIN}")
-    return dict(document)
-
-
 def local_path(logs: Logs, what: str) -> Path | None:
     """Where the run's `weights` or `data` are, if it was made on this machine."""
     try:
@@ -180,16 +141,5 @@ def _same(what: str, found: str, recorded: str) -> None:
     if found != recorded:
         raise UntrustedError(
             f"the fingerprint of the {what} is {found[:12]}..., the record says {recorded[:12]}...: "
-            f"the two sides did not use the same {what}; {_AGAIN}"
+            f"the two sides did not use the same {what}; {AGAIN}"
         )
-
-
-def _no_constant(token: str) -> None:
-    raise ValueError(f"{token} is no JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is no finite number")
-    return value

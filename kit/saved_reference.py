@@ -7,8 +7,9 @@ from typing import Any
 
 from kit.accuracy.comparison import Reference
 from kit.accuracy.verdict import Repeat
+from kit.documents import read_summary
 from kit.errors import UsageError
-from kit.evidence import read_summary, read_tensors
+from kit.evidence import read_tensors
 from kit.logs import GOLDEN, REFERENCE, Logs
 from kit.weights.fingerprint import describe_tensors
 
