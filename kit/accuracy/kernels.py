@@ -6,6 +6,7 @@ every one of them, and none of the one large loop that they would make.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,8 +28,22 @@ _summed = njit(error_model="numpy", nogil=True, cache=True, fastmath={"reassoc",
 # For loops whose results are thrown away where the sums have shown that a value is not finite. Products
 # and sums are not contracted: a limit must count the same elements everywhere.
 _finite = njit(error_model="numpy", nogil=True, cache=True, fastmath={"reassoc", "nsz", "nnan"})
+# No sum, and nothing may be reordered: the rounding is what the steps say.
+_fused = njit(error_model="numpy", nogil=True, cache=True, fastmath={"contract", "nnan"})
+# Its one sum may be reordered: that of ones.
+_near = njit(error_model="numpy", nogil=True, cache=True, fastmath={"contract", "nnan", "reassoc"})
 _SHARE_1, _SHARE_2, _SHARE_3 = SHARES
 (_ATOL_1, _RTOL_1), (_ATOL_2, _RTOL_2), (_ATOL_3, _RTOL_3) = CLOSE
+_LOG2_E = math.log2(math.e)
+# ln(2) in two parts; the first has 32 bits, so that k times it is exact.
+_LN2_HIGH, _LN2_LOW = float.fromhex("0x1.62e42feep-1"), float.fromhex("0x1.a39ef35793c76p-33")
+# Added to a number below 2^51 and taken away again, it rounds it to an integer.
+_ROUNDS = 1.5 * 2.0**52
+_EXP_LEAST = np.float64(-700.0)  # a probability below e^-700 is none
+_NEAR = 2.0**-5
+_C3, _C4, _C5, _C6, _C7, _C8, _C9, _C10, _C11, _C12, _C13 = (
+    1.0 / math.factorial(n) for n in range(3, 14)
+)
 # The numbers below are places in SUMS.
 assert SUMS.index("finite") == 18
 
@@ -48,28 +63,35 @@ def add_block(reference: Array, device: Array, sums: Double, ends: Double) -> in
         _add_sums(r, d, error, sums)
         _add_relative(r, error, sums)
         if _any_beyond(error, -1.0, ends[0]):
-            at = start + _largest_at(error)
-            ends[0] = error[at - start]
+            at = start + _largest_at(error, ends)
         _extend(r, ends[1:3])
         _extend(d, ends[3:5])
     return at
 
 
 @_exact
-def _largest_at(error: Double) -> int:
+def _largest_at(error: Double, ends: Double) -> int:
+    """The index of the largest of errors that exceed ends[0], which it becomes."""
     at = 0
-    for i in range(error.size):
-        if error[i] > error[at]:
-            at = i
+    for start in range(0, error.size, _LOOK):
+        stop = min(start + _LOOK, error.size)
+        if _any_beyond(error[start:stop], -1.0, ends[0]):
+            for i in range(start, stop):
+                if error[i] > ends[0]:
+                    ends[0], at = error[i], i
     return at
 
 
 @_exact
 def _extend(values: Array, ends: Double) -> None:
-    if _any_beyond(values, ends[0], ends[1]):
-        for i in range(values.size):
-            ends[0] = min(ends[0], np.float64(values[i]))
-            ends[1] = max(ends[1], np.float64(values[i]))
+    if not _any_beyond(values, ends[0], ends[1]):
+        return
+    for start in range(0, values.size, _LOOK):
+        stop = min(start + _LOOK, values.size)
+        if _any_beyond(values[start:stop], ends[0], ends[1]):
+            for i in range(start, stop):
+                ends[0] = min(ends[0], np.float64(values[i]))
+                ends[1] = max(ends[1], np.float64(values[i]))
 
 
 @_finite
@@ -83,6 +105,15 @@ def _any_beyond(values: Array, least: float, most: float) -> bool:
     for i in range(values.size):
         beyond += one if values[i] < low or values[i] > high else none
     return bool(beyond > none)
+
+
+@_finite
+def _any_above(values: Array, most: float) -> bool:
+    one, none = values.dtype.type(1), values.dtype.type(0)
+    high, above = values.dtype.type(most), none
+    for i in range(values.size):
+        above += one if values[i] > high else none
+    return bool(above > none)
 
 
 @_summed
@@ -142,10 +173,31 @@ def _add_relative(reference: Array, error: Double, sums: Double) -> None:
 
 
 @_exact
-def top(rows: Array, indices: NDArray[np.int64]) -> None:
-    """Fill `indices` [rows, k] with the largest of each row, in order; ties by the lower index."""
-    for row in range(len(rows)):
-        _top_of_row(rows[row], indices[row])
+def add_rows(
+    reference: Array,
+    device: Array,
+    sums: Double,
+    ends: Double,
+    top: NDArray[np.int64],
+    powers: Double,
+) -> tuple[int, float]:
+    """As add_block for rows [rows, classes], each read while the cache holds it.
+
+    Fills `top` [2, rows, k] with the largest of each row of both sides, in order, ties by the lower
+    index; `powers` [2, classes] is scratch. Returns the flat index of the largest difference, and the
+    largest difference of two softmax probabilities.
+    """
+    at, apart = 0, 0.0
+    for row in range(len(reference)):
+        r, d, before = reference[row], device[row], ends[0]
+        found = add_block(r, d, sums, ends)
+        at = row * r.size + found if ends[0] > before else at
+        _top_of_row(r, top[0, row])
+        _top_of_row(d, top[1, row])
+        most_r, most_d = np.float64(r[top[0, row, 0]]), np.float64(d[top[1, row, 0]])
+        _fill_powers(r, d, most_r, most_d, powers)
+        apart = _softmax_difference(powers[0], powers[1], apart)
+    return at, apart
 
 
 @_exact
@@ -154,7 +206,7 @@ def _top_of_row(row: Array, indices: NDArray[np.int64]) -> None:
     for start in range(0, row.size, _LOOK):
         stop = min(start + _LOOK, row.size)
         # After the beginning of a row hardly any piece holds a candidate.
-        if filled == k and not _any_beyond(row[start:stop], -np.inf, row[indices[k - 1]]):
+        if filled == k and not _any_above(row[start:stop], row[indices[k - 1]]):
             continue
         for i in range(start, stop):
             if filled == k and row[i] <= row[indices[k - 1]]:
@@ -168,27 +220,80 @@ def _top_of_row(row: Array, indices: NDArray[np.int64]) -> None:
 
 
 @_exact
-def below_largest(rows: Array, top1: NDArray[np.int64], below: Double) -> None:
-    """Fill `below` with the rows less their largest values, which are at `top1`."""
-    for row in range(rows.shape[0]):
-        values, out = rows[row], below[row]
-        largest = np.float64(values[top1[row]])
-        for i in range(values.size):
-            out[i] = np.float64(values[i]) - largest
+def _fill_powers(
+    reference: Array, device: Array, most_r: float, most_d: float, powers: Double
+) -> None:
+    """exp(reference - most_r) and exp(device - most_d) of a row, whose largest values those are."""
+    for start in range(0, reference.size, _PIECE):
+        at = slice(start, min(start + _PIECE, reference.size))
+        r, d, ours, theirs = reference[at], device[at], powers[0, at], powers[1, at]
+        _exp_below(r, most_r, ours)
+        if not _exp_near(r, d, most_r, most_d, ours, theirs):
+            _exp_below(d, most_d, theirs)
 
 
 @_exact
-def softmax_difference(reference: Double, device: Double, largest: float) -> float:
-    """The largest difference of two probabilities, at least `largest`; rows are exponentials."""
-    for row in range(reference.shape[0]):
-        r, d = reference[row], device[row]
-        scale_r, scale_d = 1.0 / _sum(r), 1.0 / _sum(d)
-        for start in range(0, r.size, _LOOK):
-            stop = min(start + _LOOK, r.size)
-            if _any_apart(r[start:stop], d[start:stop], scale_r, scale_d, largest):
-                for i in range(start, stop):
-                    largest = max(largest, abs(d[i] * scale_d - r[i] * scale_r))
+def _softmax_difference(ours: Double, theirs: Double, largest: float) -> float:
+    """The largest difference of two probabilities, at least `largest`; a row's exponentials."""
+    scale_r, scale_d = 1.0 / _sum(ours), 1.0 / _sum(theirs)
+    for start in range(0, ours.size, _LOOK):
+        stop = min(start + _LOOK, ours.size)
+        if _any_apart(ours[start:stop], theirs[start:stop], scale_r, scale_d, largest):
+            for i in range(start, stop):
+                largest = max(largest, abs(theirs[i] * scale_d - ours[i] * scale_r))
     return largest
+
+
+@_fused
+def _exp_below(values: Array, most: float, powers: Double) -> None:
+    """exp(values - most), of which none is above 0, to about 1 ulp: numba's exp is not vectorised.
+
+    2^k times the Taylor series of the rest, within ln(2)/2 of 0, whose 14th term is below 2^-57.
+    """
+    bits = powers.view(np.int64)
+    turns = np.empty(values.size)
+    exponents = turns.view(np.int64)
+    for i in range(values.size):
+        x = np.float64(values[i]) - most
+        x = x if x > _EXP_LEAST else _EXP_LEAST
+        turns[i] = x * _LOG2_E + _ROUNDS  # its lowest bits are k, in two's complement
+        k = turns[i] - _ROUNDS
+        x = x - k * _LN2_HIGH - k * _LN2_LOW
+        p = _C13
+        p = p * x + _C12
+        p = p * x + _C11
+        p = p * x + _C10
+        p = p * x + _C9
+        p = p * x + _C8
+        p = p * x + _C7
+        p = p * x + _C6
+        p = p * x + _C5
+        p = p * x + _C4
+        p = p * x + _C3
+        p = p * x + 0.5
+        powers[i] = (p * x + 1.0) * x + 1.0
+    for i in range(values.size):
+        bits[i] += exponents[i] << 52
+
+
+@_near
+def _exp_near(
+    reference: Array, device: Array, most_r: float, most_d: float, ours: Double, theirs: Double
+) -> bool:
+    """exp(device - most_d) from `ours`, exp(reference - most_r), where the two exponents are so near
+    that the Taylor series' 8th term is below 2^-55; returns whether they all are."""
+    far = 0.0
+    for i in range(ours.size):
+        x = (np.float64(device[i]) - most_d) - (np.float64(reference[i]) - most_r)
+        far += 1.0 if abs(x) > _NEAR else 0.0
+        p = _C7
+        p = p * x + _C6
+        p = p * x + _C5
+        p = p * x + _C4
+        p = p * x + _C3
+        p = p * x + 0.5
+        theirs[i] = ours[i] + ours[i] * ((p * x + 1.0) * x)
+    return bool(far == 0.0)
 
 
 @_finite

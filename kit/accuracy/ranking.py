@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     Rows = NDArray[np.float32] | NDArray[np.float64]
     Indices = NDArray[np.int64]
 
+# How many of a row's largest are compared: top-5.
+TOP = 5
 # Rows whose top-1 differs beyond excuse are looked at one by one up to here: they have failed by then.
 _ENOUGH = 16
 
@@ -93,30 +95,27 @@ class RankTotals:
 
 def rank_block(
     reference: Rows,
-    device: Rows,
+    ours: Indices,
+    theirs: Indices,
+    softmax_max_diff: float,
     first_row: int,
-    top: Callable[[Rows, int], Indices],
-    softmax_difference: Callable[[Rows, Rows, Indices, Indices], float],
 ) -> RankTotals:
     """The figures of some rows [rows, classes], of which the first has the number `first_row`.
 
-    In numpy: on arrays this small, torch's dispatch costs more than the work.
+    `ours` and `theirs` [rows, k] are the largest of the reference's and the device's rows, in order. In
+    numpy: on arrays this small, torch's dispatch costs more than the work.
     """
-    k = min(5, reference.shape[1])
-    ours, theirs = top(reference, k), top(device, k)
-    totals = RankTotals(rows=len(reference))
+    totals = RankTotals(rows=len(reference), softmax_max_diff=softmax_max_diff)
     # As sets: within the five, neighbours may change places by rounding alone.
     totals.top5_agree = int((np.sort(ours) == np.sort(theirs)).all(axis=1).sum())
     totals.disputed = [
         (first_row + int(row), int(ours[row, 0]), int(theirs[row, 0]))
         for row in np.flatnonzero(ours[:, 0] != theirs[:, 0])
     ]
-    if k > 1:
-        best = np.take_along_axis(reference, ours[:, :2], axis=1).astype(np.float64)
+    if ours.shape[1] > 1:
+        first, second = reference[np.arange(len(ours)), ours[:, :2].T].astype(np.float64)
         with np.errstate(invalid="ignore"):  # inf - inf: no margin
-            margins = best[:, 0] - best[:, 1]
-        totals.smallest_margin = float(np.nan_to_num(margins, nan=math.inf).min())
-    totals.softmax_max_diff = softmax_difference(reference, device, ours[:, 0], theirs[:, 0])
+            totals.smallest_margin = float(np.fmin.reduce(first - second, initial=math.inf))
     return totals
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from kit.accuracy.ranking import RankTotals, rank_block
+from kit.accuracy.ranking import TOP, RankTotals, rank_block
 from kit.accuracy.totals import BIG, CLOSE, SHARES, Totals
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ class TorchBlocks:
         if row is None:
             return totals, None
         rows = (reference.view(-1, row).numpy(), device.view(-1, row).numpy())
-        return totals, rank_block(*rows, offset // row, _top, _softmax_difference)
+        ours, theirs = (_top(side, min(TOP, row)) for side in rows)
+        return totals, rank_block(rows[0], ours, theirs, _softmax_difference(*rows), offset // row)
 
 
 def _block_totals(reference: Tensor, device: Tensor, offset: int) -> Totals:
@@ -90,13 +91,8 @@ def _top(rows: Rows, k: int) -> Indices:
     return top
 
 
-def _softmax_difference(
-    reference: Rows, device: Rows, reference_top1: Indices, device_top1: Indices
-) -> float:
-    """The largest |softmax(device) - softmax(reference)| over rows [rows, classes], in fp64.
-
-    The last two are each row's largest class: what compiled.py starts from.
-    """
+def _softmax_difference(reference: Rows, device: Rows) -> float:
+    """The largest |softmax(device) - softmax(reference)| over rows [rows, classes], in fp64."""
     import torch
 
     ours, theirs = (torch.from_numpy(side).double().softmax(-1) for side in (reference, device))
