@@ -73,6 +73,14 @@ def test_a_folder_for_an_offline_host(kit: Kit) -> None:
     assert not any(path.is_symlink() for path in folder.iterdir())
 
 
+def begun(folder: Path, before: set[Path]) -> bool:
+    """Whether a new file has bytes: it is locked since before the first."""
+    try:
+        return any(path.stat().st_size for path in set(folder.iterdir()) - before)
+    except FileNotFoundError:  # it has its name by now
+        return True
+
+
 @contextmanager
 def stopped_while_copying(kit: Kit, folder: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """A fetch of what is cached, stopped by SIGSTOP before its copy has its name; and that copy."""
@@ -80,7 +88,7 @@ def stopped_while_copying(kit: Kit, folder: Path) -> Iterator[tuple[subprocess.P
     for _ in range(20):
         process = kit.start("fetch", TINY, "--to", folder, HF_HUB_OFFLINE="1")
         try:
-            while process.poll() is None and set(folder.iterdir()) <= before:
+            while process.poll() is None and not begun(folder, before):
                 time.sleep(0.001)
             process.send_signal(signal.SIGSTOP)
             os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
