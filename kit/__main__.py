@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-from kit.entry import run_script
+from kit.entry import Parser, run_script
 
 # Each module has main(arguments), which returns the exit code or raises KitError; only the one that
 # was asked for is imported.
@@ -19,7 +19,7 @@ COMMANDS = {
 
 def main() -> int:
     """Hand the arguments to the command. Returns the exit code; raises KitError."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m kit",
         description="Commands beside inference.py and compare_accuracy.py; exit codes as theirs.",
         epilog="\n".join(f"  {name:12}{what}" for name, (_, what) in COMMANDS.items()),

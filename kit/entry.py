@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import NoReturn, TextIO
 
 from kit.cures import cure_for
@@ -21,15 +22,48 @@ log = logging.getLogger("kit")
 class _Console(logging.Handler):
     """INFO to stdout as it is, warnings to stderr; DEBUG is for the log files only."""
 
+    def __init__(self, stdout: TextIO | None) -> None:
+        super().__init__()
+        self._stdout = stdout
+
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.WARNING:
             _say(f"{record.levelname.lower()}: {record.getMessage()}", sys.stderr)
         elif record.levelno >= logging.INFO:
-            _say(record.getMessage(), sys.stdout)
+            _say(record.getMessage(), self._stdout)
 
 
-def _say(line: str, stream: TextIO) -> None:
+class Parser(argparse.ArgumentParser):
+    """Its help goes the way of the kit's own lines: what stdout was is with the console."""
+
+    def print_help(self, file: object = None) -> None:
+        """As a line of the log, which the console has at stdout."""
+        log.info(self.format_help().rstrip("\n"))
+
+
+def _take_stdout() -> TextIO | None:
+    """A copy of stdout for the kit's own lines; stdout itself becomes stderr for everyone else.
+
+    Drivers and libraries print there, from C++ too, and a reader of our lines, perhaps of one JSON
+    document, must not find theirs among them. None where the process has no stdout.
+    """
+    if sys.stdout is None:
+        return None
+    sys.stdout.flush()
+    try:
+        ours = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+        os.dup2(2, 1)
+    except OSError:  # no such descriptors
+        return sys.stdout
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # the process ends without flushing it
+    return ours
+
+
+def _say(line: str, stream: TextIO | None) -> None:
     """Print a line. A console that went away, or cannot show a name, must not fail a good run."""
+    if stream is None:
+        return
     with suppress(OSError, ValueError):
         encoding = stream.encoding or "utf-8"
         print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
@@ -39,7 +73,7 @@ def parser_of(documentation: str | None, prog: str | None = None) -> argparse.Ar
     """The parser of a script or command whose module's documentation is its help: the first line the
     description, the rest, as it stands, below the options."""
     summary, _, rest = (documentation or "").partition("\n")
-    return argparse.ArgumentParser(
+    return Parser(
         prog=prog,
         description=summary,
         epilog=rest,
@@ -48,10 +82,13 @@ def parser_of(documentation: str | None, prog: str | None = None) -> argparse.Ar
 
 
 def run_script(main: Callable[[], int]) -> NoReturn:
-    """Run `main` and end the process with its exit code, or with that of the error it raises."""
+    """Run `main` and end the process with its exit code, or with that of the error it raises.
+
+    Only what is logged comes out at stdout; whatever else is printed there comes out at stderr.
+    """
     log.setLevel(logging.DEBUG)
     log.propagate = False
-    log.addHandler(_Console())
+    log.addHandler(_Console(_take_stdout()))
     forbid_autoload()  # what needs no NPU must not end with its driver
     # A scheduler's SIGTERM ends a run as Ctrl-C does: record INTERRUPTED, files whole.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

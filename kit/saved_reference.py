@@ -41,15 +41,17 @@ def read_reference(logs: Logs) -> Reference:
         repeats={name: Repeat(**repeat) for name, repeat in noise["reference_repeat"].items()},
         golden=read_tensors(logs, GOLDEN, golden["outputs"]) if golden["outputs"] else {},
         golden_reason=golden["reason"],
+        environment=saved["environment"],
         samples=saved["samples"],
     )
 
 
 def describe_reference(reference: Reference) -> dict[str, Any]:
-    """The summary's section on a reference: shape, dtype and sha256 of every output."""
+    """The summary's section on a reference: shape, dtype and sha256 of every output, and where it ran."""
     golden = describe_tensors(reference.golden) if reference.golden else None
     return {
         "outputs": describe_tensors(reference.outputs),
         "golden": {"outputs": golden, "reason": reference.golden_reason},
         "samples": list(reference.samples),
+        "environment": reference.environment,
     }

@@ -205,11 +205,17 @@ def _blockers(
         blockers.append("the weights are random: fallback_reason says why")
     elif weights.get("pretrained_used") is not True:
         blockers.append(weights.get("pretrained_reason") or "no weights were loaded")
-    proof = record.get("device_proof") or {}
-    if proof.get("fallback_ops"):
-        blockers.append(f"operators fell back to the CPU: {', '.join(proof['fallback_ops'])}")
-    elif proof.get("fallback_ops") is None:
-        blockers.append(proof.get("fallback_reason") or "CPU fallback was not watched")
+    return blockers + _fallback_blockers(record)
+
+
+def _fallback_blockers(record: Mapping[str, Any]) -> list[str]:
+    """What fell back to the CPU in the first pass and in the further samples, or why nobody could tell."""
+    watched = [record.get("device_proof") or {}, *filter(None, [record.get("samples")])]
+    ops = sorted({op for each in watched for op in each.get("fallback_ops") or ()})
+    blockers = [f"operators fell back to the CPU: {', '.join(ops)}"] if ops else []
+    unknown = [each for each in watched if each.get("fallback_ops") is None]
+    if unknown:
+        blockers.append(unknown[0].get("fallback_reason") or "CPU fallback was not watched")
     return blockers
 
 

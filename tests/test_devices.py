@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from conftest import T5, VIT, Kit
+from conftest import ROOT, SIMULATED_NPU, T5, VIT, Kit
 
 
 def first_line(kit: Kit, *arguments: str, **environment: str) -> str:
@@ -72,18 +76,6 @@ def test_torch_npu_without_cann_is_no_npu(npu: Kit) -> None:
     assert "libhccl.so" in error and "source /usr/local/Ascend" in error
 
 
-@pytest.mark.parametrize(
-    ("text", "cure"),
-    [
-        ("libascend_hal.so: cannot open shared object file", "Ascend driver"),
-        ("ASCEND_OPP_PATH environment variable is not set.", "set_env.sh"),
-        ("libtorch_npu.so: undefined symbol: _ZN2at", "do not match"),
-    ],
-)
-def test_known_import_failures_name_their_cure(npu: Kit, text: str, cure: str) -> None:
-    assert cure in refusal(npu, "npu:0", SIM_NPU_IMPORT_ERROR=text)
-
-
 def test_versions_that_do_not_match_are_seen_before_the_import(npu: Kit, tmp_path: Path) -> None:
     metadata = tmp_path / "site" / "torch_npu-2.9.0.dist-info" / "METADATA"
     metadata.parent.mkdir(parents=True)
@@ -111,6 +103,62 @@ def test_precision_flags_are_set_and_read_back(npu: Kit) -> None:
     }
     assert hf32 == {"default": (True, False), "strict": (False, False), "fast": (True, True)}
     assert flags["strict"]["compatible_impl"] is True
+    assert flags["strict"]["ACL_PRECISION_MODE"].startswith("must_keep_origin_dtype")
+    assert "ACL_PRECISION_MODE" not in flags["fast"]
+
+
+@pytest.mark.parametrize("precision", ["default", "strict", "fast"])
+def test_precision_of_a_gpu_is_set_and_read_back(kit: Kit, precision: str) -> None:
+    """torch's flags can be set and read without a GPU, in a process of their own."""
+    snippet = f"""
+import json, os
+from dataclasses import asdict
+import torch
+from kit.devices.cuda import set_tf32
+for override in (None, "0", "1"):
+    if override is not None:
+        os.environ["NVIDIA_TF32_OVERRIDE"] = override
+    found = asdict(set_tf32({precision!r}))
+    read = [torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32]
+    assert list(found["flags"].values()) == read
+    print(json.dumps(found))
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", snippet],
+        cwd=ROOT,
+        env=kit.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    alone, off, on = map(json.loads, process.stdout.splitlines())
+    wanted = {"default": [False, True], "strict": [False, False], "fast": [True, True]}[precision]
+    assert [*alone["flags"]] == ["cuda.matmul.allow_tf32", "cudnn.allow_tf32"]
+    assert [*alone["flags"].values()] == wanted and alone["not_set"] == []
+    # NVIDIA's libraries obey the variable, whatever torch's flags say.
+    assert bool(off["not_set"]) is (precision == "fast")
+    assert on["not_set"] == (["NVIDIA_TF32_OVERRIDE=1"] if precision == "strict" else [])
+
+
+def test_precision_of_a_cpu_is_set_and_read_back(kit: Kit) -> None:
+    first_line(kit, "--device", "cpu", "--precision", "fast")
+    assert kit.record["precision"] == {
+        "requested": "fast",
+        "flags": {"float32_matmul_precision": "high"},
+        "not_set": [],
+    }
+
+
+def test_a_torch_npu_without_the_exact_gelu_is_said_to_lack_it(npu: Kit, tmp_path: Path) -> None:
+    """As torch_npu 2.9.0, the one for CANN 8.5."""
+    shutil.copytree(SIMULATED_NPU / "torch_npu", tmp_path / "old" / "torch_npu")
+    api = tmp_path / "old" / "torch_npu" / "npu" / "__init__.py"
+    api.write_text(f"{api.read_text()}\ndel are_compatible_impl_enabled, use_compatible_impl\n")
+    result = npu.infer(*VIT, "--precision", "strict", PYTHONPATH=str(tmp_path / "old"))
+    assert result.code == 0
+    assert "--precision strict: compatible_impl did not take the value" in result.err
+    assert npu.record["precision"]["not_set"] == ["compatible_impl"]
+    assert npu.record["precision"]["flags"]["compatible_impl"] is None
 
 
 def test_precision_changes_the_arithmetic(npu: Kit) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,6 +20,9 @@ import pytest
 from conftest import ROOT, SIMULATED_NPU, Kit
 from loopback_hub import LoopbackHub
 from test_torch_npu_wheel import wheel  # noqa: F401
+
+from kit.doctor import packages
+from kit.doctor.bounded import run_bounded
 
 BOUND_SECONDS = 10.0
 SIMULATED = {"PYTHONPATH": str(SIMULATED_NPU)}
@@ -154,6 +158,18 @@ def test_the_users_own_bound_on_an_allocation(kit: Kit) -> None:
     assert process.returncode == 2 and "KIT_PROBE_SECONDS='soon'" in err
 
 
+# Into every descriptor that is open, that of the findings among them.
+GARBAGE = """
+import os
+for number in range(3, 64):
+    try:
+        os.write(number, b'\\xff\\n[1]\\n5\\n{"name": 1}\\n{\\n')
+    except OSError:
+        pass
+raise Exception("no CANN")
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -162,16 +178,77 @@ def test_the_users_own_bound_on_an_allocation(kit: Kit) -> None:
         ("import ctypes; ctypes.PyDLL(None).sleep(600)", "did nothing for 4 s"),
         ("print('Warning: ASCEND_HOME_PATH is not set.'); raise Exception('x')", "does not load"),
         ("raise SystemExit(1)", "exit code 1"),
+        ("import ctypes; ctypes.string_at(0)", "SIGSEGV"),
+        (GARBAGE, "does not load"),
+        pytest.param("while True: pass", "was not done after 24 s", marks=pytest.mark.full),
     ],
-    ids=["abort", "exit", "hang holding the interpreter", "print", "SystemExit"],
+    ids=[
+        "abort",
+        "exit",
+        "hang holding the interpreter",
+        "print",
+        "SystemExit",
+        "segfault",
+        "garbage in the pipe",
+        "spins",
+    ],
 )
 def test_an_import_that_misbehaves(kit: Kit, tmp_path: Path, text: str, words: str) -> None:
     found = doctor(kit, PYTHONPATH=package(tmp_path, "torch_npu", text))
-    in_time(found)
+    if "while" not in text:  # at work, as far as anyone can see: given its whole time
+        in_time(found)
     assert found.code == 3
     assert found["devices"]["state"] == "broken" and words in found["devices"]["found"]
     assert found["import torch"]["state"] == "ok"
     assert not list(ROOT.glob("core*"))
+
+
+# It ignores SIGTERM, and so does its child, which holds the pipes too.
+STUBBORN = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = os.fork()
+with open(os.environ["PIDS"], "a") as file:
+    print(os.getpid(), file=file)
+{then}
+"""
+
+
+@pytest.mark.parametrize("then", ["time.sleep(600)", "child and os._exit(0); time.sleep(600)"])
+def test_no_process_is_left_behind(kit: Kit, tmp_path: Path, then: str) -> None:
+    text = STUBBORN.format(then=then)
+    pids = tmp_path / "pids"
+    found = doctor(kit, PYTHONPATH=package(tmp_path, "torch_npu", text), PIDS=str(pids))
+    in_time(found)
+    assert found["devices"]["state"] == "broken"
+    gone_in_time(pids.read_text().split())
+
+
+def test_a_child_that_spins_is_ended_with_its_own(tmp_path: Path) -> None:
+    """The real bound of doctor is 24 s (the test above that is marked full); here one of 1 s."""
+    pids = tmp_path / "pids"
+    command = [sys.executable, "-c", STUBBORN.format(then="while True: pass")]
+    ended = run_bounded(command, 1.0, patience=0.5, environment={**os.environ, "PIDS": str(pids)})
+    assert ended.code is None and not ended.stuck
+    gone_in_time(pids.read_text().split())
+
+
+def gone_in_time(pids: list[str]) -> None:
+    """Ended, or at least no more than an entry that nobody has read yet."""
+    deadline = time.monotonic() + 10
+    waiting = set(pids)
+    assert waiting
+    while waiting and time.monotonic() < deadline:
+        waiting = {pid for pid in waiting if _lives(pid)}
+        time.sleep(0.05)
+    assert not waiting
+
+
+def _lives(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_faults_of_a_device_name_their_cure(kit: Kit) -> None:
@@ -227,6 +304,13 @@ def test_a_torchvision_whose_ops_do_not_load(kit: Kit, tmp_path: Path) -> None:
     found = doctor(kit, PYTHONPATH=site)
     assert found["torchvision"]["state"] == "warning"
     assert "pip install" in found["torchvision"]["cure"]
+
+
+def test_the_documented_rows_are_the_readme_s() -> None:
+    table = re.findall(
+        r"^\| (\d+\.\d+)\.0 \| ([\w., ]+) \|$", (ROOT / "README.md").read_text(), re.M
+    )
+    assert {cann: tuple(npu.split(", ")) for cann, npu in table} == packages._ROWS
 
 
 # ---- an Ascend host, as far as it can be played ------------------------------------------------

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Reference:
     """The reference's outputs (CPU, fp32), its second run's difference, and the fp64 golden's outputs,
-    empty with `golden_reason` where it was left out. `samples` are the files of its further samples."""
+    empty with `golden_reason` where it was left out. `samples` are the files of its further samples,
+    `environment` is that of the machine it ran on, None where nobody knows."""
 
     outputs: Mapping[str, Tensor]
     repeats: Mapping[str, Repeat]
     golden: Mapping[str, Tensor]
     golden_reason: str | None
     samples: Sequence[Mapping[str, Any]] = ()
+    environment: Mapping[str, Any] | None = None
 
 
 def compare(

@@ -48,12 +48,12 @@ def probe() -> Iterator[Check]:
 
 
 def _read(line: str) -> Check | str | None:
-    """A finding, the name of one that has begun, or None for a line cut short."""
+    """A finding, the name of one that has begun, or None for what is neither."""
     try:
         fields: dict[str, Any] = json.loads(line)
-        return fields["begun"] if "begun" in fields else Check(**fields)
-    except (ValueError, TypeError):
-        return None
+        return str(fields["begun"]) if "begun" in fields else Check(**fields)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None  # a driver that writes wherever it finds a descriptor
 
 
 def _unfinished(name: str, ended: Ended, late: str) -> Check:

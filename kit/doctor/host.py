@@ -18,10 +18,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from kit.cann import ASCEND, cann_home, cann_version, driver_version
 from kit.cures import cure_for
-from kit.devices import processor_name
 from kit.doctor.bounded import run_bounded
 from kit.doctor.check import Check
+from kit.processor import processor_name, usable_cores
 from kit.run.memory import available_bytes
 from kit.weights.caches import hf_root
 
@@ -31,7 +32,6 @@ _GB = 1e9
 # Below these a run is likely to fail: an fp32 model of the kit's size, its copy and its weights' file.
 _MEMORY_BYTES = 2 * _GB
 _DISK_BYTES = 2 * _GB
-_ASCEND = Path("/usr/local/Ascend")
 _HAL = "libascend_hal.so"
 
 
@@ -70,15 +70,14 @@ def look() -> Host:
     built = _text(torch / "version.py") if torch else ""
     version = re.search(r"^__version__\s*=\s*'([^']+)'", built, re.MULTILINE)
     cuda = re.search(r"^cuda\b[^=]*=\s*'([^']+)'", built, re.MULTILINE)
-    home = os.environ.get("ASCEND_HOME_PATH") or os.environ.get("ASCEND_TOOLKIT_HOME")
     return Host(
         torch=version[1] if version else installed("torch"),
         torch_cuda=cuda[1] if cuda else None,
         torch_npu=installed("torch_npu"),
         npu_package=npu is not None,
         native=npu is not None and (npu / "lib" / "libtorch_npu.so").is_file(),
-        cann_home=home,
-        cann=_cann_version(Path(home)) if home else None,
+        cann_home=cann_home(),
+        cann=cann_version(),
         nodes=len(list(Path("/dev").glob("davinci[0-9]*"))),
         machine=platform.machine(),
     )
@@ -95,9 +94,10 @@ def installed(package: str) -> str | None:
 
 def system(host: Host) -> Iterator[Check]:
     """Operating system and processor."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     name = processor_name() or platform.processor() or "unknown processor"
-    found = f"{platform.system()} {platform.release()}, {host.machine}, {name}, {cores} cores"
+    found = (
+        f"{platform.system()} {platform.release()}, {host.machine}, {name}, {usable_cores()} cores"
+    )
     if host.wants_npu and (
         platform.system() != "Linux" or host.machine not in ("x86_64", "aarch64")
     ):
@@ -120,7 +120,7 @@ def python(_: Host) -> Iterator[Check]:
 def cann(host: Host) -> Iterator[Check]:
     """CANN and whether its set_env.sh was sourced in this shell."""
     home = host.cann_home
-    scripts = [*_ASCEND.glob("ascend-toolkit/set_env.sh"), *_ASCEND.glob("cann*/set_env.sh")]
+    scripts = [*ASCEND.glob("ascend-toolkit/set_env.sh"), *ASCEND.glob("cann*/set_env.sh")]
     not_set = cure_for("libhccl.so") or ""
     opp = os.environ.get("ASCEND_OPP_PATH")
     if home is None and scripts:
@@ -146,11 +146,10 @@ def cann(host: Host) -> Iterator[Check]:
 def driver(host: Host) -> Iterator[Check]:
     """The Ascend driver: its library, its version, the devices that it shows."""
     folders = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
-    own = _ASCEND / "driver" / "lib64"
+    own = ASCEND / "driver" / "lib64"
     places = [*map(Path, filter(None, folders)), own, own / "driver", own / "common"]
     library = any((place / _HAL).is_file() for place in places)
-    version = re.search(r"(?im)^version\s*=\s*(\S+)", _text(_ASCEND / "driver" / "version.info"))
-    found = f"version {version[1] if version else 'unknown'}, {host.nodes} NPUs in /dev"
+    found = f"version {driver_version() or 'unknown'}, {host.nodes} NPUs in /dev"
     if library:
         yield Check("driver", "ok", found)
     elif host.wants_npu:
@@ -223,16 +222,6 @@ def _folder(package: str) -> Path | None:
     """Where a package lies; it is not imported."""
     spec = importlib.util.find_spec(package)
     return Path(spec.origin).parent if spec is not None and spec.origin is not None else None
-
-
-def _cann_version(home: Path) -> str | None:
-    """The version as CANN's installer wrote it. torch_npu reads the same files, wherever they lie."""
-    with suppress(OSError):
-        for pattern in ("ascend_*_install.info", "*/ascend_*_install.info", "runtime/version.info"):
-            for path in sorted(home.glob(pattern)):
-                if match := re.search(r"(?im)^version\s*=\s*(\S+)", _text(path)):
-                    return match[1]
-    return None
 
 
 def _is_folder(path: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
-from kit.devices import release_of, versions_match
+from kit.devices.versions import release_of, versions_match
 from kit.doctor.check import Check
 from kit.doctor.host import Host, installed
 

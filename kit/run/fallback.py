@@ -29,6 +29,12 @@ class FallbackWatch:
     ops: list[str] | None = None
     reason: str | None = "the run ended before the first pass was over"
 
+    def with_those_of(self, other: FallbackWatch) -> FallbackWatch:
+        """Both together; unknown where either is."""
+        if self.ops is None or other.ops is None:
+            return FallbackWatch(None, self.reason or other.reason)
+        return FallbackWatch(sorted({*self.ops, *other.ops}), None)
+
 
 @contextmanager
 def watch_fallbacks(device_kind: str, capture: Path) -> Iterator[FallbackWatch]:
@@ -48,7 +54,12 @@ def watch_fallbacks(device_kind: str, capture: Path) -> Iterator[FallbackWatch]:
     if device_kind == "npu" and (silencer := _silencer()):
         watch.reason = f"{silencer} silences torch_npu's fallback warnings: unset it"
         return
-    watch.ops, watch.reason = sorted(set(_FALLBACK_LINE.findall(text))), None
+    watch.ops, watch.reason = fallback_ops(text), None
+
+
+def fallback_ops(text: str) -> list[str]:
+    """The operators that fell back by what torch_npu wrote, each once."""
+    return sorted(set(_FALLBACK_LINE.findall(text)))
 
 
 @contextmanager

@@ -132,8 +132,7 @@ class RunRecord:
     def proof(self, device_proof: Mapping[str, Any]) -> None:
         """Where everything was, and what fell back."""
         self.document["device_proof"] = dict(device_proof)
-        if device_proof["fallback_ops"]:
-            log.warning(f"fell back to the CPU: {', '.join(device_proof['fallback_ops'])}")
+        _warn_of_fallbacks(device_proof)
 
     def samples(self, section: dict[str, Any], data: Path) -> None:
         """The further samples: their inputs, and where their outputs are."""
@@ -143,6 +142,7 @@ class RunRecord:
             f"{section['count']} samples of {data.resolve().name} run in batches of up to "
             f"{section['batch_size']}, the first batch twice"
         )
+        _warn_of_fallbacks(section)
 
     def results(
         self,
@@ -216,6 +216,8 @@ def recorded_run(logs: Logs, adapter: Adapter, options: argparse.Namespace) -> I
             known = as_kit_error(error)
             record.document["status"] = "FAILED"
             record.document["error"] = {"exit_code": known.exit_code, "message": known.message}
+            if known is error:
+                raise  # `from error` would put it in the place of its own cause, which the log needs
             raise known from error
         finally:
             record.end()
@@ -254,6 +256,13 @@ def _describe_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "data": options.data and options.data.resolve().name,
         "input": Path(value).name if value and os.path.isfile(value) else value,  # noqa: PTH113
     }
+
+
+def _warn_of_fallbacks(watched: Mapping[str, Any]) -> None:
+    if watched["fallback_ops"]:
+        log.warning(f"fell back to the CPU: {', '.join(watched['fallback_ops'])}")
+    elif watched["fallback_ops"] is None:
+        log.warning(f"CPU fallback was not watched: {watched['fallback_reason']}")
 
 
 def _without(document: dict[str, Any], name: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from kit.accuracy.comparison import Reference
 from kit.accuracy.verdict import compare_runs
 from kit.adapter import Adapter
+from kit.environment import describe_environment
 from kit.errors import CannotRunError, UntrustedError
 
 if TYPE_CHECKING:
@@ -32,7 +33,13 @@ def run_references(
     truth, reason = _golden(adapter, model, inputs, golden)
     if reason:
         log.info(f"no fp64 golden: {reason}")
-    return Reference(outputs=first, repeats=repeats, golden=truth, golden_reason=reason)
+    return Reference(
+        outputs=first,
+        repeats=repeats,
+        golden=truth,
+        golden_reason=reason,
+        environment=describe_environment(),
+    )
 
 
 def _golden(

@@ -17,7 +17,8 @@ from kit.adapter import Adapter
 from kit.devices import Device
 from kit.entry import at_least
 from kit.errors import CannotRunError, KitError, UntrustedError, UsageError
-from kit.logs import Logs
+from kit.logs import FIRST_PASS, Logs
+from kit.run.fallback import FallbackWatch, watch_fallbacks
 from kit.weights.progress import counted
 
 if TYPE_CHECKING:
@@ -154,9 +155,13 @@ def run_samples(
     writer = SampleWriter(logs, DEVICE)
     inputs: list[dict[str, str]] = []
     repeats = None
+    fallbacks = FallbackWatch(ops=[], reason=None)
     for batch in _batches(adapter, samples, companions, size):
         on_device = to_device(batch.tensors, device, dtype)
-        outputs = _forward(adapter, model, on_device, device.spec)
+        # Another shape, another text's length: an operator may fall back here that did not before.
+        with watch_fallbacks(device.kind, logs.path(FIRST_PASS)) as watch:
+            outputs = _forward(adapter, model, on_device, device.spec)
+        fallbacks = fallbacks.with_those_of(watch)
         if repeats is None:
             repeats = compare_runs(outputs, _forward(adapter, model, on_device, device.spec))
         for name, digest, row in zip(
@@ -170,6 +175,8 @@ def run_samples(
         "inputs": inputs,
         "files": writer.finish(),
         "device_repeat": {name: asdict(repeat) for name, repeat in (repeats or {}).items()},
+        "fallback_ops": fallbacks.ops,
+        "fallback_reason": fallbacks.reason,
     }
 
 

@@ -15,17 +15,24 @@ Its switches are environment variables, read at import; an unknown one is an err
 | SIM_NPU_EXACT=1 | off | no bending of the arithmetic: fp32 as the CPU computes it |
 | SIM_NPU_CHIP=910B4, 910A | 910B4 | 910A: matmul and conv inputs are rounded to fp16, always |
 | SIM_NPU_GELU=tanh, erf | tanh | the formula behind F.gelu(approximate="none") |
-| SIM_NPU_FALLBACK=aten::op,... | none | these write the fallback line on fd 2, once a process |
+| SIM_NPU_FALLBACK=aten::op,... | none | these write the fallback line on fd 2, once a process; |
+| | | aten::op:N at its Nth call, as where it takes some shapes only |
+| SIM_NPU_FALLBACK_TEXT=TEXT | 2.13's | another wording of that line; OP in it is the operator |
 | SIM_NPU_FAULT=aten::op:N:SCALE | none | the Nth result is multiplied by SCALE (1.05 if left out) |
 | SIM_NPU_NAN=aten::op:N | none | the first element of the Nth result is NaN |
 | SIM_NPU_RAISE=aten::op:N:TEXT | none | the Nth call raises RuntimeError(TEXT) |
+| SIM_NPU_ASYNC=aten::op:N:TEXT | none | the Nth call fails later: whoever waits next meets TEXT |
+| SIM_NPU_ABORT=aten::op:N:TEXT | none | the Nth call writes TEXT on fd 2 and aborts the process |
 | SIM_NPU_OOM=BYTES | 32 GiB | the size of the device's memory |
 | SIM_NPU_NONREPEATABLE=SCALE | 0 | fresh relative noise of that size on every matmul's result |
 | SIM_NPU_DELAY_MS=X | 0 | every op but views takes X ms of device time, in the background |
 | SIM_NPU_DELAY_OP=aten::op | all | only this op takes that time |
 | SIM_NPU_SYNC_FAIL=1 | off | whoever synchronizes meets an asynchronous fault, error 507015 |
 | SIM_NPU_HANG=1 | off | the first allocation never returns |
-| SIM_NPU_IMPORT_ERROR=TEXT, 1 | none | the import raises ImportError(TEXT); 1: no libhccl.so |
+| SIM_NPU_IMPORT_ERROR=TEXT, 1 | none | the import raises ImportError(TEXT); 1: no libhccl.so; |
+| | | TEXT of `Exception: ...` is raised as a plain Exception, as of a partly sourced CANN |
+| SIM_NPU_INIT_ERROR=TEXT | none | there is a device, and its first use raises RuntimeError(TEXT) |
+| SIM_NPU_STDOUT=1 | off | the import and the first operator print on stdout, as Python and as C++ do |
 | SIM_NPU_CANN=8.5.1 | none | what get_cann_version() and torch.version.cann say |
 
 An op is named as `aten::add`, for all its overloads, or as `aten::add.Tensor`; N counts the calls
@@ -45,11 +52,17 @@ no autograd on the device (see _backend.py).
 
 from __future__ import annotations
 
+import os
 from typing import Any, NoReturn
 
 from ._switches import SWITCHES
 
+if SWITCHES.stdout:
+    print("Warning: ASCEND_HOME_PATH environment variable is not set.")
+    os.write(1, b"[INFO] a C++ library says hello\n")
 if SWITCHES.import_error is not None:
+    if SWITCHES.import_error.startswith("Exception: "):
+        raise Exception(SWITCHES.import_error.removeprefix("Exception: "))
     raise ImportError(SWITCHES.import_error)
 
 import torch

@@ -15,6 +15,8 @@ from ._switches import SWITCHES
 
 _DELAY_S = SWITCHES.delay_ms / 1000
 _busy_until: dict[int, float] = {}
+_failures: list[str] = []
+"""Of operators that failed since anybody waited."""
 
 
 def costs_time(name: str, *, launches_kernel: bool) -> bool:
@@ -27,6 +29,11 @@ def costs_time(name: str, *, launches_kernel: bool) -> bool:
 def launch(device: int) -> None:
     """Queue one operator behind the work that `device` has left."""
     _busy_until[device] = done_at(device) + _DELAY_S
+
+
+def fail(text: str) -> None:
+    """Let whoever waits next meet the failure of an operator."""
+    _failures.append(text)
 
 
 def done_at(device: int) -> float:
@@ -48,6 +55,7 @@ def wait_until(moment: float) -> None:
 
 def wait(device: int) -> None:
     """Sleep until `device` has nothing left to do, as a copy to the CPU does."""
+    _raise_failure()
     wait_until(done_at(device))
 
 
@@ -55,4 +63,10 @@ def synchronize(device: int, moment: float | None = None) -> None:
     """Wait on the caller's wish: here faults of earlier kernels come to light."""
     if SWITCHES.sync_fail:
         raise _errors.asynchronous_fault(device)
+    _raise_failure()
     wait_until(done_at(device) if moment is None else moment)
+
+
+def _raise_failure() -> None:
+    if _failures:
+        raise RuntimeError(_failures.pop(0))

@@ -61,6 +61,8 @@ def initialize(index: int | None = None) -> int:
     wanted = _State.current if index is None else index
     if not 0 <= wanted < count():
         raise _errors.invalid_device()
+    if SWITCHES.init_error is not None:
+        raise RuntimeError(SWITCHES.init_error)
     _State.initialized = True
     return wanted
 

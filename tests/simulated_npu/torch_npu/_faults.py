@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from . import _arithmetic, _operators
+from . import _arithmetic, _clock, _operators
 from ._switches import SWITCHES, OnCall
 
 Change = Callable[[torch.Tensor], torch.Tensor]
@@ -64,6 +64,8 @@ _FAULT = _planted(SWITCHES.fault)
 _FAULT_SCALE = float((SWITCHES.fault and SWITCHES.fault.argument) or 1.05)
 _NAN = _planted(SWITCHES.nan)
 _RAISE = _planted(SWITCHES.raise_)
+_ASYNC = _planted(SWITCHES.async_)
+_ABORT = _planted(SWITCHES.abort)
 for _op in SWITCHES.fallback:
     _operators.require_on_device(_op)
 _NOISE = torch.Generator().manual_seed(int.from_bytes(os.urandom(7), "little"))
@@ -72,10 +74,14 @@ _NOISE = torch.Generator().manual_seed(int.from_bytes(os.urandom(7), "little"))
 def hooks_of(name: str, overload: str) -> Hooks | None:
     """The hooks of one operator, say `aten::add` in its overload `aten::add.Tensor`."""
     hooks = Hooks([], [])
-    if SWITCHES.fallback & {name, overload}:
-        hooks.before.append(_fall_back_once(overload))
+    for op in SWITCHES.fallback.keys() & {name, overload}:
+        hooks.before.append(_fall_back_once(overload, SWITCHES.fallback[op]))
     if _RAISE and _RAISE.names(name, overload):
         hooks.before.append(_raise_when_due(_RAISE))
+    if _ASYNC and _ASYNC.names(name, overload):
+        hooks.before.append(_fail_later_when_due(_ASYNC))
+    if _ABORT and _ABORT.names(name, overload):
+        hooks.before.append(_abort_when_due(_ABORT))
     if _FAULT and _FAULT.names(name, overload):
         hooks.after.append(_when_due(_FAULT, _scaled))
     if _NAN and _NAN.names(name, overload):
@@ -85,23 +91,23 @@ def hooks_of(name: str, overload: str) -> Hooks | None:
     return hooks if hooks.before or hooks.after else None
 
 
-def _fall_back_once(overload: str) -> Callable[[], None]:
+def _fall_back_once(overload: str, due: int) -> Callable[[], None]:
     """The line that torch_npu's C++ writes, once an operator and process, past Python's stderr."""
-    told = False
+    calls = 0
 
     def tell() -> None:
-        nonlocal told
-        if told or any(os.environ.get(name) == "1" for name in _SILENCERS):
+        nonlocal calls
+        calls += 1
+        if calls != due or any(os.environ.get(name) == "1" for name in _SILENCERS):
             return
-        told = True
         now = time.time()
         stamp = time.strftime("%m%d %H:%M:%S", time.localtime(now)) + f".{int(now % 1 * 1000):03d}"
-        line = (
+        text = SWITCHES.fallback_text or (
             f"[W{stamp} VariableFallbackKernel.cpp:230] Warning: CAUTION: The operator "
-            f"'{overload}' is not currently supported on the NPU backend and will fall back to run "
-            "on the CPU. This may have performance implications. (function npu_cpu_fallback)\n"
+            "'OP' is not currently supported on the NPU backend and will fall back to run "
+            "on the CPU. This may have performance implications. (function npu_cpu_fallback)"
         )
-        os.write(_STDERR, line.encode())
+        os.write(_STDERR, f"{text.replace('OP', overload)}\n".encode())
 
     return tell
 
@@ -110,6 +116,23 @@ def _raise_when_due(planted: _Planted) -> Callable[[], None]:
     def check() -> None:
         if planted.is_due():
             raise RuntimeError(planted.plan.argument)
+
+    return check
+
+
+def _fail_later_when_due(planted: _Planted) -> Callable[[], None]:
+    def check() -> None:
+        if planted.is_due():
+            _clock.fail(str(planted.plan.argument))
+
+    return check
+
+
+def _abort_when_due(planted: _Planted) -> Callable[[], None]:
+    def check() -> None:
+        if planted.is_due():
+            os.write(_STDERR, f"{planted.plan.argument}\n".encode())
+            os.abort()
 
     return check
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 _EVERY_CALL = "*"
@@ -37,10 +37,14 @@ class Switches:
     exact: bool = False
     chip: str = "910B4"
     gelu: str = "tanh"
-    fallback: frozenset[str] = frozenset()
+    fallback: Mapping[str, int] = field(default_factory=dict)
+    """By operator, the call (counted from 1) at which it first falls back."""
+    fallback_text: str | None = None
     fault: OnCall | None = None
     nan: OnCall | None = None
     raise_: OnCall | None = None
+    async_: OnCall | None = None
+    abort: OnCall | None = None
     oom: int | None = None
     nonrepeatable: float = 0.0
     delay_ms: float = 0.0
@@ -48,6 +52,8 @@ class Switches:
     sync_fail: bool = False
     hang: bool = False
     import_error: str | None = None
+    init_error: str | None = None
+    stdout: bool = False
     cann: str | None = None
 
 
@@ -80,6 +86,13 @@ def _raising_call(text: str) -> OnCall:
     return plan
 
 
+def _calls_by_op(text: str) -> dict[str, int]:
+    found = [re.fullmatch(r"(aten::[\w.]+)(?::([1-9]\d*))?", part) for part in text.split(",")]
+    if None in found:
+        raise ValueError("expected aten::op or aten::op:N, N a call number from 1")
+    return {match[1]: int(match[2] or 1) for match in found if match}
+
+
 def _missing_library(text: str) -> str:
     """What the real package's import says on a host without CANN (seen by running its wheel)."""
     if text == "1":
@@ -92,10 +105,13 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "exact": _flag,
     "chip": _choice("910B4", "910A").__getitem__,
     "gelu": _choice("tanh", "erf").__getitem__,
-    "fallback": lambda text: frozenset(text.split(",")),
+    "fallback": _calls_by_op,
+    "fallback_text": str,
     "fault": _scaled_call,
     "nan": _on_call,
     "raise_": _raising_call,
+    "async_": _raising_call,
+    "abort": _raising_call,
     "oom": int,
     "nonrepeatable": float,
     "delay_ms": float,
@@ -103,13 +119,15 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "sync_fail": _flag,
     "hang": _flag,
     "import_error": _missing_library,
+    "init_error": str,
+    "stdout": _flag,
     "cann": str,
 }
 
 
 def read(environment: Mapping[str, str]) -> Switches:
     """The switches that `environment` sets; an empty value counts as not set."""
-    names = {f"SIM_NPU_{field.name.rstrip('_').upper()}": field.name for field in fields(Switches)}
+    names = {f"SIM_NPU_{each.name.rstrip('_').upper()}": each.name for each in fields(Switches)}
     given = {name: text for name, text in environment.items() if name.startswith("SIM_NPU_")}
     unknown = sorted(given.keys() - names.keys())
     if unknown:

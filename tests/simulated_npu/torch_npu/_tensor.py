@@ -7,6 +7,7 @@ the results are wrapped again. Views of the CPU tensor share its storage, so vie
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 from . import _arithmetic, _clock, _errors, _faults, _memory, _operators, _random
+from ._switches import SWITCHES
 
 _make_wrapper = torch.Tensor._make_wrapper_subclass
 _below_autograd = torch._C._AutoDispatchBelowAutograd
@@ -243,6 +245,8 @@ class _Call:
 
 def run(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Compute one operator for the device."""
+    if SWITCHES.stdout and not _plans:
+        os.write(1, b"[INFO] the first operator\n")
     plan = _plans.get(func) or _plan(func)
     if plan.decompose:
         return func._op_dk(_COMPOSITE, *args, **kwargs)

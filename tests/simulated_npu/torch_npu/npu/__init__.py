@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import _devices
+from .. import _devices, _memory, _options
 from . import memory, npu_config, random, streams, utils
 from .memory import (
     empty_cache,
     max_memory_allocated,
     max_memory_reserved,
-    mem_get_info,
     memory_allocated,
     memory_reserved,
     memory_stats,
     reset_peak_memory_stats,
 )
 from .npu_config import (
-    are_compatible_impl_enabled,
     is_jit_compile_false,
     set_compile_mode,
     set_option,
-    use_compatible_impl,
 )
 from .random import get_rng_state, manual_seed, manual_seed_all, set_rng_state
-from .streams import Event, Stream, current_stream, default_stream
-from .utils import current_device, device, is_bf16_supported, set_device, synchronize
+from .streams import Event, Stream
+from .utils import (
+    current_device,
+    current_stream,
+    default_stream,
+    device,
+    is_bf16_supported,
+    set_device,
+    synchronize,
+)
 
 __all__ = [
     "Event",
@@ -70,9 +75,9 @@ __all__ = [
     "utils",
 ]
 
-config = npu_config.Config()
-matmul = npu_config.Hf32Matmul()
-conv = npu_config.Hf32Conv()
+config = npu_config._npuConfig()
+matmul = npu_config._allowHF32Matmul()
+conv = npu_config._allowHF32Conv()
 
 
 def is_available() -> bool:
@@ -105,6 +110,22 @@ def get_device_properties(device_name: Any = None) -> _devices.Chip:
     """What the device is: its name, total_memory, cube_core_num and vector_core_num."""
     _devices.checked_index_of(device_name)
     return _devices.CHIP
+
+
+def mem_get_info(device: Any = None) -> tuple[int, int]:
+    """Free and total bytes."""
+    pool = _memory.pool(_devices.checked_index_of(device))
+    return pool.total - pool.used, pool.total
+
+
+def use_compatible_impl(is_enable: bool) -> None:
+    """Whether operators are to follow PyTorch's own formulas."""
+    _options.set_options({"TORCH_NPU_USE_COMPATIBLE_IMPL": "1" if is_enable else "0"})
+
+
+def are_compatible_impl_enabled() -> bool:
+    """Whether operators follow PyTorch's own formulas."""
+    return _options.compatible_impl()
 
 
 def _lazy_init() -> None:

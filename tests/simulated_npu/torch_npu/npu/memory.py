@@ -11,12 +11,6 @@ def empty_cache() -> None:
     """Nothing is cached that could be given back."""
 
 
-def mem_get_info(device: Any = None) -> tuple[int, int]:
-    """Free and total bytes."""
-    pool = _memory.pool(_devices.checked_index_of(device))
-    return pool.total - pool.used, pool.total
-
-
 def memory_stats(device: Any = None) -> dict[str, int]:
     """The byte counts that are kept here, under the real keys; empty before the first use."""
     if not _devices.is_initialized():

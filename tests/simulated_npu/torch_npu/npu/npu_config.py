@@ -43,17 +43,7 @@ def is_jit_compile_false() -> bool:
     return not _options.jit_compile()
 
 
-def use_compatible_impl(is_enable: bool) -> None:
-    """Whether operators are to follow PyTorch's own formulas."""
-    _options.set_options({"TORCH_NPU_USE_COMPATIBLE_IMPL": "1" if is_enable else "0"})
-
-
-def are_compatible_impl_enabled() -> bool:
-    """Whether operators follow PyTorch's own formulas."""
-    return _options.compatible_impl()
-
-
-class Config:
+class _npuConfig:
     """torch.npu.config."""
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -61,7 +51,7 @@ class Config:
             _options.set_options({"ALLOW_INTERNAL_FORMAT": _switch(value)})
 
 
-class Hf32Matmul:
+class _allowHF32Matmul:
     """torch.npu.matmul."""
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -72,7 +62,7 @@ class Hf32Matmul:
         return _options.matmul_hf32() if name == "allow_hf32" else None
 
 
-class Hf32Conv:
+class _allowHF32Conv:
     """torch.npu.conv."""
 
     def __setattr__(self, name: str, value: Any) -> None:

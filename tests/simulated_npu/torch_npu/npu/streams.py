@@ -59,7 +59,7 @@ class Event:
 
     def record(self, stream: Stream | None = None) -> None:
         """Put the mark behind everything queued so far."""
-        self._device = current_stream().device_index if stream is None else stream.device_index
+        self._device = Stream().device_index if stream is None else stream.device_index
         self._moment = _clock.done_at(self._device)
 
     def wait(self, stream: Stream | None = None) -> None:
@@ -82,11 +82,3 @@ class Event:
             raise RuntimeError("Both events must be created with argument 'enable_timing=True'.")
         _clock.wait_until(max(self._moment, end_event._moment))
         return (end_event._moment - self._moment) * 1000
-
-
-def current_stream(device: Any = None) -> Stream:
-    """The one queue of `device`."""
-    return Stream(device)
-
-
-default_stream = current_stream

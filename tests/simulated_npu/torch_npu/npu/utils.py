@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import _clock, _devices
 from .._switches import SWITCHES
+from .streams import Stream
 
 
 def synchronize(device: Any = None) -> None:
@@ -36,6 +37,14 @@ class device:  # lower case, as the real one
 
     def __exit__(self, *_: object) -> None:
         _devices.select(self._previous)
+
+
+def current_stream(device: Any = None) -> Stream:
+    """The one queue of `device`."""
+    return Stream(device)
+
+
+default_stream = current_stream
 
 
 def is_bf16_supported(including_emulation: bool = False) -> bool:

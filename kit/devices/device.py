@@ -1,0 +1,133 @@
+"""What a device is to the rest of the kit, and what it takes to be believed.
+
+A device is believed when memory was allocated on it and it was synchronised, never on is_available()
+alone.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from kit.cures import cure_for
+from kit.devices.precision import Precision
+from kit.errors import UsageError
+
+# The first allocation on an idle NPU takes seconds; one that takes longer than this is stuck.
+_PROBE_SECONDS = 60.0
+
+
+class Unavailable(Exception):
+    """Why a device cannot be used, with the cure, on one line."""
+
+
+class Device(ABC):
+    """One usable device; `spec` is torch's name for it, such as npu:0. Constructing it proves it.
+
+    Raises Unavailable from the constructor, with the reason and the cure.
+    """
+
+    kind: ClassVar[str]
+    simulated: ClassVar[bool] = False
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.reason = ""
+
+    @property
+    def spec(self) -> str:
+        """torch's name of the device: npu:0, cuda:1, cpu."""
+        return f"{self.kind}:{self.index}"
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The hardware's own name."""
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """How many devices of this kind the process sees."""
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Wait until everything submitted to the device is done. Raises what the device raises."""
+
+    @abstractmethod
+    def set_precision(self, requested: str) -> Precision:
+        """Set the arithmetic flags for one of PRECISIONS and read them back."""
+
+    def peak_bytes(self) -> int | None:
+        """Peak of the memory allocated on the device in bytes, None where it is not counted."""
+        return None
+
+    def memory(self) -> tuple[int, int] | None:
+        """Free and total bytes of the device's own memory, None where it has none of its own."""
+        return None
+
+    def cann_version(self) -> str | None:
+        """The version of CANN that drives the device, None where there is none."""
+        return None
+
+
+def explained(error: Exception) -> str:
+    """What a runtime raised, with the cure, on one line."""
+    if isinstance(error, Unavailable):
+        return str(error)
+    text = " ".join(str(error).split())
+    cure = cure_for(text) or "check the driver and the installation"
+    return f"{type(error).__name__}: {text}; {cure}"
+
+
+def check_index(spec: str, index: int, count: int) -> None:
+    """Raise Unavailable where there are fewer devices than that."""
+    if index >= count:
+        kind = spec.partition(":")[0]
+        there = f"{kind}:0 to {kind}:{count - 1}" if count > 1 else f"only {kind}:0"
+        raise Unavailable(f"{spec} does not exist, there is {there}" if count else f"no {kind}")
+
+
+def probe_seconds() -> float | None:
+    """KIT_PROBE_SECONDS, None where it is not set. Raises UsageError where it is no number of seconds."""
+    text = os.environ.get("KIT_PROBE_SECONDS")
+    try:
+        seconds = None if text is None else float(text)
+    except ValueError:
+        seconds = -1.0
+    if seconds is not None and not 0 <= seconds <= threading.TIMEOUT_MAX:
+        raise UsageError(f"KIT_PROBE_SECONDS={text!r}: give a number of seconds")
+    return seconds
+
+
+def prove(device: Device) -> None:
+    """Put a tensor on the device and synchronise, in a thread so that a stuck driver ends in an error."""
+    import torch
+
+    failure: list[Exception] = []
+
+    def allocate() -> None:
+        try:
+            # A copy, not torch.ones(..., device=...): an operator that falls back to the CPU says so
+            # once a process, which the watch of the first pass would then have missed.
+            torch.ones(8).to(device.spec)
+            device.synchronize()
+        except Exception as error:  # every runtime has its own classes
+            failure.append(error)
+
+    thread = threading.Thread(target=allocate, daemon=True)
+    thread.start()
+    asked = probe_seconds()
+    limit = _PROBE_SECONDS if asked is None else asked
+    thread.join(limit)
+    if thread.is_alive():
+        raise Unavailable(
+            f"an allocation on {device.spec} did not return within {limit:.0f} s; check the "
+            "card (npu-smi info), or raise KIT_PROBE_SECONDS on a slow host"
+        )
+    if failure:
+        text = " ".join(str(failure[0]).split())
+        raise Unavailable(
+            f"an allocation on it failed ({text}); {cure_for(text) or 'check the driver'}"
+        ) from failure[0]

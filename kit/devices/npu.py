@@ -1,0 +1,169 @@
+"""An Ascend NPU through torch_npu: the only file that names it.
+
+Facts about torch_npu (defaults, failure modes) were read from its 2.13.0, 2.9.0.post2 and 2.9.0 wheels;
+none was measured on Ascend hardware by this project. tests/test_torch_npu_contract.py holds that every
+name that is used here is in those wheels.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from kit.cann import cann_version
+from kit.cures import cure_for
+from kit.devices.device import Device, Unavailable, check_index, prove
+from kit.devices.precision import Precision, set_flags
+from kit.devices.versions import release_of, versions_match
+
+_NO_NPU = "torch_npu sees no NPU; npu-smi info must list one"
+
+
+class NpuDevice(Device):
+    """An Ascend NPU, or a simulation of one, which is never called real."""
+
+    kind = "npu"
+
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
+        module = _import_torch_npu()
+        # torch_npu is nothing without its native library: whatever lacks it is a simulation.
+        native = Path(module.__file__).parent / "lib" / "libtorch_npu.so"
+        self.simulated = not native.is_file()  # type: ignore[misc]
+        import torch
+
+        self._npu: Any = torch.npu  # type: ignore[attr-defined]
+        if not self._npu.is_available():
+            raise Unavailable(_NO_NPU)
+        check_index(self.spec, index, int(self._npu.device_count()))
+        prove(self)
+
+    @property
+    def name(self) -> str:
+        name = str(self._npu.get_device_name(self.index))
+        return name if not self.simulated or "Simulated NPU" in name else f"Simulated NPU ({name})"
+
+    @property
+    def count(self) -> int:
+        return int(self._npu.device_count())
+
+    def synchronize(self) -> None:
+        self._npu.synchronize(self.spec)
+
+    def set_precision(self, requested: str) -> Precision:
+        # Convolutions run in HF32 by default, matmuls do not; both flags take only a bool, and a
+        # misspelt one vanishes silently, hence the reading back.
+        precision = set_flags(requested, self._npu, "conv.allow_hf32", "matmul.allow_hf32")
+        enabled = getattr(self._npu, "are_compatible_impl_enabled", None)  # 2.9.0 has none
+        precision.flags["compatible_impl"] = bool(enabled()) if enabled else None
+        if requested == "strict":
+            self._npu.set_option({"ACL_PRECISION_MODE": "must_keep_origin_dtype"})
+            precision.flags["ACL_PRECISION_MODE"] = "must_keep_origin_dtype (cannot be read back)"
+            if not precision.flags["compatible_impl"]:
+                precision.not_set.append("compatible_impl")
+        return precision
+
+    def peak_bytes(self) -> int | None:
+        return int(self._npu.max_memory_allocated(self.spec))
+
+    def memory(self) -> tuple[int, int] | None:
+        free, total = self._npu.mem_get_info(self.index)
+        return int(free), int(total)
+
+    def cann_version(self) -> str | None:
+        if self.simulated:
+            return None
+        return str(self._npu.utils.get_cann_version()) or cann_version()
+
+
+def forbid_autoload() -> None:
+    """Keep `import torch` from importing a torch_npu, which may be broken and take torch down with it.
+
+    Before the first import of torch in a process; NpuDevice imports torch_npu itself.
+    """
+    os.environ["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
+
+
+def ask_for_exact_gelu() -> None:
+    """Have torch_npu follow PyTorch's own formulas: exact GELU, unfused attention.
+
+    It reads the variable once, when it is imported; 2.9.0 does not know it.
+    """
+    os.environ["TORCH_NPU_USE_COMPATIBLE_IMPL"] = "1"
+
+
+def visible_npus() -> int:
+    """How many NPUs torch_npu sees, none of them proven; 0 where it is not installed.
+
+    Imports torch. Raises Unavailable, with the cure, for a torch_npu that is there and of no use.
+    """
+    if not _torch_npu_is_there():
+        return 0
+    _import_torch_npu()
+    import torch
+
+    count = int(torch.npu.device_count())  # type: ignore[attr-defined]
+    if not count:
+        raise Unavailable(_NO_NPU)
+    return count
+
+
+def hide_torch_npu() -> None:
+    """Let no library import torch_npu in this process: transformers 5 does wherever it finds it."""
+    # A copy: the thread that looks for the weights imports meanwhile.
+    for name in [name for name in list(sys.modules) if name.partition(".")[0] == "torch_npu"]:
+        del sys.modules[name]
+    sys.modules["torch_npu"] = None  # type: ignore[assignment]
+
+
+def _import_torch_npu() -> Any:
+    """Import torch_npu, or hide it and raise Unavailable: nothing later may trip over it."""
+    if not _torch_npu_is_there():
+        hide_torch_npu()
+        raise Unavailable("torch_npu is not installed; install the one that matches torch")
+    import torch
+
+    _check_versions(torch.__version__)
+    if torch.version.cuda is not None:
+        raise Unavailable(
+            f"torch {torch.__version__} is a CUDA build, beside which torch_npu aborts the process; "
+            "install the CPU build of the same version"
+        )
+    try:
+        return importlib.import_module("torch_npu")
+    # A partly sourced CANN environment raises plain Exception, a missing library ImportError.
+    except Exception as error:
+        hide_torch_npu()
+        text = " ".join(str(error).split())
+        raise Unavailable(
+            f"torch_npu does not load ({text}); "
+            f"{cure_for(text) or 'install the torch_npu that matches torch and CANN'}"
+        ) from error
+
+
+def _torch_npu_is_there() -> bool:
+    if "torch_npu" in sys.modules:
+        return sys.modules["torch_npu"] is not None
+    spec = importlib.util.find_spec("torch_npu")
+    # What pip leaves behind at times is a folder without files: a spec without an origin.
+    return spec is not None and spec.origin is not None
+
+
+def _check_versions(torch_version: str) -> None:
+    """Compare by metadata before the import: a missing CANN would hide a mismatch."""
+    try:
+        npu_version = importlib.metadata.version("torch_npu")
+    except importlib.metadata.PackageNotFoundError:
+        return  # on the path without being installed: a simulation, or a source tree
+
+    if not versions_match(npu_version, torch_version):
+        hide_torch_npu()
+        raise Unavailable(
+            f"torch_npu {npu_version} does not match torch {torch_version}; install torch_npu "
+            f"{release_of(torch_version)}"
+        )

@@ -1,0 +1,34 @@
+"""The arithmetic flags of a run: what --precision asks for, and what the library says it took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any
+
+PRECISIONS = ("default", "strict", "fast")
+
+
+@dataclass(kw_only=True)
+class Precision:
+    """What was asked for, what the library reads back, and what did not take the value asked for."""
+
+    requested: str
+    flags: dict[str, Any] = field(default_factory=dict)
+    not_set: list[str] = field(default_factory=list)
+
+
+def set_flags(requested: str, root: Any, *names: str) -> Precision:
+    """Set boolean attributes below `root`, by their dotted names (strict: off, fast: on), and read all
+    of them back: a library that does not know one may take it without a word."""
+    precision = Precision(requested=requested)
+    wanted = {"strict": False, "fast": True}.get(requested)
+    for name in names:
+        owner, _, attribute = name.rpartition(".")
+        holder = attrgetter(owner)(root)
+        if wanted is not None:
+            setattr(holder, attribute, wanted)
+        precision.flags[name] = getattr(holder, attribute)
+        if wanted is not None and precision.flags[name] is not wanted:
+            precision.not_set.append(name)
+    return precision

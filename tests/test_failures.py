@@ -1,0 +1,197 @@
+"""Every known failure of an Ascend host, raised where the real one is: one line, its cure, exit 3.
+
+The texts are torch_npu's and CANN's own, as the simulated NPU is told to say them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import SIMULATED_NPU, VIT, Kit, Result
+
+NORM = "aten::native_layer_norm"  # 25 of them in a forward of this ViT
+SET_ENV = "source /usr/local/Ascend/ascend-toolkit/set_env.sh"
+FUNCTION = "torch_npu/csrc/core/npu/NPUFunctions.cpp:96 NPU function error: "
+
+
+@dataclass(frozen=True)
+class Failure:
+    """`where` it shows: the import, the first use of the device, or the Nth call of an operator, whose
+    failure is told at once or, where it is `late`, to whoever waits for the device next."""
+
+    where: str | int
+    text: str
+    cure: str
+    late: bool = False
+
+    def switches(self) -> dict[str, str]:
+        if isinstance(self.where, str):
+            return {f"SIM_NPU_{self.where}_ERROR": self.text}
+        return {f"SIM_NPU_{'ASYNC' if self.late else 'RAISE'}": f"{NORM}:{self.where}:{self.text}"}
+
+
+FAILURES = {
+    "no CANN": Failure("IMPORT", "libhccl.so: cannot open shared object file", SET_ENV),
+    "no driver": Failure(
+        "IMPORT", "libascend_hal.so: cannot open shared object file", "install it, or pass it into"
+    ),
+    "half sourced": Failure(
+        "IMPORT",
+        "Exception: ASCEND_HOME_PATH : /x does not exist. Please run 'source set_env.sh' in the CANN "
+        "installation path.",
+        SET_ENV,
+    ),
+    "no operators": Failure(
+        "IMPORT", "Exception: ASCEND_OPP_PATH environment variable is not set.", SET_ENV
+    ),
+    "mismatch": Failure(
+        "IMPORT",
+        "/site/torch_npu/lib/libtorch_npu.so: undefined symbol: _ZN2at4_ops5addmm",
+        "install the torch_npu whose version is torch's",
+    ),
+    "invalid device": Failure(
+        "INIT",
+        "Initialize:npu_sys_ctrl.cpp:237 NPU function error: c10_npu::SetDevice(device_id_), error code "
+        "is 107001\n[Error]: Invalid device ID.\n        Check whether the device ID is valid.",
+        "choose --device npu:N among them",
+    ),
+    "does not start": Failure(
+        "INIT", f"{FUNCTION}aclInit(), error code is 507008", "check its health with npu-smi info"
+    ),
+    "held": Failure(
+        "INIT",
+        "dcmi model initialized failed, because the device is used. ret is -8020",
+        "another process holds the card",
+    ),
+    "fork": Failure(
+        "INIT",
+        "Cannot re-initialize NPU in forked subprocess. To use NPU with multiprocessing, you must use "
+        "the 'spawn' start method",
+        "start the run in a process of its own",
+    ),
+    "compiler": Failure(
+        "INIT",
+        f"{FUNCTION}AclSetCompileopt(aclCompileOpt::ACL_PRECISION_MODE, ...), error code is 500001",
+        "pip install attrs decorator psutil scipy",
+    ),
+    "anything else of the runtime": Failure(
+        "INIT", f"{FUNCTION}aclrtGetDevice, error code is 207001", "plog files in ~/ascend/log"
+    ),
+    "no kernel package": Failure(
+        1, "call aclnnLayerNorm failed, error code is 561103", "install Ascend-cann-kernels"
+    ),
+    "operator unknown to CANN": Failure(
+        5,
+        "aclnnLayerNorm or aclnnLayerNormGetWorkspaceSize not in libopapi.so, or libopapi.sonot found.",
+        "install Ascend-cann-kernels",
+    ),
+    "dtype": Failure(
+        1,
+        "call aclnnLayerNorm failed, error code is 161002\n[PID: 1] EZ1001: not implemented for DT_DOUBLE",
+        "take --dtype float32 or float16",
+    ),
+    "fault, met at synchronize": Failure(
+        3,
+        f"npuSynchronizeDevice:{FUNCTION}AclrtSynchronizeDeviceWithTimeout, error code is 507015",
+        "ASCEND_LAUNCH_BLOCKING=1",
+        late=True,
+    ),
+    "fault in the second pass": Failure(
+        30, "Run:AsyncTask error code:507018", "ASCEND_LAUNCH_BLOCKING=1", late=True
+    ),
+    "fault in a timed pass": Failure(
+        110, "Run:AsyncTask error code:507035", "ASCEND_LAUNCH_BLOCKING=1", late=True
+    ),
+    "unknown": Failure(2, "some failure nobody has seen", "the traceback is in its run_npu.log"),
+}
+
+
+def failed(npu: Kit, result: Result, text: str, cure: str) -> None:
+    """One line with the cure, exit 3, the raw text in the log, nothing of it on stdout."""
+    assert result.code == 3, result.err
+    assert cure in result.error
+    first, *_ = lines = text.removeprefix("Exception: ").splitlines()
+    assert " ".join(first.split())[:60] in result.error
+    log = (npu.logs / "run_npu.log").read_text()
+    assert all(line in log for line in lines) and "Traceback" in log
+    assert first not in result.out.partition("\n")[2] and "error" not in result.out
+    assert npu.summary["status"] == "FAILED" and npu.summary["verdict"] == "NOT_COMPARED"
+    assert npu.record["error"] == {
+        "exit_code": 3,
+        "message": result.error.removeprefix("error: "),
+    }
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+def test_a_failure_names_its_cure(npu: Kit, failure: Failure) -> None:
+    result = npu.infer(*VIT, "--device", "npu:0", **failure.switches())
+    failed(npu, result, failure.text, failure.cure)
+
+
+@pytest.mark.parametrize("mebibytes", [10, 24], ids=["moving the weights", "in the forward"])
+def test_out_of_memory(npu: Kit, mebibytes: int) -> None:
+    result = npu.infer(*VIT, "--device", "npu:0", SIM_NPU_OOM=str(mebibytes << 20))
+    failed(npu, result, "NPU out of memory. Tried to allocate", "take --dtype float16")
+    where = "run_passes" if mebibytes == 24 else "move("
+    assert where in (npu.logs / "run_npu.log").read_text()
+
+
+# torch is what it is, but says that it was built for CUDA.
+CUDA_BUILD = """
+import importlib.machinery, sys
+
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name != "torch.version":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        run = spec.loader.exec_module
+        def run_and_change(module):
+            run(module)
+            module.cuda = "13.0"
+        spec.loader.exec_module = run_and_change
+        return spec
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def test_a_cuda_build_of_torch_beside_torch_npu(npu: Kit, tmp_path: Path) -> None:
+    """It would abort the process: nothing may import torch_npu there."""
+    (tmp_path / "sitecustomize.py").write_text(CUDA_BUILD)
+    # Were it imported, this would be the error.
+    switches = {"SIM_NPU_IMPORT_ERROR": "imported", "PYTHONPATH": f"{tmp_path}:{SIMULATED_NPU}"}
+    result = npu.infer(*VIT, "--device", "npu:0", **switches)
+    failed(npu, result, "npu:0 cannot be used: torch", "install the CPU build of the same version")
+    assert "is a CUDA build" in result.error
+
+
+@pytest.mark.parametrize("call", [2, 30], ids=["first pass, watched", "second pass"])
+def test_an_abort_leaves_its_last_words_and_a_whole_record(npu: Kit, call: int) -> None:
+    words = "terminate called after throwing an instance of 'c10::Error'"
+    result = npu.infer(*VIT, SIM_NPU_ABORT=f"{NORM}:{call}:{words}")
+    assert result.code == -6
+    captured = npu.logs / "first_pass_stderr.log"
+    assert words in (captured.read_text() if captured.exists() else result.err)
+    assert npu.record["status"] == "INTERRUPTED" and npu.summary["verdict"] == "NOT_COMPARED"
+    assert npu.compare().code == 4
+
+
+def test_comparing_and_judging_need_no_torch_npu(vit_run: Kit, tmp_path: Path) -> None:
+    """On the reference's machine a torch_npu may be there that would abort the process."""
+    package = tmp_path / "site" / "torch_npu" / "__init__.py"
+    package.parent.mkdir(parents=True)
+    package.write_text("import os\nos.abort()\n")
+    path = {"PYTHONPATH": str(package.parent.parent)}
+    assert vit_run.compare(**path).code == 0
+    saved = [vit_run.logs / f"{name}.safetensors" for name in ("reference", "outputs")]
+    assert vit_run.command("judge", *saved, **path).code == 0
+
+
+def test_stderr_has_one_line_even_where_the_runtime_prints(npu: Kit) -> None:
+    result = npu.infer(*VIT, SIM_NPU_STDOUT="1", SIM_NPU_RAISE=f"{NORM}:1:error code is 561103")
+    assert result.code == 3 and "Ascend-cann-kernels" in result.error
+    assert not re.search("INFO|Warning: ASCEND", result.out)
