@@ -2,9 +2,10 @@
 
 Reads the record in logs/, rebuilds the same weights, refuses to go on where a fingerprint of weights or
 inputs differs, runs the same input on the CPU, and writes accuracy_compare.log and summary.json with
-the verdict: PASS, FAIL, SELF_CHECK (the device was a CPU too) or INVALID. It may run on another machine
-than the NPU's. With --data, every further sample is run and judged too (samples.jsonl). The reference's
-outputs stay in logs/: --rejudge judges them again, by today's thresholds, without running a model.
+the verdict: PASS, FAIL, SELF_CHECK (the device was a CPU too) or INVALID; then report.md, of them alone.
+It may run on another machine than the NPU's. With --data, every further sample is run and judged too
+(samples.jsonl). The reference's outputs stay in logs/: --rejudge judges them again, by today's
+thresholds, without running a model.
 
     python compare_accuracy.py
     python compare_accuracy.py --logs logs --weights model.safetensors
@@ -59,10 +60,17 @@ def main() -> int:
     # Heavy imports come only now: --help and a wrong argument need none of them.
     from kit.accuracy.comparison import compare, comparison_text
     from kit.accuracy.verdict import Repeat
+    from kit.report.command import reported
+    from kit.report.evidence import read_evidence
     from kit.saved_reference import describe_reference, read_reference
     from kit.saved_samples import judge_saved_samples
 
-    with claim_logs(options.logs) as logs, logs.logging_to(RUN_LOG), distrust_on_record(logs):
+    with (
+        claim_logs(options.logs) as logs,
+        logs.logging_to(RUN_LOG),
+        reported(logs),
+        distrust_on_record(logs),
+    ):
         record = read_record(logs)
         saved = read_reference(logs) if options.rejudge else None
         # An earlier verdict ends here: whatever happens next, it does not stand for this comparison.
@@ -85,6 +93,7 @@ def main() -> int:
         summary = summarise(record, comparison)
         write_summary(logs, summary)
         logs.write_text(COMPARE_LOG, comparison_text(summary))
+        read_evidence(options.logs)  # what its readers would refuse is not told as a verdict
         tell(summary)
     return EXIT_CODES[summary["verdict"]]
 

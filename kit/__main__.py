@@ -13,6 +13,7 @@ COMMANDS = {
     "doctor": ("kit.doctor", "look at this machine: what works, what does not, and the cure"),
     "judge": ("kit.accuracy.judge", "judge two saved sets of outputs, without a model"),
     "diff": ("kit.diff", "what differs between two runs"),
+    "report": ("kit.report.command", "write the report of a run again"),
     "fetch": ("kit.weights.fetch", "download a model's files, resumable and verified"),
 }
 

@@ -40,7 +40,8 @@ def _read(schema: str, path: Path) -> dict[str, Any]:
         document = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
         json.dumps(document, ensure_ascii=False).encode("utf-8")  # no lone surrogates
     except (OSError, ValueError, RecursionError) as error:
-        raise UntrustedError(f"{path.name} is damaged ({error}): {AGAIN}") from error
+        why = str(error).replace(str(path), path.name)  # no folder of this machine
+        raise UntrustedError(f"{path.name} is damaged ({why}): {AGAIN}") from error
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version != SCHEMA_VERSION:
         raise UntrustedError(

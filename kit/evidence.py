@@ -79,7 +79,8 @@ def read_tensors(logs: Logs, name: str, described: Mapping[str, Any]) -> dict[st
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise UntrustedError(f"{name} is missing or damaged ({error}): {AGAIN}") from error
+        why = str(error).replace(str(path), name)  # errors travel, folders of this machine do not
+        raise UntrustedError(f"{name} is missing or damaged ({why}): {AGAIN}") from error
     if tensors.keys() != described.keys():
         raise UntrustedError(
             f"{name} holds {sorted(tensors)}, the record {sorted(described)}: {AGAIN}"

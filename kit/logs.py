@@ -31,6 +31,10 @@ SUMMARY = "summary.json"
 # With --data: the folder of every sample's outputs, and a line of figures for each sample.
 SAMPLES = "samples"
 SAMPLE_FIGURES = "samples.jsonl"
+# What follows from summary.json and run.json, for people; report.md is in Chinese unless asked otherwise.
+REPORT = "report.md"
+REPORT_ENGLISH = "report.en.md"
+REPORTS = (REPORT, REPORT_ENGLISH, "report.html", "plots")
 # Absolute paths of this machine, for compare_accuracy.py on the same one; never part of the evidence.
 LOCAL_PATHS = "local_paths.json"
 
@@ -49,9 +53,7 @@ _RUN_FILES = (
     COMPARE_LOG,
     FIRST_PASS,
     LOCAL_PATHS,
-    "report.md",
-    "report.html",
-    "plots",
+    *REPORTS,
 )
 _LOCK = ".lock"
 _HISTORY = "history"
@@ -82,8 +84,13 @@ class Logs:
                 path.replace(target / path.name)
 
     def discard(self, name: str) -> None:
-        """Remove a file that no longer tells of the run in hand."""
-        self.path(name).unlink(missing_ok=True)
+        """Remove a file or folder that no longer tells of the run in hand."""
+        path = self.path(name)
+        with _disk_errors(self.folder):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def write_json(self, name: str, document: Mapping[str, Any]) -> None:
         """Write strict JSON (no NaN tokens) in UTF-8, whole or not at all."""

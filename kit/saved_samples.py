@@ -85,8 +85,9 @@ def read_samples(logs: Logs, files: Sequence[Mapping[str, Any]]) -> Iterator[dic
         try:
             tensors = load_file(path)
         except (OSError, SafetensorError) as error:
+            why = str(error).replace(str(path), path.name)
             raise UntrustedError(
-                f"{SAMPLES}/{path.name} is damaged ({error}): run inference.py again"
+                f"{SAMPLES}/{path.name} is damaged ({why}): run inference.py again"
             ) from error
         rows: dict[str, dict[str, Tensor]] = defaultdict(dict)
         for key, tensor in tensors.items():

@@ -41,6 +41,7 @@ def test_torch_npu_is_named_in_one_file() -> None:
     [
         ("kit/**/*.py", ("inference", "compare_accuracy")),
         ("kit/accuracy/*.py", ("kit.run", "kit.weights", "kit.devices", "kit.logs")),
+        ("kit/report/*.py", ("kit.run", "kit.weights", "torch")),
         ("kit/weights/*.py", ("kit.run", "kit.accuracy", "kit.logs", "kit.devices")),
         ("kit/families/*.py", ("kit.run", "kit.accuracy", "kit.devices", "kit.logs", "logging")),
         ("models/**/*.py", ("kit.run", "kit.weights", "kit.accuracy", "kit.devices", "kit.logs")),

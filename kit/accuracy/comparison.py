@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from kit.accuracy.readings import read, worst
+from kit.accuracy.readings import Reading, read, worst
 from kit.accuracy.truth import against_truth
 from kit.accuracy.verdict import OutputVerdict, Repeat, judge_outputs, overall, unrepeatable
 from kit.adapter import OutputSpec
@@ -38,14 +38,10 @@ def compare(
     """The comparison that summarise() takes. All tensors are on the CPU."""
     verdicts = judge_outputs(specs, reference.outputs, device, device_repeats)
     readings = {name: read(found.metrics) for name, found in verdicts.items() if found.metrics}
-    unsound = [
-        f"the reference is not repeatable: {name}, {problem}"
-        for name, repeat in reference.repeats.items()
-        if (problem := unrepeatable(repeat, _error_of(verdicts.get(name))))
-    ]
+    unsound = why_unsound(reference.repeats, verdicts)
     return {
         "verdict": "INVALID" if unsound else overall(verdicts),
-        "reason": "; ".join(unsound) or None,
+        "reason": unsound,
         "reference_device": "cpu",
         "reference_repeat": {name: asdict(repeat) for name, repeat in reference.repeats.items()},
         "golden": {"used": bool(reference.golden), "reason": reference.golden_reason},
@@ -55,15 +51,31 @@ def compare(
                 "role": specs[name].role,
                 "thresholds": asdict(specs[name].thresholds),
                 **_described(verdict),
-                "readings": {
-                    reading: {"figures": dict(found.figures), "within": found.within}
-                    for reading, found in readings.get(name, {}).items()
-                }
-                or None,
+                "readings": described_readings(readings.get(name)),
                 "truth": _truth(name, reference, device),
             }
             for name, verdict in verdicts.items()
         },
+    }
+
+
+def why_unsound(repeats: Mapping[str, Repeat], verdicts: Mapping[str, OutputVerdict]) -> str | None:
+    """Where two runs of the reference differ beyond what is allowed; None where they do not."""
+    unsound = [
+        f"the reference is not repeatable: {name}, {problem}"
+        for name, repeat in repeats.items()
+        if (problem := unrepeatable(repeat, _error_of(verdicts.get(name))))
+    ]
+    return "; ".join(unsound) or None
+
+
+def described_readings(readings: Mapping[str, Reading] | None) -> dict[str, Any] | None:
+    """The readings of one output as the summary has them; None where it has no metrics."""
+    if readings is None:
+        return None
+    return {
+        name: {"figures": dict(found.figures), "within": found.within}
+        for name, found in readings.items()
     }
 
 

@@ -49,9 +49,10 @@ class RankedRow:
 
     def __str__(self) -> str:
         margin = "nothing finite" if self.margin is None else f"{self.margin:.3g}"
+        error = "unknown" if self.row_relative_l2 is None else self.row_relative_l2
         return (
             f"the reference separates the two by {margin}, twice the row's error is "
-            f"{2 * self.noise_p99:.3g}, its relative L2 {self.row_relative_l2}"
+            f"{2 * self.noise_p99:.3g}, its relative L2 {error}"
         )
 
 

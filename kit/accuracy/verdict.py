@@ -90,7 +90,7 @@ def judge_output(
     if any(exact):
         return _invalid(f"{reference[name].dtype} and {device[name].dtype} do not compare")
     metrics = measure(reference[name], device[name], ranked=spec.role == "logits")
-    return _judge_metrics(metrics, repeat, spec.thresholds)
+    return judge_metrics(metrics, repeat, spec.thresholds)
 
 
 def unrepeatable(repeat: Repeat, error: float | None) -> str | None:
@@ -101,7 +101,9 @@ def unrepeatable(repeat: Repeat, error: float | None) -> str | None:
     if not repeat.nonfinite_agree:
         return "differ in their non-finite positions"
     allowed = max(REPEATABLE, (error or 0.0) / 2)
-    if repeat.relative_l2 is None or repeat.relative_l2 > allowed:
+    if repeat.relative_l2 is None:
+        return "differ by what cannot be computed"
+    if repeat.relative_l2 > allowed:
         return f"differ by a relative L2 of {repeat.relative_l2}, above {allowed:.3g}"
     return None
 
@@ -131,9 +133,10 @@ def _judge_exact(reference: Tensor, device: Tensor, repeat: Repeat) -> OutputVer
     return OutputVerdict(verdict="PASS", reasons=(reason,), within_1_percent=None)
 
 
-def _judge_metrics(
+def judge_metrics(
     metrics: Metrics, repeat: Repeat, thresholds: Thresholds = USUAL
 ) -> OutputVerdict:
+    """Judge one output by its figures alone."""
     invalid = _why_invalid(metrics, repeat)
     failed, notes = _why_failed(metrics, thresholds)
     within = bool(
@@ -241,7 +244,7 @@ def _scores_problem(
     ours, theirs = reference[scores][:, :steps], device[scores][:, :steps]
     if ours.shape != theirs.shape or ours.dim() != 3 or ours.numel() == 0:
         return _invalid(f"shapes of {scores} do not compare: {ours.shape} and {theirs.shape}")
-    verdict = _judge_metrics(measure(ours, theirs), ASSUMED_REPEATABLE)
+    verdict = judge_metrics(measure(ours, theirs), ASSUMED_REPEATABLE)
     if verdict.verdict == "PASS":
         return None
     reasons = tuple(f"scores of the first {steps} steps: {reason}" for reason in verdict.reasons)

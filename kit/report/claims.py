@@ -1,0 +1,42 @@
+"""What a run may be said to be: how it ended, where it ran, and with which weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# pretrained_used, of weights that were loaded.
+_WEIGHTS = {True: "verified", None: "unverified", False: "random"}
+# What evidence that cannot be trusted only says of itself.
+_UNTRUSTED = {"npu": "claimed_npu", "verified": "claimed"}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Keys of the texts `outcome.*`, `place.*` and `weights.*`, which together are the first sentence.
+
+    `on_npu`: a run that succeeded on a real NPU and was judged; only then does a report carry its tags.
+    """
+
+    outcome: str
+    place: str
+    weights: str
+
+    @property
+    def on_npu(self) -> bool:
+        """Whether PASS or FAIL is a verdict on a real NPU."""
+        return self.place == "npu" and self.outcome in ("PASS", "FAIL")
+
+
+def claim_of(summary: Mapping[str, Any]) -> Claim:
+    """The claim that a summary supports, and no other."""
+    succeeded = summary["status"] == "SUCCESS" or summary["verdict"] == "INVALID"
+    kind = (summary["device"] or "unknown").partition(":")[0]
+    place = "simulated" if summary["simulated"] else kind
+    weights = (
+        "unknown" if summary["fallback_used"] is None else _WEIGHTS[summary["pretrained_used"]]
+    )
+    if summary["verdict"] == "INVALID":
+        place, weights = _UNTRUSTED.get(place, place), _UNTRUSTED.get(weights, weights)
+    return Claim(summary["verdict"] if succeeded else summary["status"], place, weights)

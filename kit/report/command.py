@@ -1,0 +1,81 @@
+"""Write the report of a run again, from its evidence alone: no model is run.
+
+Writes report.md beside the run's summary.json. A run is a folder that inference.py wrote (logs/, or one
+of logs/history/), whether or not compare_accuracy.py has judged it.
+
+    python -m kit report
+    python -m kit report --logs logs/history/20260101T000000Z-flan_t5_small --lang both
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from kit.entry import as_kit_error, parser_of
+from kit.errors import UntrustedError, UsageError
+from kit.logs import REPORTS, Logs, claim_logs, log
+from kit.report.evidence import read_evidence
+from kit.report.texts import LANGUAGES
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the report. Returns 0; raises KitError where there is no run or it cannot be believed."""
+    options = _parse(arguments)
+    if not options.logs.is_dir():
+        raise UsageError(f"--logs {options.logs}: there is no such folder; run inference.py first")
+    with claim_logs(options.logs) as logs:
+        write_reports(logs, options.lang)
+    log.info(f"report {options.logs / REPORTS[0]}")
+    return 0
+
+
+def write_reports(logs: Logs, language: str = LANGUAGES[0]) -> None:
+    """Write every form of the report; no earlier one is left, also where this one cannot be written.
+
+    Raises UsageError where there is no run, UntrustedError where its documents cannot be believed.
+    """
+    discard_reports(logs)
+    # What renders is imported here: without it there is still a verdict.
+    from kit.report.markdown import write_markdown
+
+    evidence = read_evidence(logs.folder)
+    write_markdown(logs, evidence, language)
+
+
+def discard_reports(logs: Logs) -> None:
+    """Remove the reports of an earlier verdict."""
+    for name in REPORTS:
+        logs.discard(name)
+
+
+@contextmanager
+def reported(logs: Logs) -> Iterator[None]:
+    """Let no earlier report stand while the block judges, and write the report of what it leaves behind:
+    a verdict, or INVALID by an UntrustedError, which then goes on its way."""
+    discard_reports(logs)
+    try:
+        yield
+    except UntrustedError:
+        try:
+            write_reports(logs)
+        except Exception as error:
+            log.warning(f"the report could not be written: {as_kit_error(error).message}")
+        raise
+    write_reports(logs)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = parser_of(__doc__, prog="python -m kit report")
+    parser.add_argument(
+        "--logs", type=Path, default=Path("logs"), metavar="DIR", help="of the run (default: logs)"
+    )
+    parser.add_argument(
+        "--lang",
+        choices=(*LANGUAGES, "both"),
+        default=LANGUAGES[0],
+        help="of report.md (default: zh); both: English is report.en.md",
+    )
+    return parser.parse_args(arguments)

@@ -1,0 +1,617 @@
+"""The report: nothing blank, nothing claimed that was not measured, nothing foreign that has an effect."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import QUICK, ROOT, VIT, Kit
+from markdown_it import MarkdownIt
+from test_logs import wait_for
+
+from kit.adapter import model_names
+from kit.errors import KitError
+from kit.logs import Logs
+from kit.report.command import write_reports
+from kit.report.rejudged import rebuild_comparison
+from kit.summary import summarise
+
+FAULT = {"SIM_NPU_FAULT": "aten::native_layer_norm:*:1.2"}
+T5_FAULT = {"SIM_NPU_FAULT": "aten::mm:*:1.2"}
+# situation: (on the simulated NPU, switches, compared)
+SITUATIONS = ("simulated pass", "simulated fail", "cpu", "not compared", "interrupted")
+SECTIONS = {
+    "zh": "模型信息 硬件环境 软件环境 安装依赖 推理命令 权重加载情况 Fallback NPU CPU/NPU 日志路径 "
+    "适配结论 GPU/CPU".split(),
+    "en": "Model Hardware Software Installation Inference Weights Fallback NPU CPU/NPU Logs "
+    "Conclusion GPU/CPU".split(),
+}
+# What the first sentence must say, and what it must not.
+OUTCOME = {
+    "simulated pass": "PASS",
+    "simulated fail": "FAIL",
+    "cpu": "SELF_CHECK",
+    "not compared": "NOT_COMPARED",
+    "interrupted": "INTERRUPTED",
+}
+PLACE = {"npu": "在真实 Ascend NPU 上运行", "simulated": "在模拟 NPU 上运行,不是真实 NPU 的结果",
+         "cuda": "在 CUDA GPU 上运行,不是 NPU 的结果", "cpu": "在 CPU 上运行,不是 NPU 的结果",
+         "unknown": "没有设备的记录,不是 NPU 的结果"}  # fmt: skip
+WEIGHTS = {"verified": "权重是真实预训练权重", "unverified": "不能称为真实预训练权重",
+           "random": "权重是随机初始化,不是真实预训练权重", "none": "没有加载权重的记录"}  # fmt: skip
+ADAPTED = "成功适配"
+HOSTILE = (
+    "a|b\n<script>alert(1)</script> `x` [x](javascript:alert(1)) ---\r\n# h\n![i](x) "
+    "\u202e&lt; *e* _e_ $w"
+)
+
+
+def report(logs: Path, name: str = "report.md") -> str:
+    return (logs / name).read_text("utf-8")
+
+
+def body(text: str) -> str:
+    """Without the front matter."""
+    return text.partition("\n---\n")[2] if text.startswith("---\n") else text
+
+
+def front_matter(text: str) -> dict[str, Any]:
+    if not text.startswith("---\n"):
+        return {}
+    found: dict[str, Any] = yaml.safe_load(text[4:].partition("\n---\n")[0])
+    return found
+
+
+def status(text: str) -> str:
+    """The bold sentence below the title."""
+    [title, sentence, *_] = [line for line in body(text).splitlines() if line]
+    assert title.startswith("# ") and sentence.startswith("**") and sentence.endswith("**")
+    return sentence.strip("*")
+
+
+def headings(text: str) -> list[str]:
+    return [line.lstrip("# ") for line in text.splitlines() if re.match(r"##? ", line)]
+
+
+def check_sound(text: str, language: str = "zh") -> None:
+    """No blank, no placeholder, no path of this machine, the published sections in their order, and
+    nothing in Markdown but what the templates put there."""
+    shown = body(text)
+    for line in shown.splitlines():
+        assert not re.search(r"[:=]\s*$", line) or line.endswith(("还缺:", "is missing:")), line
+        assert not re.search(r"\|\s*\|", line.replace("\\|", "")), line
+        assert line.strip() not in ("-", "****", "##"), line
+    assert not re.search(
+        r"\b(None|null|nan|NaN|Undefined|inf)\b|\$weight|\{\{|\(\s*\)",
+        shown.replace("generate()", ""),
+    )
+    assert "/tmp/" not in shown and "/root/" not in shown
+    for wanted, title in zip(SECTIONS[language], headings(shown)[1:], strict=False):
+        assert title.startswith(wanted)
+    for token in tokens(shown):
+        assert token.type not in ("html_block", "html_inline", "image"), token
+        if token.type == "link_open":
+            assert str(token.attrs["href"]).startswith("https://"), token
+    conclusion = shown.split("适配结论" if language == "zh" else "Conclusion")[1].strip()
+    assert conclusion.startswith(status(text))
+
+
+def tokens(text: str) -> Iterator[Any]:
+    for token in MarkdownIt("commonmark").enable("table").parse(text):
+        yield token
+        yield from token.children or ()
+
+
+class Runs:
+    """Runs by model, weights and situation, each made once, when it is first asked for."""
+
+    def __init__(self, folder: Path, vit: Kit, weights_of: Callable[[str], Path]) -> None:
+        self._folder, self._vit, self._weights_of = folder, vit, weights_of
+        self._made: dict[tuple[str, str, str], Kit] = {}
+
+    def __call__(self, model: str, weights: str, situation: str) -> Kit:
+        key = (model, weights, situation)
+        if key not in self._made:
+            scratch = self._folder / f"{len(self._made)}"
+            scratch.mkdir()
+            self._made[key] = self._make(Kit(scratch, simulated=situation != "cpu"), *key)
+        return self._made[key]
+
+    def _make(self, kit: Kit, model: str, weights: str, situation: str) -> Kit:
+        arguments = ["--model", model, *QUICK]
+        if weights == "file":
+            arguments += ["--weights", self._weights_of(model)]
+        if situation == "interrupted":
+            slow = {"SIM_NPU_DELAY_MS": "2000"}
+            process = kit.popen("inference.py", *arguments, **slow)
+            wait_for(kit.logs / "inputs.safetensors")
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+            assert process.returncode == 130
+            return kit
+        if model in VIT and weights == "random" and situation in ("simulated pass", "not compared"):
+            shutil.copytree(self._vit.logs, kit.logs)
+            assert situation == "not compared" or kit.compare().code == 0
+            return kit
+        fault = FAULT if model in VIT else T5_FAULT
+        switches = fault if situation == "simulated fail" else {}
+        assert kit.infer(*arguments, **switches).code == 0
+        if situation != "not compared":
+            assert kit.compare().code == (situation == "simulated fail")
+        return kit
+
+
+@pytest.fixture(scope="session")
+def runs(
+    tmp_path_factory: pytest.TempPathFactory, _vit_npu_run: Kit, weights_of: Callable[[str], Path]
+) -> Runs:
+    return Runs(tmp_path_factory.mktemp("reported"), _vit_npu_run, weights_of)
+
+
+@pytest.fixture(scope="session")
+def judged(runs: Runs) -> Kit:
+    """A judged run of ViT on the simulated NPU, which nobody may change."""
+    return runs("vit_tiny_patch16_224", "random", "simulated pass")
+
+
+FAIR = {
+    ("vit_tiny_patch16_224", "random", "simulated pass"),
+    ("vit_tiny_patch16_224", "random", "not compared"),
+    ("vit_tiny_patch16_224", "file", "interrupted"),
+    ("flan_t5_small", "random", "cpu"),
+}
+PRODUCT = [
+    pytest.param(model, weights, situation,
+                 marks=() if (model, weights, situation) in FAIR else pytest.mark.full)
+    for model in model_names() for weights in ("file", "random") for situation in SITUATIONS
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "weights", "situation"), PRODUCT)
+def test_report_says_what_was_run_and_no_more(
+    runs: Runs, tmp_path: Path, model: str, weights: str, situation: str
+) -> None:
+    kit = runs(model, weights, situation)
+    logs = tmp_path / "logs"
+    shutil.copytree(kit.logs, logs)
+    if OUTCOME[situation] in ("PASS", "FAIL", "SELF_CHECK"):
+        by_the_script = report(logs)
+    result = kit.command("report", "--logs", logs, "--lang", "both")
+    assert result.code == 0, result.err
+    text, english = report(logs), report(logs, "report.en.md")
+    if OUTCOME[situation] in ("PASS", "FAIL", "SELF_CHECK"):
+        assert text == by_the_script
+    check_sound(text)
+    check_sound(english, "en")
+    assert [len(headings(text)), len(tables(text))] == [
+        len(headings(english)),
+        len(tables(english)),
+    ]
+    first = status(text)
+    assert OUTCOME[situation] in first
+    assert PLACE["cpu" if situation == "cpu" else "simulated"] in first
+    assert WEIGHTS["random" if weights == "random" else "unverified"] in first
+    assert ADAPTED not in text and "#+NPU" not in text
+    matter = front_matter(text)
+    assert matter["license"] == "apache-2.0" and not {"tags", "hardware", "model-index"} & set(
+        matter
+    )
+    summary = json.loads((logs / "summary.json").read_text())
+    if summary["outputs"] is not None:
+        rows = dict(tables(text)[0])
+        for name in (
+            "max_abs_diff",
+            "mean_abs_diff",
+            "cosine_similarity",
+            "match_within_1_percent",
+        ):
+            assert rows[name] == repr(summary[name])
+        assert rows["NPU latency_ms"].startswith("未测量(")
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """Every table's rows of cells, as a reader of Markdown takes them; the score table is the first."""
+    found: list[list[list[str]]] = []
+    for token in tokens(body(text)):
+        if token.type == "tbody_open":
+            found.append([])
+        elif token.type == "tr_open" and found:
+            found[-1].append([])
+        elif token.type == "inline" and found and found[-1] and len(found[-1][-1]) < 9:
+            found[-1][-1].append(token.content)
+    return [[row[:2] for row in table] for table in found]
+
+
+def rewritten(
+    judged: Kit, folder: Path, change: Callable[[dict[str, Any]], object], *, compared: bool = True
+) -> Path:
+    """A copy of the run's documents whose record was changed, with the summary that follows from it."""
+    folder.mkdir(exist_ok=True)
+    record, summary = copy.deepcopy(judged.record), judged.summary
+    change(record)
+    again = summarise(record, rebuild_comparison(record, summary) if compared else None)
+    (folder / "run.json").write_text(json.dumps(record))
+    (folder / "summary.json").write_text(json.dumps(again))
+    return folder
+
+
+def placed(kind: str, simulated: bool, weights: str) -> Callable[[dict[str, Any]], None]:
+    """The record of another device and other weights, without a contradiction."""
+    spec = kind if kind == "cpu" else f"{kind}:0"
+
+    def change(record: dict[str, Any]) -> None:
+        name = (
+            "Simulated NPU (910B4)"
+            if simulated
+            else {"npu": "Ascend910B4"}.get(kind, "Some device")
+        )
+        real = kind == "npu" and not simulated
+        record["device"].update(kind=kind, spec=spec, name=name, simulated=simulated,
+                                cann_version="8.5.1" if real else None)  # fmt: skip
+        proof = record["device_proof"]
+        proof.update(simulated=simulated, parameters={spec: 152}, buffers={},
+                     outputs=dict.fromkeys(proof["outputs"], spec))  # fmt: skip
+        if weights != "random":
+            file = {"name": "model.safetensors", "bytes": 9, "sha256": "0" * 64, "revision": None,
+                    "hash_origin": "hub" if weights == "verified" else "computed"}  # fmt: skip
+            record["weights"].update(
+                pretrained_used=True if weights == "verified" else None, pretrained_reason="a word",
+                weight_path="file:model.safetensors", fallback_used=False, fallback_reason=None,
+                seed=None, files=[file], local_weight_used=True)  # fmt: skip
+
+    return change
+
+
+def ended(outcome: str, base: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
+    """The same, of a run that ended so."""
+
+    def change(record: dict[str, Any]) -> None:
+        base(record)
+        if outcome in ("FAILED", "INTERRUPTED"):
+            record["status"] = outcome
+        if outcome == "FAILED":
+            record["error"] = {"exit_code": 3, "message": "no room: do that"}
+
+    return change
+
+
+OUTCOMES = ("PASS", "FAIL", "NOT_COMPARED", "FAILED", "INTERRUPTED")
+PLACES = {"npu": "npu", "simulated": "npu", "cuda": "cuda", "cpu": "cpu"}
+
+
+STATES = list(itertools.product(PLACES, ("verified", "unverified", "random"), OUTCOMES))
+
+
+@pytest.mark.parametrize(
+    "states", [STATES[::7], pytest.param(STATES, marks=pytest.mark.full)], ids=["some", "all"]
+)
+def test_the_claim_fits_every_state(
+    runs: Runs, tmp_path: Path, states: list[tuple[str, str, str]]
+) -> None:
+    """verdict x device x weights x status: the first sentence, the tags and the claim."""
+    for place, weights, outcome in [
+        ("npu", "verified", "PASS"),
+        ("npu", "random", "FAIL"),
+        *states,
+    ]:
+        situation = "simulated fail" if outcome == "FAIL" else "simulated pass"
+        logs = rewritten(
+            runs("vit_tiny_patch16_224", "random", situation),
+            tmp_path / "logs",
+            ended(outcome, placed(PLACES[place], place == "simulated", weights)),
+            compared=outcome in ("PASS", "FAIL"),
+        )
+        write_reports(Logs(logs), "both")
+        text, english = report(logs), report(logs, "report.en.md")
+        check_sound(text)
+        check_sound(english, "en")
+        said = "SELF_CHECK" if (outcome, place) == ("PASS", "cpu") else outcome
+        first = status(text)
+        assert said in first and PLACE[place] in first and WEIGHTS[weights] in first
+        assert said in status(english)
+        best = (outcome, place, weights) == ("PASS", "npu", "verified")
+        assert (ADAPTED in text) is best
+        assert ("The model runs on the Ascend NPU" in english) is best
+        on_npu = place == "npu" and outcome in ("PASS", "FAIL")
+        assert ("#+NPU" in text) is on_npu
+        matter = front_matter(text)
+        assert (matter.get("hardware") == "NPU") is on_npu
+        assert (matter.get("tags") == ["NPU", "Ascend", "ascend-npu"]) is on_npu
+        assert ("model-index" in matter) is (on_npu and weights == "verified")
+        check_npu_rows(text, logs, real=place == "npu")
+
+
+def check_npu_rows(text: str, logs: Path, *, real: bool) -> None:
+    """A real NPU's own values where there is one; elsewhere the title says that there is none."""
+    if not real:
+        assert "NPU latency_ms | 未测量(" in text
+        assert re.match(r"NPU 运行结果\((无|模拟) ?NPU", headings(text)[8])
+        return
+    latency = json.loads((logs / "run.json").read_text())["latency"]["mean_ms"]
+    assert f"| NPU latency_ms | {latency!r} |" in text
+    assert headings(text)[8] == "NPU 运行结果"
+    assert "Ascend910B4" in text and "CANN: 8.5.1" in text
+
+
+def test_front_matter_reads_back_equal(judged: Kit, tmp_path: Path) -> None:
+    from kit.report.claims import claim_of
+    from kit.report.escaping import visible
+    from kit.report.evidence import Evidence
+    from kit.report.front_matter import front_matter as written
+
+    record, summary = copy.deepcopy(judged.record), judged.summary
+    placed("npu", False, "verified")(record)
+    hostile = (
+        HOSTILE,
+        "\n---\nhardware: NPU\n",
+        "a: b",
+        "- x",
+        "#",
+        "@x",
+        "!!python/object:x",
+        "{a",
+        "yes",
+        "\x85\u2028",
+    )
+    for text in hostile:
+        record["model"].update(license=text, hub_id=text, library=text, name=text)
+        record["input"]["description"] = text
+        again = summarise(record, rebuild_comparison(record, summary))
+        found = written(Evidence(record, again), claim_of(again))
+        assert not re.search(r"^---", found, re.M)
+        matter = yaml.safe_load(found)
+        assert (matter["license"], matter["base_model"], matter["library_name"]) == (
+            visible(text),
+        ) * 3
+        [index] = matter["model-index"]
+        figures = {m["type"]: m["value"] for r in index["results"] for m in r["metrics"]}
+        assert figures["max_abs_diff"] == again["max_abs_diff"]
+        assert index["results"][0]["dataset"]["name"] == visible(text)
+
+
+def test_foreign_text_has_no_effect(judged: Kit, tmp_path: Path) -> None:
+    benign = rewritten(judged, tmp_path / "benign", lambda record: None)
+    write_reports(Logs(benign))
+
+    def plant(record: dict[str, Any]) -> None:
+        record["input"]["description"] = HOSTILE
+        record["arguments"].update(input=HOSTILE, mirrors=[HOSTILE])
+        record["described"]["top5"][0]["label"] = HOSTILE
+        record["device"]["reason"] = HOSTILE
+        record["weights"].update(pretrained_reason=HOSTILE, fallback_reason=HOSTILE)
+        for name in ("target", "reason"):
+            record["weights"]["attempts"][0][name] = HOSTILE
+        record["environment"]["variables"][HOSTILE] = HOSTILE
+        record["environment"]["packages"]["torch"] = HOSTILE
+        record["device_proof"]["fallback_ops"] = [HOSTILE]
+        record["precision"]["flags"][HOSTILE] = HOSTILE
+        record["started_at"] = HOSTILE
+
+    hostile = rewritten(judged, tmp_path / "hostile", plant)
+    write_reports(Logs(hostile), "both")
+    for name, language in (("report.md", "zh"), ("report.en.md", "en")):
+        text = report(hostile, name)
+        check_sound(text, language)
+        assert "<script" not in text and "\u202e" not in text
+    text = report(hostile)
+    assert headings(text) == headings(report(benign))
+    assert [len(t) for t in tables(text)] == [len(t) for t in tables(report(benign))]
+    readers = "".join(t.content for t in tokens(body(text)) if t.type in ("text", "text_special"))
+    assert r"a|b\n<script>alert(1)</script> `x` [x](javascript:alert(1)) ---\r\n# h" in readers
+    block = next(
+        t.content for t in tokens(body(text)) if t.type == "fence" and "inference.py" in t.content
+    )
+    spoken = block.splitlines()[0].replace("python inference.py", "printf '%s\\0'")
+    words = subprocess.run(["bash", "-c", spoken], capture_output=True, check=True,
+                           env={"LC_ALL": "C.UTF-8"}).stdout.decode().split("\0")  # fmt: skip
+    assert words[words.index("--input") + 1] == HOSTILE, "the command is what was asked"
+    assert words.count(HOSTILE) == 2
+
+
+VALUES: dict[str, Any] = {
+    "dropped": None, "NaN": float("nan"), "number": 0.0312345, "negative": -7, "text": "PASS",
+    "script": "<script>alert(1)</script>", "pipe": "x|y|z", "line": "x\n\n# y", "path": "/etc/passwd",
+    "true": True, "null": None, "huge": 10**400,
+}  # fmt: skip
+
+
+def leaves(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if isinstance(node, (dict, list)):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield (*path, key)
+            yield from leaves(value, (*path, key))
+
+
+@pytest.mark.parametrize("document", ["summary.json", "run.json"])
+def test_no_mutation_changes_a_claim(judged: Kit, tmp_path: Path, document: str) -> None:
+    """50 seeded mutations of each document. Each is refused, and leaves no report; or the report differs
+    from the true one only in lines that show the mutated value, harmless, or that it was not measured,
+    and neither its first sentence, its tags nor its score table are among them."""
+    logs = tmp_path / "logs"
+    shutil.copytree(judged.logs, logs)
+    (logs / "stale.txt").write_text("x")
+    true, original = report(logs), json.loads((logs / document).read_text())
+    dice = random.Random(document)
+    paths, outcomes = list(leaves(original)), {"refused": 0, "rendered": 0}
+    for _ in range(50):
+        mutated, path, name = copy.deepcopy(original), dice.choice(paths), dice.choice(list(VALUES))
+        parent = mutated
+        for key in path[:-1]:
+            parent = parent[key]
+        if name == "dropped":
+            del parent[path[-1]]
+        elif parent[path[-1]] == VALUES[name]:
+            continue
+        else:
+            parent[path[-1]] = VALUES[name]
+        (logs / document).write_text(json.dumps(mutated))
+        (logs / "report.md").write_text("PASS of another day")
+        try:
+            write_reports(Logs(logs))
+        except KitError as error:
+            assert error.exit_code == 4 and "\n" not in error.message, (path, name)
+            assert not (logs / "report.md").exists()
+            outcomes["refused"] += 1
+            continue
+        outcomes["rendered"] += 1
+        text = report(logs)
+        check_sound(text)
+        assert status(text) == status(true) and tables(text)[0] == tables(true)[0], (path, name)
+        assert front_matter(text) == front_matter(true)
+        assert "<script" not in text
+        changed = set(text.splitlines()) - set(true.splitlines())
+        escaped = {"pipe": "x\\|y\\|z", "line": "x\\\\n\\\\n# y", "script": "script"}
+        shown = escaped.get(name, str(VALUES[name]))
+        assert all(shown in line or "未测量" in line for line in changed), (path, name, changed)
+    assert outcomes["refused"] > 20, outcomes
+
+
+def test_figures_that_contradict_each_other_are_refused(judged: Kit, tmp_path: Path) -> None:
+    """The forger who changes a figure wherever it stands, with all that follows from it."""
+    record, summary = judged.record, judged.summary
+    lies: dict[str, tuple[str, Any]] = {
+        "max": ("max_abs_diff", 1e-9),
+        "mean": ("mean_abs_diff", 1e-12),
+        "rmse": ("rmse", 9.0),
+        "cosine": ("cosine_similarity", 0.5),
+        "1 - cosine": ("one_minus_cosine", 0.0009),
+        "relative": ("relative_l2", 1e-12),
+        "snr": ("snr_db", 3.0),
+        "range": ("max_over_range", 1e-12),
+        "share": ("share_within_1e_4", 2.0),
+        "part of an element": ("share_within_1e_2", 0.99999),
+        "elements": ("elements", 191),
+        "finite": ("finite", 7),
+        "allclose": ("allclose", False),
+        "positions": ("positions_agree", False),
+        "ranking": ("ranking", summary["outputs"]["logits"]["metrics"]["ranking"]),
+        "index": ("max_abs_index", None),
+    }
+    for name, (figure, value) in lies.items():
+        forged = copy.deepcopy(summary)
+        forged["outputs"]["features"]["metrics"][figure] = value
+        follows = summarise(record, rebuild_comparison(record, forged))
+        assert follows["outputs"]["features"]["metrics"][figure] == value
+        (tmp_path / "run.json").write_text(json.dumps(record))
+        (tmp_path / "summary.json").write_text(json.dumps(follows))
+        with pytest.raises(KitError, match="says what cannot be so"):
+            write_reports(Logs(tmp_path))
+        assert name
+
+
+@pytest.mark.parametrize(
+    "kind", "normal offset outliers huge denormal zeros equal far broken disagreeing".split()
+)
+def test_honest_figures_are_never_refused(kind: str) -> None:
+    """Every dtype and shape of the metrics' own tests, at the ends of what fp64 holds."""
+    import torch
+    from test_metrics import DTYPES, SHAPES, pair
+
+    from kit.accuracy.comparison import _json_ready
+    from kit.accuracy.metrics import measure
+    from kit.report.metric_invariants import METRICS, RANKING
+    from kit.report.rejudged import metrics_of
+
+    for seed, names in enumerate(DTYPES[len(kind) % 3 :: 3]):
+        for shape in SHAPES:
+            torch.manual_seed(seed)
+            sides = pair(kind, names, shape)
+            found = measure(*sides, ranked=bool(shape) and not sides[0].is_complex())
+            again = metrics_of(json.loads(json.dumps(_json_ready(asdict(found)), allow_nan=False)))
+            assert again == found
+            assert not [claim for claim, holds in METRICS.items() if not holds(again)], (
+                names,
+                shape,
+            )
+            if again.ranking is not None:
+                assert not [c for c, holds in RANKING.items() if not holds(again.ranking)]
+
+
+def test_no_report_outlives_its_verdict(vit_run: Kit) -> None:
+    """Of a run that becomes INVALID, of one that cannot be judged, and of one that is judged again."""
+    assert vit_run.compare().code == 0
+    for name in ("report.en.md", "report.html", "plots/x.png"):
+        (vit_run.logs / name).parent.mkdir(exist_ok=True)
+        (vit_run.logs / name).write_text("PASS")
+    outputs = (vit_run.logs / "outputs.safetensors").read_bytes()
+    (vit_run.logs / "outputs.safetensors").unlink()
+    assert vit_run.compare().code == 4
+    text = report(vit_run.logs)
+    check_sound(text)
+    assert "INVALID" in status(text) and "outputs.safetensors is missing" in text
+    assert not [n for n in ("report.en.md", "report.html", "plots") if (vit_run.logs / n).exists()]
+    (vit_run.logs / "outputs.safetensors").write_bytes(outputs)
+    # A reader whose Jinja2 is broken: the verdict stands, the error is one of its own.
+    broken = vit_run.scratch / "broken"
+    broken.mkdir()
+    (broken / "jinja2.py").write_text("raise ImportError('jinja2 is broken')")
+    result = vit_run.compare("--rejudge", PYTHONPATH=str(broken))
+    assert result.code == 2, "nothing was compared yet"
+    result = vit_run.compare(PYTHONPATH=str(broken))
+    assert (result.code, vit_run.summary["verdict"]) == (3, "PASS")
+    assert "jinja2 is broken" in result.error
+    assert not (vit_run.logs / "report.md").exists()
+    (vit_run.logs / "run.json").write_text("{")
+    result = vit_run.compare(PYTHONPATH=str(broken))
+    assert result.code == 4 and "jinja2 is broken" in result.err and "run.json" in result.error
+    assert vit_run.command("report", "--logs", vit_run.logs).code == 0
+    assert "INVALID" in status(report(vit_run.logs))
+    check_sound(report(vit_run.logs))
+
+
+def test_the_command_imports_no_torch_and_refuses_what_is_no_run(
+    judged: Kit, tmp_path: Path
+) -> None:
+    for folder, words in ((tmp_path / "nowhere", "no such folder"), (tmp_path, "no such file")):
+        result = judged.command("report", "--logs", folder)
+        assert result.code == 2 and words in result.error
+    logs = tmp_path / "history" / "x"
+    shutil.copytree(judged.logs, logs)
+    process = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "kit", "report", "--logs", logs, "--lang", "en"],
+        cwd=ROOT, capture_output=True, text=True)  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    modules = {
+        line.rpartition("|")[2].strip().partition(".")[0] for line in process.stderr.splitlines()
+    }
+    assert "jinja2" in modules
+    assert not modules & {"torch", "transformers", "timm", "torchvision", "torch_npu"}
+    check_sound(report(logs), "en")
+    assert "PASS" in status(report(logs))
+
+
+def test_samples_and_outputs_that_are_no_numbers(npu: Kit) -> None:
+    photos = npu.scratch / "photos"
+    photos.mkdir()
+    for name in ("a.png", "b_<script>.png"):
+        shutil.copy(ROOT / "models" / "vit_tiny_patch16_224" / "photo.png", photos / name)
+    switches = {"SIM_NPU_NAN": "aten::native_layer_norm:*"}
+    assert npu.infer(*VIT, "--data", photos, **switches).code == 0
+    assert npu.compare().code == 1
+    text = report(npu.logs)
+    check_sound(text)
+    assert "FAIL" in status(text) and "| max_abs_diff | 未测量(" in text
+    assert re.search(r"\d 个通过,\d 个未通过,0 个无效,共 2 个", text)
+    assert "--data photos" in text and "--batch-size 8" in text
+
+
+def test_every_text_is_in_both_languages() -> None:
+    catalogue = tomllib.loads((ROOT / "kit" / "report" / "texts.toml").read_text("utf-8"))
+    for section in catalogue.values():
+        for key, text in section.items():
+            assert list(text) == ["zh", "en"], key
+            assert re.findall(r"\{\w+\}", text["zh"]) == re.findall(r"\{\w+\}", text["en"]), key
