@@ -1,9 +1,10 @@
 """Judge a run of inference.py against the CPU.
 
 Reads the record in logs/, rebuilds the same weights, refuses to go on where a fingerprint of weights or
-inputs differs, runs the same input on the CPU, and writes accuracy_compare.log and summary.json with
-the verdict: PASS, FAIL, SELF_CHECK (the device was a CPU too) or INVALID; then report.md, of them alone.
-It may run on another machine than the NPU's. With --data, every further sample is run and judged too
+inputs differs, runs the same input on the CPU, and writes accuracy_compare.log, charts.json and
+summary.json with the verdict: PASS, FAIL, SELF_CHECK (the device was a CPU too) or INVALID; then
+report.md and report.html, of them alone. It may run on another machine than the NPU's. With --data,
+every further sample is run and judged too
 (samples.jsonl). The reference's outputs stay in logs/: --rejudge judges them again, by today's
 thresholds, without running a model.
 
@@ -35,6 +36,7 @@ from kit.evidence import (
     write_summary,
 )
 from kit.logs import (
+    CHARTS,
     COMPARE_LOG,
     INPUTS,
     OUTPUTS,
@@ -62,6 +64,7 @@ def main() -> int:
     from kit.accuracy.verdict import Repeat
     from kit.report.command import reported
     from kit.report.evidence import read_evidence
+    from kit.saved_charts import write_charts
     from kit.saved_reference import describe_reference, read_reference
     from kit.saved_samples import judge_saved_samples
 
@@ -75,8 +78,8 @@ def main() -> int:
         saved = read_reference(logs) if options.rejudge else None
         # An earlier verdict ends here: whatever happens next, it does not stand for this comparison.
         write_summary(logs, summarise(record))
-        logs.discard(COMPARE_LOG)
-        logs.discard(SAMPLE_FIGURES)
+        for earlier in (COMPARE_LOG, SAMPLE_FIGURES, CHARTS):
+            logs.discard(earlier)
         adapter = read_adapter(record)
 
         on_device = read_tensors(logs, OUTPUTS, record["outputs"])
@@ -93,6 +96,7 @@ def main() -> int:
         summary = summarise(record, comparison)
         write_summary(logs, summary)
         logs.write_text(COMPARE_LOG, comparison_text(summary))
+        write_charts(logs, adapter, record, summary, reference.outputs, on_device)
         read_evidence(options.logs)  # what its readers would refuse is not told as a verdict
         tell(summary)
     return EXIT_CODES[summary["verdict"]]

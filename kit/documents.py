@@ -1,4 +1,4 @@
-"""run.json and summary.json as they lie in logs/: strict JSON that fits its schema, or an error."""
+"""The JSON documents as they lie in logs/: strict JSON that fits its schema, or an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import UntrustedError, UsageError
-from kit.logs import RECORD, SUMMARY, Logs
+from kit.logs import CHARTS, RECORD, SUMMARY, Logs
 from kit.schema import SCHEMA_VERSION, violation
 
 AGAIN = "run inference.py again"
@@ -32,6 +32,12 @@ def read_record(logs: Logs) -> dict[str, Any]:
             f"{path}: there is no such file; run inference.py --logs {logs.folder} first"
         )
     return _read("run", path)
+
+
+def read_charts(logs: Logs) -> dict[str, Any] | None:
+    """charts.json, None where there is none. Raises UntrustedError where it is damaged."""
+    path = logs.path(CHARTS)
+    return _read("charts", path) if path.exists() else None
 
 
 def _read(schema: str, path: Path) -> dict[str, Any]:

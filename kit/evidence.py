@@ -16,7 +16,7 @@ from kit.adapter import Adapter, describe_model, load_adapter, model_names
 from kit.contradictions import find_contradictions
 from kit.documents import AGAIN, read_record
 from kit.errors import CannotRunError, UntrustedError, UsageError
-from kit.logs import COMPARE_LOG, LOCAL_PATHS, RECORD, SUMMARY, Logs
+from kit.logs import CHARTS, COMPARE_LOG, LOCAL_PATHS, RECORD, SUMMARY, Logs
 from kit.schema import check
 from kit.summary import summarise
 from kit.weights.fingerprint import describe_tensors, fingerprint
@@ -38,6 +38,7 @@ def distrust_on_record(logs: Logs) -> Iterator[None]:
         except (UntrustedError, UsageError):
             record = {}
         write_summary(logs, summarise(record, invalid=error.message))
+        logs.discard(CHARTS)
         logs.write_text(COMPARE_LOG, f"verdict: INVALID\nreason: {error.message}\n")
         raise
 

@@ -28,13 +28,17 @@ GOLDEN = "golden.safetensors"
 FIRST_PASS = "first_pass_stderr.log"
 COMPARE_LOG = "accuracy_compare.log"
 SUMMARY = "summary.json"
+# What a page draws of the comparison: distributions, points, top-5.
+CHARTS = "charts.json"
+PAGE = "report.html"
+PLOTS = "plots"
 # With --data: the folder of every sample's outputs, and a line of figures for each sample.
 SAMPLES = "samples"
 SAMPLE_FIGURES = "samples.jsonl"
 # What follows from summary.json and run.json, for people; report.md is in Chinese unless asked otherwise.
 REPORT = "report.md"
 REPORT_ENGLISH = "report.en.md"
-REPORTS = (REPORT, REPORT_ENGLISH, "report.html", "plots")
+REPORTS = (REPORT, REPORT_ENGLISH, PAGE, PLOTS)
 # Absolute paths of this machine, for compare_accuracy.py on the same one; never part of the evidence.
 LOCAL_PATHS = "local_paths.json"
 
@@ -51,6 +55,7 @@ _RUN_FILES = (
     SAMPLES,
     SAMPLE_FIGURES,
     COMPARE_LOG,
+    CHARTS,
     FIRST_PASS,
     LOCAL_PATHS,
     *REPORTS,
@@ -99,8 +104,12 @@ class Logs:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file in UTF-8, whole or not at all."""
+        self.write_bytes(name, text.encode("utf-8"))
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all."""
         with self._in_place(name) as temporary:
-            temporary.write_text(text, "utf-8")
+            temporary.write_bytes(content)
 
     def write_tensors(
         self, name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None

@@ -1,4 +1,4 @@
-"""The JSON Schemas of run.json and summary.json, and the check of a document against them."""
+"""The JSON Schemas of run.json, summary.json and charts.json, and the check of a document against them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 # Raised when a field changes its meaning or goes; a reader refuses another version.
 SCHEMA_VERSION = 3
-NAMES = ("run", "summary")
+NAMES = ("run", "summary", "charts")
 
 
 def violation(name: str, document: Any) -> str | None:
-    """The first way in which `document` breaks the schema `name` (run, summary), None where it fits."""
+    """The first way in which `document` breaks the schema `name` (of NAMES), None where it fits."""
     error = next(_validator(name).iter_errors(document), None)
     return None if error is None else f"{error.json_path}: {error.message}"
 
@@ -29,7 +29,7 @@ def _validator(name: str) -> Any:
     from jsonschema import Draft202012Validator
     from referencing import Registry
 
-    # summary.schema.json refers to definitions of run.schema.json by its file name.
+    # The others refer to definitions of run.schema.json by its file name.
     folder = resources.files("kit").joinpath("schemas")
     schemas = [
         json.loads(folder.joinpath(f"{which}.schema.json").read_text("utf-8")) for which in NAMES

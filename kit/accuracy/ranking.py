@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -162,3 +162,30 @@ def top1_dispute(
         noise_p99=p99,
         row_relative_l2=finite(error / norm) if 0 < norm < math.inf else None,
     )
+
+
+def top5_of_both(
+    reference: Tensor, device: Tensor, labels: Mapping[int, str]
+) -> list[dict[str, Any]]:
+    """The classes among the first five of either side, in the first row of two outputs, by the
+    reference's order: both scores (None where not finite), and both ranks from 1."""
+    ours, theirs = (side.reshape(-1, side.shape[-1])[0].double() for side in (reference, device))
+    ranks = [_ranks(side) for side in (ours, theirs)]
+    wanted = [at for at in ranks[0] if min(rank[at] for rank in ranks) <= 5]
+    return [
+        {
+            "index": at,
+            "label": labels.get(at),
+            "reference": finite(float(ours[at])),
+            "device": finite(float(theirs[at])),
+            "reference_rank": ranks[0][at],
+            "device_rank": ranks[1][at],
+        }
+        for at in wanted
+    ]
+
+
+def _ranks(row: Tensor) -> dict[int, int]:
+    """The rank from 1 of every class of a row, largest first, ties by the lower index."""
+    order = row.sort(descending=True, stable=True).indices.tolist()
+    return {index: rank for rank, index in enumerate(order, 1)}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kit.adapter import Adapter, ModelInput, OutputSpec
 from kit.errors import CannotRunError, UsageError
+from kit.families.top5 import Labels, top5
 from kit.families.torchvision_ops import without_torchvision
 
 if TYPE_CHECKING:
@@ -121,14 +122,21 @@ class Seq2SeqText(Adapter):
     def describe(
         self, outputs: Mapping[str, Tensor], companions: Mapping[str, Path]
     ) -> dict[str, Any]:
-        """`generated`: the greedy token ids, and their text where the tokenizer is at hand."""
+        """`generated`: the greedy token ids, and their text where the tokenizer is at hand; `top5`: the
+        five likeliest first tokens."""
         ids = outputs["generated_ids"][0].tolist()
         text = None
+        labels: Labels | None = None
         reason: str | None = f"{TOKENIZER} is not at hand"
         if TOKENIZER in companions:
-            text = self._tokenizer(companions).decode(ids, skip_special_tokens=True)
+            tokenizer = self._tokenizer(companions)
+            text = tokenizer.decode(ids, skip_special_tokens=True)
             reason = None
-        return {"generated": {"token_ids": ids, "text": text, "text_reason": reason}}
+            labels = partial(_tokens, tokenizer)
+        return {
+            "generated": {"token_ids": ids, "text": text, "text_reason": reason},
+            "top5": top5(outputs["logits"][0, 0], labels),
+        }
 
     def _encode(self, text: str, companions: Mapping[str, Path]) -> list[int]:
         tokenizer = self._tokenizer(companions)
@@ -154,6 +162,10 @@ class Seq2SeqText(Adapter):
                 f"not {self.default_ids}; fetch it again from {self.info.source_url}"
             )
         return tokenizer
+
+
+def _tokens(tokenizer: Any, indices: list[int]) -> list[str | None]:
+    return [tokenizer.id_to_token(index) for index in indices]
 
 
 @lru_cache(maxsize=1)

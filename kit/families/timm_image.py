@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-import math
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from kit.adapter import Adapter, ModelInput, OutputSpec
 from kit.errors import UsageError
+from kit.families.top5 import top5
 from kit.families.torchvision_ops import declare_missing_ops
 
 if TYPE_CHECKING:
@@ -94,16 +94,8 @@ class TimmImageClassifier(Adapter):
         self, outputs: Mapping[str, Tensor], companions: Mapping[str, Path]
     ) -> dict[str, Any]:
         """`top5`: the five largest logits of the first row, with their class names."""
-        logits, classes = outputs["logits"][0].float().topk(5)
-        indices = classes.tolist()
         known = self._config()["num_classes"] == 1000
-        labels = _imagenet_labels(indices) if known else [None] * len(indices)
-        return {
-            "top5": [
-                {"index": index, "label": label, "logit": logit if math.isfinite(logit) else None}
-                for index, label, logit in zip(indices, labels, logits.tolist(), strict=True)
-            ]
-        }
+        return {"top5": top5(outputs["logits"][0], _imagenet_labels if known else None)}
 
     def _image_path(self, value: str | None) -> Path:
         return self.folder / self.photo if value is None else Path(value)
@@ -129,6 +121,7 @@ def _imagenet_labels(indices: list[int]) -> list[str | None]:
 
     Not by timm.data.ImageNetInfo: it reads the definitions of all 21,843 classes, 15 MB for five names.
     """
+    declare_missing_ops()
     folder = importlib.resources.files("timm.data").joinpath("_info")
     synsets = folder.joinpath("imagenet_synsets.txt").read_text("utf-8").split()
     wanted = {synsets[index] for index in indices}

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
+from kit.report.texts import Texts
+
 # pretrained_used, of weights that were loaded.
 _WEIGHTS = {True: "verified", None: "unverified", False: "random"}
 # What evidence that cannot be trusted only says of itself.
@@ -40,3 +44,13 @@ def claim_of(summary: Mapping[str, Any]) -> Claim:
     if summary["verdict"] == "INVALID":
         place, weights = _UNTRUSTED.get(place, place), _UNTRUSTED.get(weights, weights)
     return Claim(summary["verdict"] if succeeded else summary["status"], place, weights)
+
+
+def sentence(claim: Claim, say: Texts) -> Markup:
+    """The first sentence of a report: how the run ended, where it ran, with which weights."""
+    parts = (
+        say(f"outcome.{claim.outcome}"),
+        say(f"place.{claim.place}"),
+        say(f"weights.{claim.weights}"),
+    )
+    return say("phrase.between").join(parts) + say("phrase.stop")

@@ -1,7 +1,7 @@
 """Write the report of a run again, from its evidence alone: no model is run.
 
-Writes report.md beside the run's summary.json. A run is a folder that inference.py wrote (logs/, or one
-of logs/history/), whether or not compare_accuracy.py has judged it.
+Writes report.md, report.html and plots/ beside the run's summary.json. A run is a folder that
+inference.py wrote (logs/, or one of logs/history/), whether or not compare_accuracy.py has judged it.
 
     python -m kit report
     python -m kit report --logs logs/history/20260101T000000Z-flan_t5_small --lang both
@@ -40,9 +40,11 @@ def write_reports(logs: Logs, language: str = LANGUAGES[0]) -> None:
     discard_reports(logs)
     # What renders is imported here: without it there is still a verdict.
     from kit.report.markdown import write_markdown
+    from kit.report.page import write_page
 
     evidence = read_evidence(logs.folder)
-    write_markdown(logs, evidence, language)
+    write_page(logs, evidence, "en" if language == "en" else "zh")
+    write_markdown(logs, evidence, language)  # shows the plots that the page has drawn
 
 
 def discard_reports(logs: Logs) -> None:
@@ -76,6 +78,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--lang",
         choices=(*LANGUAGES, "both"),
         default=LANGUAGES[0],
-        help="of report.md (default: zh); both: English is report.en.md",
+        help="of the report (default: zh); both: English is report.en.md",
     )
     return parser.parse_args(arguments)

@@ -41,6 +41,8 @@ class Facts:
 
     def missing(self, reason: str) -> Markup:
         """What stands in the place of a value that was not measured."""
+        if not isinstance(reason, Markup):
+            reason = self._say.reason(reason)
         return self._say("phrase.not_measured", reason=self.show(reason))
 
     def figure(self, value: Any, name: str) -> Markup:

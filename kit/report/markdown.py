@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from kit.logs import (
     COMPARE_LOG,
+    PLOTS,
     RECORD,
     REPORT,
     REPORT_ENGLISH,
@@ -20,7 +21,7 @@ from kit.logs import (
     WEIGHTS_LOG,
     Logs,
 )
-from kit.report.claims import Claim, claim_of
+from kit.report.claims import claim_of, sentence
 from kit.report.escaping import shell_word
 from kit.report.evidence import Evidence
 from kit.report.facts import Facts
@@ -59,10 +60,11 @@ def render(logs: Logs, evidence: Evidence, language: str) -> str:
             run=evidence.record,
             summary=evidence.summary,
             claim=claim,
-            status=_status(say, claim),
+            status=sentence(claim, say),
             suffix=say(f"suffix.{claim.place}"),
             front_matter=Markup(front_matter(evidence, claim)),
             command=_command(evidence),
+            plots=[Markup(plot.name) for plot in sorted(logs.path(PLOTS).glob("*.png"))],
             files={label: _file(logs, name, say) for label, name in _FILES.items()},
             facts=facts,
             say=say,
@@ -97,16 +99,6 @@ def _harmless(context: Context, value: Any) -> Markup:
     """What a template prints: made harmless, unless it is Markup, which is so already."""
     facts: Facts = context["facts"]
     return facts.show(value)
-
-
-def _status(say: Texts, claim: Claim) -> Markup:
-    """The first sentence: how the run ended, where it ran, with which weights."""
-    parts = (
-        say(f"outcome.{claim.outcome}"),
-        say(f"place.{claim.place}"),
-        say(f"weights.{claim.weights}"),
-    )
-    return say("phrase.between").join(parts) + say("phrase.stop")
 
 
 def _line(say: Texts, facts: Facts, key: str, value: Any, **values: Markup) -> Markup:

@@ -27,6 +27,11 @@ class Texts:
         """Why the figure `name` inside a section is absent."""
         return self(f"null.{name}" if name in _catalogue()["null"] else "null.figure")
 
+    def reason(self, english: str) -> str:
+        """A reason of the record, as it is where there is no translation."""
+        known: dict[str, str] = {} if self._language == "en" else _catalogue()["reasons"]
+        return known.get(english, english)
+
 
 @cache
 def _catalogue() -> dict[str, Any]:

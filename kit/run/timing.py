@@ -13,7 +13,8 @@ from kit.devices import Device
 @dataclass(frozen=True, kw_only=True)
 class Latency:
     """Milliseconds. The first call (`cold_ms`: kernel load, compilation) is apart from the rest,
-    which are over `iterations` runs after `warmup` runs of the same shapes."""
+    which are over `iterations` runs after `warmup` runs of the same shapes; `samples_ms` has each of
+    them, in the order they ran."""
 
     cold_ms: float
     warmup: int
@@ -25,6 +26,7 @@ class Latency:
     p90_ms: float
     p99_ms: float
     max_ms: float
+    samples_ms: list[float]
 
 
 def time_once(forward: Callable[[], object], device: Device) -> float:
@@ -45,7 +47,8 @@ def measure_latency(
     """Warm up and time. `iterations` is at least 1."""
     for _ in range(warmup):
         time_once(forward, device)
-    times = sorted(time_once(forward, device) for _ in range(iterations))
+    samples = [time_once(forward, device) for _ in range(iterations)]
+    times = sorted(samples)
     return Latency(
         cold_ms=cold_ms,
         warmup=warmup,
@@ -57,6 +60,7 @@ def measure_latency(
         p90_ms=_percentile(times, 90),
         p99_ms=_percentile(times, 99),
         max_ms=times[-1],
+        samples_ms=samples,
     )
 
 
