@@ -15,6 +15,7 @@ COMMANDS = {
     "diff": ("kit.diff", "what differs between two runs"),
     "report": ("kit.report.command", "write the report of a run again"),
     "fetch": ("kit.weights.fetch", "download a model's files, resumable and verified"),
+    "lint-report": ("kit.report.lint", "what is blank, contradictory or unsupported in a report"),
 }
 
 

@@ -16,7 +16,11 @@ AGAIN = "run inference.py again"
 
 def read_summary(logs: Logs) -> dict[str, Any]:
     """summary.json. Raises UsageError where there is none, UntrustedError where it is damaged."""
-    path = logs.path(SUMMARY)
+    return read_summary_file(logs.path(SUMMARY))
+
+
+def read_summary_file(path: Path) -> dict[str, Any]:
+    """A summary, wherever it lies. Raises UsageError and UntrustedError as read_summary does."""
     if not path.exists():
         raise UsageError(f"{path}: there is no such file; run inference.py first")
     return _read("summary", path)

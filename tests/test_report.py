@@ -24,9 +24,15 @@ from markdown_it import MarkdownIt
 from test_logs import wait_for
 
 from kit.adapter import model_names
+from kit.documents import read_summary_file
 from kit.errors import KitError
 from kit.logs import Logs
 from kit.report.command import write_reports
+from kit.report.lint.against_summary import differences
+from kit.report.lint.finding import Level
+from kit.report.lint.reader import Report
+from kit.report.lint.rules import findings
+from kit.report.lint.text import read_lines
 from kit.report.rejudged import rebuild_comparison
 from kit.summary import summarise
 
@@ -110,6 +116,14 @@ def check_sound(text: str, language: str = "zh") -> None:
             assert str(token.attrs["href"]).startswith("https://"), token
     conclusion = shown.split("适配结论" if language == "zh" else "Conclusion")[1].strip()
     assert conclusion.startswith(status(text))
+
+
+def check_lint(logs: Path) -> None:
+    """The linter finds nothing in either language, not even against the summary."""
+    for name in ("report.md", "report.en.md"):
+        linted = Report(read_lines(logs / name), logs / name)
+        found = findings(linted) + differences(linted, read_summary_file(logs / "summary.json"))
+        assert [each.shown(name) for each in found if each.level is Level.ERROR] == []
 
 
 def tokens(text: str) -> Iterator[Any]:
@@ -199,6 +213,7 @@ def test_report_says_what_was_run_and_no_more(
         assert text == by_the_script
     check_sound(text)
     check_sound(english, "en")
+    check_lint(logs)
     assert [len(headings(text)), len(tables(text))] == [
         len(headings(english)),
         len(tables(english)),
@@ -321,6 +336,7 @@ def test_the_claim_fits_every_state(
         text, english = report(logs), report(logs, "report.en.md")
         check_sound(text)
         check_sound(english, "en")
+        check_lint(logs)
         said = "SELF_CHECK" if (outcome, place) == ("PASS", "cpu") else outcome
         first = status(text)
         assert said in first and PLACE[place] in first and WEIGHTS[weights] in first

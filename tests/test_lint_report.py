@@ -1,0 +1,278 @@
+"""python -m kit lint-report: every defect of the published reports, none in clean ones, each rule."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, Kit, Result
+from lint_examples import EXAMPLES
+
+from kit.report.lint.rules import RULES
+
+PUBLISHED = ROOT / "tests" / "published_reports"
+CLEAN = sorted((ROOT / "tests" / "clean_reports").iterdir())
+
+# What a careful reader finds in the two published reports: (rule, the lines it is about).
+T5_DEFECTS = [
+    ("vague-hardware", {16}),
+    ("weights-contradiction", {37, 42, 46, 65, 76, 80, 85}),
+    ("two-values", {55, 93}),  # 127.82 ms and 19.76 ms
+    ("two-values", {61, 87}),  # max_abs_diff
+    ("two-values", {62, 88, 94}),  # mean_abs_diff
+    ("no-warmup", {55, 93}),
+    ("version-missing", {55}),  # CANN
+    ("generate-contradiction", {60, 65, 76}),
+    ("no-noise-floor", {61}),
+    ("no-precision", {61}),
+    ("loose-allclose", {63}),
+    ("within-without-basis", {64, 92, 95}),
+    ("no-weight-hash", {80, 85}),
+    ("unexpanded", {86}),  # $weight
+    ("empty-value", {89}),
+    ("empty-value", {90}),
+    ("empty-value", {91}),
+    ("empty-value", {94}),
+    ("empty-value", {96}),
+    ("absolute-threshold", {97}),
+    ("basis-not-stated", {97}),  # cosine, top-1 and top-5, which are blank
+]
+VIT_DEFECTS = [
+    ("head-not-run", {11, 44}),
+    ("no-weight-hash", {35, 38, 67, 72}),
+    ("machine-path", {37}),
+    ("two-values", {45, 80}),  # 5.26 ms and 5.129 ms
+    ("no-warmup", {45, 80}),
+    ("no-noise-floor", {49}),
+    ("no-precision", {49}),
+    ("top-k-of-features", {52, 53, 55, 57, 77, 78, 83, 84}),
+    ("within-without-basis", {54, 79, 82}),
+    ("cosine-threshold", {55, 57, 83}),
+    ("absolute-threshold", {55, 57, 83, 84}),
+    ("unexpanded", {73}),  # $weight
+    ("version-missing", {80}),  # timm
+]
+
+
+def lint(kit: Kit, text: str | bytes, *arguments: object, name: str = "report.md") -> Result:
+    path = kit.scratch / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return kit.command("lint-report", path, *arguments)
+
+
+def found(kit: Kit, text: str | bytes, *arguments: object) -> list[dict[str, Any]]:
+    result = lint(kit, text, "--json", *arguments)
+    assert result.code in (0, 1), result.err
+    findings: list[dict[str, Any]] = json.loads(result.out)["findings"]
+    assert result.code == any(each["level"] == "error" for each in findings)
+    return findings
+
+
+@pytest.mark.parametrize(
+    ("report", "defects"), [("flan-t5-small", T5_DEFECTS), ("vit-tiny-patch16-224", VIT_DEFECTS)]
+)
+def test_published_reports(kit: Kit, report: str, defects: list[tuple[str, set[int]]]) -> None:
+    text = (PUBLISHED / f"{report}.report.txt").read_bytes()
+    here = [(each["rule"], set(each["lines"])) for each in found(kit, text)]
+    assert sorted(here, key=str) == sorted(defects, key=str)
+
+
+def test_each_defect_is_one_line(kit: Kit) -> None:
+    result = lint(kit, (PUBLISHED / "vit-tiny-patch16-224.report.txt").read_bytes())
+    *lines, last = result.out.splitlines()
+    assert result.code == 1 and last.startswith("8 errors, 5 notes in ")
+    path = kit.scratch / "report.md"
+    numbers = [int(line.removeprefix(f"{path}:").split(":")[0]) for line in lines]
+    assert numbers == sorted(numbers)
+    [cosine] = [line for line in lines if "[cosine-threshold]" in line]
+    assert "14.1%" in cosine and "0.99995" in cosine and "(see also 57, 83)" in cosine
+    [warmup] = [line for line in lines if "[no-warmup]" in line]
+    assert "] note: " in warmup
+
+
+@pytest.mark.parametrize("report", CLEAN, ids=lambda path: path.name)
+def test_clean_reports_are_clean(kit: Kit, report: Path) -> None:
+    assert found(kit, report.read_bytes()) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "bad", "good"), EXAMPLES, ids=lambda value: value.split("\n")[0][:40]
+)
+def test_each_rule(kit: Kit, rule: str, bad: str, good: str) -> None:
+    assert rule in [each["rule"] for each in found(kit, bad)]
+    assert rule not in [each["rule"] for each in found(kit, good)]
+
+
+def test_every_rule_has_an_example() -> None:
+    """long-line and missing-file are about more than the text: they have tests of their own."""
+    names = {rule.__name__.replace("_", "-") for rule in RULES}
+    assert names == {rule for rule, _, _ in EXAMPLES} | {"long-line", "missing-file"}
+
+
+def test_files_named_in_a_repository(kit: Kit) -> None:
+    text = "max_abs_diff: 0.1\nsee [the log](logs/a.log), logs/b.log, [x](https://x.org/y) and [y](#z)\n"
+    assert "missing-file" not in [each["rule"] for each in found(kit, text)]
+    (kit.scratch / ".git").mkdir()
+    (kit.scratch / "logs").mkdir()
+    (kit.scratch / "logs" / "b.log").touch()
+    missing = [each for each in found(kit, text) if each["rule"] == "missing-file"]
+    assert len(missing) == 1 and "logs/a.log" in missing[0]["message"]
+    assert missing[0]["level"] == "note"
+
+
+def test_a_secret_is_not_repeated(kit: Kit) -> None:
+    token = "hf_" + "aB3" * 12
+    result = lint(kit, f"export HF_TOKEN={token}\n")
+    assert result.code == 1 and "[secret]" in result.out and token not in result.out
+
+
+def test_control_characters_do_not_reach_the_terminal(kit: Kit) -> None:
+    assert (
+        "\x1b"
+        not in lint(kit, "max_abs_diff: \x1b[31m$weight\x1b[0m\ncosine: \x1b]0;x\x07nan\n").out
+    )
+
+
+def _summary_of(kit: Kit, report: str) -> list[tuple[str, int]]:
+    findings = found(kit, report, "--summary", kit.logs / "summary.json")
+    return [
+        (each["rule"], each["lines"][0]) for each in findings if each["rule"].startswith("summary")
+    ]
+
+
+def test_against_the_summary(vit_run: Kit) -> None:
+    """One run on the simulated NPU; a true report of it, then one that says too much."""
+    assert vit_run.compare().code == 0
+    summary = vit_run.summary
+    fields = "model device device_name pretrained_used output_shape cosine_similarity".split()
+    fields += ["match_within_1_percent", "verdict"]
+    lines = [f"- {name}: {summary[name]}" for name in fields]
+    lines += [f"- {name}: {summary[name]:.3e}" for name in ("max_abs_diff", "mean_abs_diff")]
+    lines += [
+        f"- latency_ms: {summary['latency_ms']:.2f} ms (warm-up: 1)",
+        "",
+        "| output | max_abs_diff |",
+        "|-|-|",
+    ]
+    lines += [
+        f"| {name} | {o['metrics']['max_abs_diff']} |" for name, o in summary["outputs"].items()
+    ]
+    assert _summary_of(vit_run, "\n".join(lines)) == []
+
+    wrong = [line.replace("pretrained_used: False", "pretrained_used: true") for line in lines[1:]]
+    wrong[6] = "- verdict: FAIL"
+    wrong[7] = f"- max_abs_diff: {summary['max_abs_diff'] * 1.01:.4e}"
+    wrong[-1] = "| logits | 123.4 |"
+    wrong += ["- torch: 1.0.0", "- NPU latency: 3 ms", "The model runs on the Ascend NPU."]
+    assert sorted(_summary_of(vit_run, "\n".join(wrong))) == sorted(
+        [
+            ("summary-missing", 1),  # model
+            ("summary-differs", 3),  # pretrained_used
+            ("summary-claim", 3),  # real weights
+            ("summary-verdict", 7),
+            ("summary-differs", 8),
+            ("summary-differs", len(wrong) - 3),
+            ("summary-differs", len(wrong) - 2),
+            ("summary-claim", len(wrong) - 1),  # a result of an NPU: npu:0 is a simulation
+            ("summary-differs", len(wrong) - 1),  # npu_latency_ms is null
+        ]
+    )
+
+
+def test_a_summary_that_is_none(kit: Kit) -> None:
+    result = lint(kit, "cosine: 1.0\n", "--summary", kit.scratch / "none.json")
+    assert result.code == 2 and "there is no such file" in result.error
+    foreign = kit.scratch / "foreign.json"
+    foreign.write_text('{"max_abs_diff": 1}')
+    assert lint(kit, "cosine: 1.0\n", "--summary", foreign).code == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b" \n\t\n", "is empty"),
+        (bytes(range(256)) * 64, "no UTF-8"),
+        (b"max_abs_diff: 0.1\0\n", "NUL"),
+        ("max_abs_diff: 0.1\n".encode("utf-16-le"), "NUL"),
+        ("最大绝对误差".encode("gbk"), "no UTF-8"),
+    ],
+)
+def test_no_text(kit: Kit, content: bytes, message: str) -> None:
+    result = lint(kit, content)
+    assert result.code == 2 and message in result.error
+
+
+def test_no_file(kit: Kit) -> None:
+    assert "no such file" in kit.command("lint-report", kit.scratch / "none.md").error
+    assert "no plain file" in kit.command("lint-report", kit.scratch).error
+    assert "no plain file" in kit.command("lint-report", "/dev/zero").error
+    big = kit.scratch / "big.md"
+    with big.open("wb") as file:
+        file.truncate(50 * 2**20)
+    result = kit.command("lint-report", big)
+    assert result.code == 2 and "1 MiB" in result.error
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_other_encodings(kit: Kit, encoding: str) -> None:
+    text = "标题\r\n\r\n• 余弦相似度:1.5\r\n"
+    [error] = [each for each in found(kit, text.encode(encoding)) if each["level"] == "error"]
+    assert (error["rule"], error["lines"]) == ("out-of-range", [3])
+
+
+HOSTILE = {
+    "a line of 1 MB": "cosine_similarity=" * 55_000,
+    "blanks": (" " * 19_000 + "x\n") * 10,
+    "hashes": ("# " + "#" * 19_000 + "x\n") * 10,
+    "pipes": ("|" * 19_000 + "\n|" + "-|" * 9_000 + "\n") * 4,
+    "dashes": ("-" * 19_000 + "x\n") * 10,
+    "digits": ("max_abs_diff: " + "1" * 19_000 + "e" + "9" * 900 + "\n") * 10,
+    "names": ("max abs " * 2_000 + "\n") * 12,
+    "braces": ("{{" * 5_000 + "${" * 4_000 + "<A_" * 300 + "\n") * 10,
+    "many claims": "".join(f"- max_abs_diff: 0.{number:05d}\n" for number in range(8_000)),
+    "nested points": "".join(" " * number + "- cosine: 0.9\n" for number in range(1, 1_200)),
+    "slashes": ("/home/" + "a/" * 9_000 + "\n") * 10,
+    "ligatures": ("\ufdfa" * 19_000 + "\n") * 4,
+    "brackets": ("](" * 9_000 + "`" * 900 + "\n") * 10,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_text_ends(kit: Kit, name: str) -> None:
+    """Nothing is quadratic: each of these takes seconds at most, and the bound is that of a hang."""
+    path = kit.scratch / "report.md"
+    path.write_text(HOSTILE[name], "utf-8")
+    process = kit.start("lint-report", path)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode in (0, 1) and "errors" in out, err[:500]
+    assert "[long-line]" in out or max(map(len, HOSTILE[name].splitlines())) <= 5_000
+
+
+def test_it_needs_no_torch(kit: Kit) -> None:
+    shutil.copy(CLEAN[0], kit.scratch / "report.md")
+    process = subprocess.run(
+        [
+            sys.executable,
+            "-X",
+            "importtime",
+            "-m",
+            "kit",
+            "lint-report",
+            str(kit.scratch / "report.md"),
+        ],
+        cwd=ROOT,
+        env=kit.environment(),
+        capture_output=True,
+        text=True,
+    )
+    modules = {
+        line.rpartition("|")[2].strip().partition(".")[0] for line in process.stderr.splitlines()
+    }
+    assert process.returncode == 0 and "kit" in modules
+    assert not {"torch", "numpy", "transformers", "timm"} & modules
