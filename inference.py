@@ -169,7 +169,7 @@ def parse_arguments() -> argparse.Namespace:
         "--iterations", type=at_least(1), default=20, metavar="N", help="default: 20"
     )
     parser.add_argument(
-        "--seed", type=at_least(0), default=0, help="of random weights (default: 0)"
+        "--seed", type=at_least(0), default=0, metavar="N", help="of random weights (default: 0)"
     )
     parser.add_argument(
         "--logs", type=Path, default=Path("logs"), metavar="DIR", help="default: logs"

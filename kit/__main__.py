@@ -14,6 +14,7 @@ COMMANDS = {
     "judge": ("kit.accuracy.judge", "judge two saved sets of outputs, without a model"),
     "diff": ("kit.diff", "what differs between two runs"),
     "report": ("kit.report.command", "write the report of a run again"),
+    "export": ("kit.publish", "write the repository that publishes one model and its run"),
     "fetch": ("kit.weights.fetch", "download a model's files, resumable and verified"),
     "lint-report": ("kit.report.lint", "what is blank, contradictory or unsupported in a report"),
 }

@@ -18,8 +18,8 @@ from kit.adapter import find_adapter
 from kit.entry import parser_of
 from kit.errors import CannotRunError, UsageError
 from kit.weights.arguments import add_download_arguments
+from kit.weights.copies import copy_into, remove_leftovers
 from kit.weights.endpoints import mirror_list
-from kit.weights.export import copy_into, remove_leftovers
 from kit.weights.hashes import WeightFile, weight_file
 from kit.weights.known_hashes import complete_files
 from kit.weights.sources import Located, locate

@@ -1,0 +1,468 @@
+"""python -m kit export: one model's repository, complete, the same every time, nothing private in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import QUICK, ROOT, T5, Kit, Result
+
+from kit.adapter import load_adapter
+from kit.errors import UsageError
+from kit.publish.contents import TESTS, is_generated
+from kit.publish.privacy import refuse_private, shorten_paths
+
+VIT_NAME, T5_NAME = "vit_tiny_patch16_224", "flan_t5_small"
+MODELS = (VIT_NAME, T5_NAME)
+Files = dict[str, bytes]
+
+
+@pytest.fixture(scope="session")
+def runs(_vit_npu_run: Kit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kit]:
+    """A judged run of ViT on the simulated NPU, and one of T5 on the CPU."""
+    vit = Kit(tmp_path_factory.mktemp("vit"), simulated=True)
+    shutil.copytree(_vit_npu_run.logs, vit.logs)
+    assert vit.compare().code == 0
+    t5 = Kit(tmp_path_factory.mktemp("t5"))
+    assert t5.infer(*T5).code == 0
+    assert t5.compare("--golden", "off").code == 0
+    return {VIT_NAME: vit, T5_NAME: t5}
+
+
+@pytest.fixture(scope="session")
+def published(runs: dict[str, Kit]) -> dict[str, Path]:
+    """Both models' repositories, only to be read."""
+    made = {}
+    for name, kit in runs.items():
+        made[name] = kit.scratch / "published"
+        result = kit.command("export", name, "--to", made[name], "--logs", kit.logs)
+        assert result.code == 0, result.err
+    return made
+
+
+@pytest.fixture
+def vit(published: dict[str, Path], tmp_path: Path) -> Path:
+    """ViT's repository, to be changed at will: a checkout like any other."""
+    shutil.copytree(published[VIT_NAME], tmp_path / "vit")
+    return tmp_path / "vit"
+
+
+def inside(folder: Path, kit: Kit, *command: object, **extra: str) -> Result:
+    """Run Python in a repository, as somebody who cloned it."""
+    process = subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=folder,
+        env=kit.environment(**extra),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=1500,
+    )
+    return Result(process.returncode, process.stdout, process.stderr)
+
+
+def export(folder: Path, kit: Kit, *arguments: object) -> Result:
+    """The export command of a repository."""
+    return inside(folder, kit, "-m", "kit", "export", *arguments)
+
+
+def tree(folder: Path) -> Files:
+    """Every file but those that running Python there leaves."""
+    paths = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    return {
+        name.as_posix(): path.read_bytes()
+        for name, path in paths.items()
+        if not is_generated(name) and name.name != ".lock"
+    }
+
+
+def check_sums(files: Files) -> None:
+    lines = files["SHA256SUMS"].decode().splitlines()
+    listed = dict(reversed(line.split("  ", 1)) for line in lines)
+    assert listed.keys() == files.keys() - {"SHA256SUMS"}
+    for name, digest in listed.items():
+        assert hashlib.sha256(files[name]).hexdigest() == digest, name
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_repository_is_complete_and_has_nothing_else(
+    published: dict[str, Path], runs: dict[str, Kit], model: str
+) -> None:
+    files = tree(published[model])
+    check_sums(files)
+    for script in ("inference.py", "compare_accuracy.py"):
+        assert files[script] == (ROOT / script).read_bytes()
+    here = {name for name in tree(ROOT / "kit") if not name.endswith(".pyc")}
+    assert {name.removeprefix("kit/") for name in files if name.startswith("kit/")} == here
+    assert {f"tests/{name}" for name in TESTS} <= files.keys()
+    assert {name.split("/")[1] for name in files if name.startswith("models/")} == {
+        "__init__.py",
+        model,
+    }
+    [other] = set(MODELS) - {model}
+    for name, content in files.items():
+        if name.startswith(("models/", "logs/")):
+            assert load_adapter(other).info.hub_id.encode() not in content, name
+        for private in (ROOT, runs[model].scratch, Path(sys.prefix), Path.home()):
+            assert f"{private}/".encode() not in content, name
+    evidence = {name.removeprefix("logs/") for name in files if name.startswith("logs/")}
+    kept = tree(runs[model].logs).keys() - {".lock"}
+    assert evidence == kept | {".gitkeep"}
+    assert len(files) < 300 and sum(map(len, files.values())) < 40_000_000
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_same_bytes_again_from_here_and_from_there(
+    published: dict[str, Path], runs: dict[str, Kit], tmp_path: Path, model: str
+) -> None:
+    kit, first = runs[model], tree(published[model])
+    again, there = tmp_path / "again", tmp_path / "there"
+    archives = [tmp_path / "again.zip", tmp_path / "there.zip"]
+    assert kit.command("export", model, "--to", again, "--logs", kit.logs, "--zip").code == 0
+    result = export(again, kit, model, "--to", there, "--zip")
+    assert result.code == 0, result.err
+    assert tree(again) == first and tree(there) == first
+    assert archives[0].read_bytes() == archives[1].read_bytes()
+    with zipfile.ZipFile(archives[0]) as archive:
+        unpacked = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+        assert {name.partition("/")[0] for name in archive.namelist()} == {model}
+    assert unpacked == first
+    # Both are earlier exports now, and may be replaced.
+    assert export(again, kit, model, "--to", there, "--zip").code == 0
+    assert tree(there) == first
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_git_takes_every_file_of_a_repository(vit: Path) -> None:
+    for command in (["init", "-q"], ["add", "-A"]):
+        subprocess.run(["git", *command], cwd=vit, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=vit, check=True, capture_output=True, text=True
+    )
+    assert set(listed.stdout.split()) == {n for n in tree(vit) if not n.startswith(".git/")}
+
+
+def test_a_repository_runs_its_only_model(vit: Path, npu: Kit) -> None:
+    earlier = (vit / "logs" / "run.json").read_bytes()
+    assert inside(vit, npu, "compare_accuracy.py", "--rejudge").code == 0
+    result = inside(vit, npu, "inference.py", *QUICK)
+    assert result.code == 0, result.err
+    assert inside(vit, npu, "compare_accuracy.py", "--golden", "off").code == 0
+    assert json.loads((vit / "logs" / "summary.json").read_text())["verdict"] == "PASS"
+    [kept] = (vit / "logs" / "history").iterdir()
+    assert (kept / "run.json").read_bytes() == earlier
+
+
+def test_a_repository_has_tests_that_can_be_run(vit: Path, kit: Kit) -> None:
+    pytest_there = ("-m", "pytest", "-n", "0", "-p", "no:cacheprovider")
+    result = inside(vit, kit, *pytest_there, "--collect-only")
+    assert result.code == 0, result.out + result.err
+    assert (
+        f"test_every_model.py::test_simulated_npu_run_carries_every_field_of_the_report[{VIT_NAME}]"
+        in (result.out)
+    )
+    assert f"[{T5_NAME}]" not in result.out
+    result = inside(vit, kit, *pytest_there, "tests/test_house.py", "tests/test_verdict.py")
+    assert result.code == 0, result.out
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("model", MODELS)
+def test_all_tests_of_a_repository_pass(
+    published: dict[str, Path], kit: Kit, tmp_path: Path, model: str
+) -> None:
+    shutil.copytree(published[model], tmp_path / model)
+    result = inside(tmp_path / model, kit, "-m", "pytest")
+    assert result.code == 0, result.out
+    assert "skipped" not in result.out.splitlines()[-1]
+
+
+def test_the_report_is_the_front_page(
+    published: dict[str, Path], runs: dict[str, Kit], vit: Path, kit: Kit
+) -> None:
+    for model in MODELS:
+        files = tree(published[model])
+        report = files["logs/report.md"].decode()
+        assert "](plots/" in report
+        assert files["README.md"].decode() == report.replace("](plots/", "](logs/plots/")
+        assert files["logs/report.md"] == (runs[model].logs / "report.md").read_bytes()
+    # One that somebody has improved is not published, one that is missing is written.
+    (vit / "logs" / "report.md").write_text(report.replace("SELF_CHECK", "PASS"))
+    result = export(vit, kit, VIT_NAME, "--to", kit.scratch / "out")
+    assert result.code == 4 and "is not what the evidence says" in result.error
+    (vit / "logs" / "report.md").unlink()
+    assert export(vit, kit, VIT_NAME, "--to", kit.scratch / "out").code == 0
+    own = (published[VIT_NAME] / "README.md").read_bytes()
+    assert (kit.scratch / "out" / "README.md").read_bytes() == own
+
+
+def test_without_a_run_the_front_page_claims_nothing(kit: Kit) -> None:
+    (kit.scratch / "empty").mkdir()
+    to = kit.scratch / "out"
+    result = kit.command("export", VIT_NAME, "--to", to, "--logs", kit.scratch / "empty")
+    assert result.code == 0 and "no run" in result.out
+    assert "**Nothing has been run yet**" in (to / "README.md").read_text()
+    assert [path.name for path in (to / "logs").iterdir()] == [".gitkeep"]
+    assert not list((kit.scratch / "empty").iterdir())
+
+
+def test_what_does_not_belong_stays_behind(vit: Path, kit: Kit) -> None:
+    expected = tree(vit)
+    for name in (
+        f"models/{VIT_NAME}/model.safetensors",
+        f"models/{VIT_NAME}/pytorch_model.bin",
+        "kit/weights.pt",
+        "model.safetensors",
+        "logs/weights.safetensors",
+        "logs/history/20260101T000000Z-x/run.json",
+        "logs/samples/device-00000.safetensors",
+        "notes.txt",
+        "models/another/adapter.py",
+    ):
+        (vit / name).parent.mkdir(parents=True, exist_ok=True)
+        (vit / name).write_bytes(b"\0" * 100)
+    (vit / "logs" / "local_paths.json").write_text('{"weights": "/home/alice/model.safetensors"}')
+    (vit / "kit" / "link.py").symlink_to("/etc/hostname")
+    (vit / "models" / VIT_NAME / "tokenizer.json").write_bytes(b" " * 6_000_000)
+    result = export(vit, kit, VIT_NAME, "--to", kit.scratch / "out")
+    assert result.code == 0, result.err
+    assert tree(kit.scratch / "out") == expected
+    for name in ("model.safetensors", "pytorch_model.bin", "tokenizer.json"):
+        assert f"left out: models/{VIT_NAME}/{name}" in result.out
+    assert "left out: kit/link.py" in result.out and "left out: kit/weights.pt" in result.out
+
+
+def test_large_tensors_are_left_out_and_named(vit: Path, kit: Kit) -> None:
+    with (vit / "logs" / "golden.safetensors").open("ab") as file:
+        file.truncate(20_000_001)
+    result = export(vit, kit, VIT_NAME, "--to", kit.scratch / "out")
+    assert result.code == 0, result.err
+    files = tree(kit.scratch / "out")
+    assert "logs/golden.safetensors" not in files
+    assert b"## Not in this repository" in files["README.md"]
+    assert b"- logs/golden.safetensors (over 20 MB" in files["README.md"]
+    assert export(kit.scratch / "out", kit, VIT_NAME, "--to", kit.scratch / "b").code == 0
+    assert tree(kit.scratch / "b") == files
+
+
+TOKEN = "hf_" + "aB3" * 11
+PRIVATE = {
+    "notes.txt": (f"export HF_TOKEN={TOKEN}", "line 2 holds a Hugging Face token"),
+    "a.log": ("Authorization: Bearer abc.def-123", "line 2 holds an Authorization header"),
+    "b.html": ("<a href='https://me:" + "s3cret@host/x'>", "a password in an address"),
+    "key.txt": ("-----BEGIN OPENSSH " + "PRIVATE KEY-----", "a private key"),
+    "c.md": ("see /" + "data/alice/x", "line 2 holds an absolute path"),
+    "d.txt": ("at C:" + "\\Users\\alice\\x", "line 2 holds an absolute path"),
+    "e.txt": ("in /" + "home/alice", "line 2 holds an absolute path"),
+    "f.json": ('{"a": [{"b": "\\/data\\/alice"}]}', "a[0].b holds an absolute path"),
+    "g.jsonl": ('{"a": "hf\\u005f' + "x" * 20 + '"}', "line 2, a holds a Hugging Face token"),
+}
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_private_lines_are_found(name: str) -> None:
+    line, said = PRIVATE[name]
+    first = "{}" if name.endswith(".jsonl") else ""
+    refuse_private({"ok.txt": b"https://host/a/b 1/2/3 ~/x .../y /usr/lib/x", "photo.png": b"\xff"})
+    with pytest.raises(UsageError) as error:
+        refuse_private({name: f"{first}\n{line}\n".encode()})
+    assert error.value.message.startswith(name) and said in error.value.message
+    assert TOKEN not in error.value.message
+
+
+def test_secrets_end_the_export(vit: Path, kit: Kit) -> None:
+    log = vit / "logs" / "run_npu.log"
+    lines = len(log.read_text().splitlines())
+    log.write_text(log.read_text() + f"token {TOKEN}\n")
+    result = export(vit, kit, VIT_NAME, "--to", kit.scratch / "out")
+    assert result.code == 2 and f"logs/run_npu.log: line {lines + 1} holds" in result.error
+    assert not (kit.scratch / "out").exists() and TOKEN not in result.err
+
+
+def test_a_path_in_the_record_is_refused(vit: Path, kit: Kit) -> None:
+    said = "image /data/alice/photo.png"
+    for name, at, key in (("run", "input", "description"), ("summary", None, "input")):
+        path = vit / "logs" / f"{name}.json"
+        document = json.loads(path.read_text())
+        (document[at] if at else document)[key] = said
+        path.write_text(json.dumps(document))
+    (vit / "logs" / "report.md").unlink()
+    result = export(vit, kit, VIT_NAME, "--to", kit.scratch / "out")
+    assert result.code == 2 and "holds an absolute path" in result.error
+
+
+def test_logs_are_shortened(vit: Path, kit: Kit) -> None:
+    log = vit / "logs" / "run_npu.log"
+    plain = log.read_text()
+    alice = "/home/" + "alice"
+    told = f'  File "{alice}/v/lib/python3.11/site-packages/timm/x.py", line 3\n{vit}/kit/x.py {alice}\n'
+    log.write_text(plain + told + "/data/w/model.safetensors source /usr/local/Ascend/set_env.sh\n")
+    result = export(vit, kit, VIT_NAME, "--to", kit.scratch / "out")
+    assert result.code == 0 and "paths were shortened in logs/run_npu.log" in result.out
+    assert (kit.scratch / "out" / "logs" / "run_npu.log").read_text() == (
+        plain + '  File "~/v/lib/python3.11/site-packages/timm/x.py", line 3\n.../kit/x.py ~\n'
+        ".../model.safetensors source /usr/local/Ascend/set_env.sh\n"
+    )
+
+
+def test_shortening_settles() -> None:
+    text = "/data/my/v/site-packages/torch/x.py:3, /mnt/a/b.c; file:///srv/x/y D:\\a\\b.txt 1/2 /x"
+    short = ".../site-packages/torch/x.py:3, .../b.c; .../y .../b.txt 1/2 /x"
+    assert shorten_paths(text) == short == shorten_paths(short)
+
+
+def test_evidence_that_does_not_belong_together_is_refused(
+    published: dict[str, Path], runs: dict[str, Kit], vit: Path, kit: Kit
+) -> None:
+    to = ("--to", kit.scratch / "out")
+    result = kit.command("export", T5_NAME, *to, "--logs", runs[VIT_NAME].logs)
+    assert result.code == 2
+    assert f"holds a run of {VIT_NAME}, not of {T5_NAME}" in result.error
+    # The summary of another run, then outputs that the record does not know.
+    shutil.copy(published[T5_NAME] / "logs" / "summary.json", kit.scratch / "summary.json")
+    own = (vit / "logs" / "summary.json").read_bytes()
+    shutil.copy(kit.scratch / "summary.json", vit / "logs" / "summary.json")
+    assert export(vit, kit, VIT_NAME, *to).code == 4
+    (vit / "logs" / "summary.json").write_bytes(own)
+    shutil.copy(vit / "logs" / "inputs.safetensors", vit / "logs" / "outputs.safetensors")
+    result = export(vit, kit, VIT_NAME, *to)
+    assert result.code == 4 and "outputs.safetensors" in result.error
+    assert not (kit.scratch / "out").exists()
+
+
+def foreign_file(to: Path) -> None:
+    to.mkdir()
+    (to / "thesis.txt").write_text("mine")
+
+
+def worked_in(to: Path) -> None:
+    (to / "README.md").write_text("mine")
+
+
+def added_to(to: Path) -> None:
+    (to / ".git").mkdir()
+    (to / ".git" / "HEAD").write_text("mine")
+
+
+def a_file(to: Path) -> None:
+    to.write_text("mine")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "said"),
+    [
+        (foreign_file, "thesis.txt"),
+        (worked_in, "README.md"),
+        (added_to, ".git/HEAD"),
+        (a_file, "is a file or a link"),
+    ],
+)
+def test_nobodys_work_is_replaced(
+    vit: Path, kit: Kit, prepare: Callable[[Path], None], said: str
+) -> None:
+    to = kit.scratch / "out"
+    if prepare in (worked_in, added_to):
+        shutil.copytree(vit, to)
+    prepare(to)
+    before = tree(to) if to.is_dir() else to.read_bytes()
+    result = export(vit, kit, VIT_NAME, "--to", to)
+    assert result.code == 2 and said in result.error
+    assert (tree(to) if to.is_dir() else to.read_bytes()) == before
+
+
+@pytest.mark.parametrize("part", [".", "..", "kit/published", "models/x"])
+def test_no_export_into_the_kit_itself(vit: Path, kit: Kit, part: str) -> None:
+    before = tree(vit)
+    result = export(vit, kit, VIT_NAME, "--to", vit / part)
+    assert result.code == 2 and "is part of this kit" in result.error
+    assert tree(vit) == before
+
+
+def test_a_foreign_archive_stays(vit: Path, kit: Kit) -> None:
+    (kit.scratch / "out.zip").write_bytes(b"mine")
+    result = export(vit, kit, VIT_NAME, "--to", kit.scratch / "out", "--zip")
+    assert result.code == 2 and "out.zip" in result.error
+    assert (kit.scratch / "out.zip").read_bytes() == b"mine"
+
+
+def new_is_begun(to: Path) -> bool:
+    return any(to.parent.glob(f".{to.name}.export-*/new/*"))
+
+
+def old_is_aside(to: Path) -> bool:
+    return any(to.parent.glob(f".{to.name}.export-*/old"))
+
+
+def work_is_there(to: Path) -> bool:
+    return any(to.parent.glob(f".{to.name}.export-*"))
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        old_is_aside,
+        pytest.param(work_is_there, marks=pytest.mark.full),
+        pytest.param(new_is_begun, marks=pytest.mark.full),
+    ],
+)
+def test_a_killed_export_leaves_the_earlier_one_or_none(
+    vit: Path, kit: Kit, moment: Callable[[Path], bool]
+) -> None:
+    """Killed as soon as the moment is seen; whichever side of a rename that is, nothing is half there."""
+    to, logs = kit.scratch / "out", kit.scratch / "no_run"
+    logs.mkdir()
+    assert export(vit, kit, VIT_NAME, "--to", to, "--logs", logs).code == 0
+    earlier, new = tree(to), tree(vit)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kit", "export", VIT_NAME, "--to", str(to)],
+        cwd=vit,
+        env=kit.environment(),
+        stdout=subprocess.DEVNULL,
+    )
+    while process.poll() is None and not moment(to):
+        time.sleep(0.0002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not to.exists() or tree(to) in (earlier, new)
+    result = export(vit, kit, VIT_NAME, "--to", to)
+    assert result.code == 0, result.err
+    assert tree(to) == new
+    assert not list(kit.scratch.glob(".out*"))
+
+
+def test_an_earlier_export_comes_back_where_the_next_one_fails(vit: Path, kit: Kit) -> None:
+    """What a kill between the two renames leaves, and then a disk that takes nothing."""
+    to = kit.scratch / "out"
+    aside = kit.scratch / ".out.export-killed"
+    shutil.copytree(vit, aside / "old")
+    limited = "ulimit -f 1; exec " + " ".join(
+        [sys.executable, "-m", "kit", "export", VIT_NAME, "--to", str(to)]
+    )
+    process = subprocess.run(
+        ["bash", "-c", limited], cwd=vit, env=kit.environment(), capture_output=True, text=True
+    )
+    assert process.returncode == 3 and "cannot be written" in process.stderr
+    assert tree(to) == tree(vit)
+    assert {path.name for path in kit.scratch.iterdir()} == {"home", "out", "vit"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nothing-like-it", "--to", "x"), "unknown model"),
+        ((VIT_NAME, "--to", "x", "--logs", "nowhere"), "there is no such folder"),
+        ((VIT_NAME,), "--to"),
+    ],
+)
+def test_wrong_usage(kit: Kit, arguments: tuple[str, ...], said: str) -> None:
+    result = kit.command("export", *arguments)
+    assert result.code == 2 and said in result.err

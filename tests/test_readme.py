@@ -1,0 +1,177 @@
+"""Both READMEs: the same in both languages, the options as --help has them, a map that is true."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from kit.__main__ import COMMANDS
+
+ENGLISH, CHINESE = "README.md", "README.zh-CN.md"
+PAGES = (ENGLISH, CHINESE)
+SCRIPTS = ("inference.py", "compare_accuracy.py")
+FENCED = re.compile(r"^```\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text("utf-8")
+
+
+def blocks(page: str) -> list[str]:
+    return FENCED.findall(text_of(page))
+
+
+def prose(page: str) -> str:
+    return FENCED.sub("", text_of(page))
+
+
+def rows(text: str) -> Iterator[list[str]]:
+    """The cells of every table row that is no header."""
+    header = True
+    for line in text.splitlines():
+        if not line.startswith("|"):
+            header = True
+        elif header or line.startswith("|---"):
+            header = False
+        else:
+            yield [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def first_cells(page: str) -> list[str]:
+    return [cells[0] for cells in rows(prose(page))]
+
+
+def options(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
+
+
+def usage(*command: str) -> str:
+    """The usage of a command: its options and operands, without the prose below."""
+    process = subprocess.run(
+        [sys.executable, *command, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"COLUMNS": "200"},
+    )
+    return process.stdout.partition("\n\n")[0]
+
+
+def section(page: str, script: str) -> str:
+    """What a README says of a script: from its name in bold to that of the next."""
+    return prose(page).partition(f"**`{script}`**")[2].partition("**`")[0]
+
+
+def documented_commands(page: str) -> dict[str, str]:
+    return {
+        match[1]: cell
+        for cell in first_cells(page)
+        if (match := re.match(r"`python -m kit (\w[\w-]*)", cell))
+    }
+
+
+def test_both_languages_name_the_same_things() -> None:
+    """Commands, options, files, fields and values stand in code spans and in fenced blocks."""
+    spans = [set(re.findall(r"`([^`]+)`", prose(page))) for page in PAGES]
+    assert spans[0] == spans[1]
+    assert first_cells(ENGLISH) == first_cells(CHINESE)
+    links = [re.findall(r"\]\(([^)#]+)\)", prose(page)) for page in PAGES]
+    assert links[0][0] == CHINESE and links[1][0] == ENGLISH
+    assert sorted(links[0][1:]) == sorted(links[1][1:])
+    headings = [re.findall(r"^#+(?= )", prose(page), re.MULTILINE) for page in PAGES]
+    assert headings[0] == headings[1]
+    commands = [blocks(page)[:-1] for page in PAGES]
+    assert commands[0] == commands[1]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_within_a_page_lead_to_a_heading(page: str) -> None:
+    text = prose(page)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files(page: str) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", prose(page)):
+        assert (ROOT / target).is_file(), target
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_option_tables_of_the_scripts_are_their_help(page: str, script: str) -> None:
+    cells = [row[0] for row in rows(section(page, script)) if row[0].startswith("`--")]
+    documented = options(" ".join(cells))
+    assert documented == options(usage(script))
+    # No option twice, and what an option takes is called as in --help, choices aside.
+    named = [span for cell in cells for span in re.findall(r"`(--[^`]+)`", cell)]
+    assert len(named) == len(documented)
+    shown = usage(script)
+    for span in named:
+        option, _, value = span.replace("\\|", "|").partition(" ")
+        [taken] = re.findall(rf"\[{option}(?: ([^\]]+))?\]", shown)
+        assert value == taken.strip("{}").replace(",", "|"), option
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_is_there_with_every_option(page: str) -> None:
+    documented = documented_commands(page)
+    assert set(documented) == set(COMMANDS)
+    for name, cell in documented.items():
+        assert options(cell) == options(usage("-m", "kit", name)), name
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_exit_codes_are_those_of_the_errors(page: str) -> None:
+    from kit.errors import CannotRunError, UntrustedError, UsageError
+
+    listed = {int(cell) for cell in first_cells(page) if cell.isdecimal()}
+    errors = {error.exit_code for error in (UsageError, CannotRunError, UntrustedError)}
+    assert listed == errors | {0, 1, 130}
+
+
+def mapped(page: str) -> set[str]:
+    """Every path that the map names, folders with a slash at their end."""
+    named: set[str] = set()
+    folders = [""]
+    for line in blocks(page)[-1].splitlines():
+        indent = len(line) - len(line.lstrip())
+        head, _, words = line.strip().partition("  ")
+        if indent < 20:  # else it continues the line above
+            del folders[indent // 2 + 1 :]
+            for name in head.split(", "):
+                named.add(folders[-1] + name)
+            if head.endswith("/"):
+                folders.append(folders[-1] + head)
+        else:
+            words = line
+        described = re.findall(r"(?:^|[;:, ] *)([\w-]+\.(?:py|txt|toml))(?=[:;,]|$)", words.strip())
+        named |= {folders[-1] + name for name in described}
+        named |= {folders[-1] + name for name in re.findall(r"; (\w+/)(?=:|$)", words)}
+    return {name for name in named if not name.startswith("models/<name>/")}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_map_names_what_is_there_and_every_file_of_the_kit(page: str) -> None:
+    named = mapped(page)
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert not missing
+    assert mapped(ENGLISH) == mapped(page)
+    for path in (ROOT / "kit").rglob("*"):
+        name = path.relative_to(ROOT).as_posix()
+        if path.is_file() and "__pycache__" not in path.parts and path.name != "__init__.py":
+            assert name in named or covered_by_folder(Path(name), named), name
+
+
+def covered_by_folder(path: Path, named: set[str]) -> bool:
+    """Whether the map names the file's folder as a whole: none of what is in it by itself."""
+    folder = f"{path.parent.as_posix()}/"
+    return folder in named and not any(name != folder and name.startswith(folder) for name in named)
