@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kit.entry import as_kit_error, parser_of
 from kit.errors import UntrustedError, UsageError
-from kit.logs import REPORTS, Logs, claim_logs, log
+from kit.logs import PAGE, REPORT, REPORTS, Logs, claim_logs, log
 from kit.report.evidence import read_evidence
 from kit.report.texts import LANGUAGES
 
@@ -28,7 +28,6 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError(f"--logs {options.logs}: there is no such folder; run inference.py first")
     with claim_logs(options.logs) as logs:
         write_reports(logs, options.lang)
-    log.info(f"report {options.logs / REPORTS[0]}")
     return 0
 
 
@@ -45,6 +44,7 @@ def write_reports(logs: Logs, language: str = LANGUAGES[0]) -> None:
     evidence = read_evidence(logs.folder)
     write_page(logs, evidence, "en" if language == "en" else "zh")
     write_markdown(logs, evidence, language)  # shows the plots that the page has drawn
+    log.info(f"report {logs.path(REPORT)} and {logs.path(PAGE)}")
 
 
 def discard_reports(logs: Logs) -> None:
