@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).resolve().parent.parent
 SIMULATED_NPU = ROOT / "tests" / "simulated_npu"
+# matplotlib's list of fonts, which it would make anew in every home.
+FONTS = Path(tempfile.gettempdir()) / "kit-tests-matplotlib"
 # Port 9 of the loopback: nothing listens there, so the hub is refused at once.
 NO_HUB = "http://127.0.0.1:9"
 KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
@@ -57,6 +60,7 @@ class Kit:
         home = self.scratch / "home"
         home.mkdir(exist_ok=True)
         environment |= {"HOME": str(home), "HF_ENDPOINT": NO_HUB, "OMP_NUM_THREADS": "1"}
+        environment["MPLCONFIGDIR"] = str(FONTS)
         if self.simulated:
             environment["PYTHONPATH"] = str(SIMULATED_NPU)
         return environment | extra
@@ -145,6 +149,21 @@ def _vit_npu_run(tmp_path_factory: pytest.TempPathFactory) -> Kit:
 def vit_run(_vit_npu_run: Kit, npu: Kit) -> Kit:
     """A finished, not yet compared run of ViT on the simulated NPU, to be tampered with at will."""
     shutil.copytree(_vit_npu_run.logs, npu.logs)
+    return npu
+
+
+@pytest.fixture(scope="session")
+def _vit_judged_run(_vit_npu_run: Kit, tmp_path_factory: pytest.TempPathFactory) -> Kit:
+    kit = Kit(tmp_path_factory.mktemp("vit_judged"), simulated=True)
+    shutil.copytree(_vit_npu_run.logs, kit.logs)
+    assert kit.compare().code == 0
+    return kit
+
+
+@pytest.fixture
+def judged_run(_vit_judged_run: Kit, npu: Kit) -> Kit:
+    """The same run after compare_accuracy.py, which said PASS."""
+    shutil.copytree(_vit_judged_run.logs, npu.logs)
     return npu
 
 

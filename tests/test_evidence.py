@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,17 +52,15 @@ def test_damaged_record(vit_run: Kit, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ['"mean_ms": 1e999', '"mean_ms": -5.0', '"mean_ms": NaN'])
-def test_impossible_figure(vit_run: Kit, text: str) -> None:
-    assert vit_run.compare().code == 0
-    path = vit_run.logs / "run.json"
+def test_impossible_figure(judged_run: Kit, text: str) -> None:
+    path = judged_run.logs / "run.json"
     path.write_text(re.sub(r'"mean_ms": [\d.e-]+', text, path.read_text()))
-    refused(vit_run, "run.json is damaged")
+    refused(judged_run, "run.json is damaged")
 
 
-def test_record_that_vanished_beside_a_verdict(vit_run: Kit) -> None:
-    assert vit_run.compare().code == 0
-    (vit_run.logs / "run.json").unlink()
-    refused(vit_run, "run.json is missing")
+def test_record_that_vanished_beside_a_verdict(judged_run: Kit) -> None:
+    (judged_run.logs / "run.json").unlink()
+    refused(judged_run, "run.json is missing")
 
 
 FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -85,11 +84,16 @@ FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
 }
 
 
-@pytest.mark.parametrize("forgery", FORGERIES)
-def test_record_that_contradicts_itself(vit_run: Kit, forgery: str) -> None:
-    assert vit_run.compare().code == 0
-    edit(vit_run, FORGERIES[forgery])
-    refused(vit_run)
+@pytest.mark.parametrize(
+    "forgery",
+    [
+        each if number % 3 == 0 else pytest.param(each, marks=pytest.mark.full)
+        for number, each in enumerate(FORGERIES)
+    ],
+)
+def test_record_that_contradicts_itself(judged_run: Kit, forgery: str) -> None:
+    edit(judged_run, FORGERIES[forgery])
+    refused(judged_run)
 
 
 def test_a_computed_hash_called_published(vit_run: Kit, weights_of: Callable[[str], Path]) -> None:
@@ -126,6 +130,20 @@ def test_record_that_names_another_model_folder(vit_run: Kit, name: str) -> None
     refused(vit_run, "run.json")
 
 
+@pytest.fixture(scope="module")
+def _file_run(weights_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Kit:
+    kit = Kit(tmp_path_factory.mktemp("vit_file"), simulated=True)
+    assert kit.infer(*VIT, "--weights", weights_of("vit_tiny_patch16_224")).code == 0
+    return kit
+
+
+@pytest.fixture
+def file_run(_file_run: Kit, npu: Kit) -> Kit:
+    """A run of a weights file, to be tampered with."""
+    shutil.copytree(_file_run.logs, npu.logs)
+    return npu
+
+
 @pytest.mark.parametrize(
     "label",
     [
@@ -138,16 +156,21 @@ def test_record_that_names_another_model_folder(vit_run: Kit, name: str) -> None
         "model.safetensors",
     ],
 )
-def test_record_that_names_a_path_outside_its_roots(
-    vit_run: Kit, label: str, weights_of: Callable[[str], Path]
-) -> None:
-    assert vit_run.infer(*VIT, "--weights", weights_of("vit_tiny_patch16_224")).code == 0
-    edit(vit_run, lambda record: record["weights"].update(weight_path=label))
-    refused(vit_run, label)
+def test_record_that_names_a_path_outside_its_roots(file_run: Kit, label: str) -> None:
+    edit(file_run, lambda record: record["weights"].update(weight_path=label))
+    refused(file_run, label)
 
 
 @pytest.mark.parametrize("name", ["inputs.safetensors", "outputs.safetensors"])
-@pytest.mark.parametrize("damage", ["missing", "flipped bit", "truncated", "empty", "exchanged"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "missing",
+        "flipped bit",
+        *(pytest.param(each, marks=pytest.mark.full) for each in ("truncated", "empty")),
+        "exchanged",
+    ],
+)
 def test_tensor_file_that_is_not_the_run_s(vit_run: Kit, name: str, damage: str) -> None:
     path = vit_run.logs / name
     data = bytearray(path.read_bytes())
