@@ -4,9 +4,8 @@ Reads the record in logs/, rebuilds the same weights, refuses to go on where a f
 inputs differs, runs the same input on the CPU, and writes accuracy_compare.log, charts.json and
 summary.json with the verdict: PASS, FAIL, SELF_CHECK (the device was a CPU too) or INVALID; then
 report.md and report.html, of them alone. It may run on another machine than the NPU's. With --data,
-every further sample is run and judged too
-(samples.jsonl). The reference's outputs stay in logs/: --rejudge judges them again, by today's
-thresholds, without running a model.
+every further sample is run and judged too (samples.jsonl). The reference's outputs stay in logs/:
+--rejudge judges them again, by today's thresholds, without running a model.
 
     python compare_accuracy.py
     python compare_accuracy.py --logs logs --weights model.safetensors
