@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,8 @@ from typing import Any
 
 import pytest
 
+# In the background of a shell SIGINT is ignored, and every script started from here would ignore it, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # One thread a process: the suite runs several at once, and torch's threads would only get in their way.
 os.environ["OMP_NUM_THREADS"] = "1"
 
