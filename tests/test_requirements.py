@@ -20,7 +20,7 @@ def test_requirements_for_ascend_never_name_the_pair() -> None:
     names = [line.partition(">")[0].partition("=")[0] for line in lines("requirements-npu.txt")]
     assert not {"torch", "torch_npu", "torch-npu"} & set(names)
     # The rest is what requirements.txt asks for.
-    ours = {line for line in lines("requirements.txt") if not line.startswith("torch")}
+    ours = {line for line in lines("requirements.txt") if not line.startswith(("torch", "-c"))}
     assert ours <= set(lines("requirements-npu.txt"))
 
 
@@ -39,10 +39,61 @@ def test_dry_run_on_an_ascend_host_replaces_nothing(
     assert "timm" in install and "transformers" in install
 
 
-def test_a_bare_machine_gets_torch_2_13_0(tmp_path: Path) -> None:
+@pytest.mark.full  # pip fetches the CUDA build of torch for it, several GB
+def test_a_bare_machine_gets_the_newest_tested_torch_and_exactly_the_tested_rest(
+    tmp_path: Path,
+) -> None:
     install = dry_run(host(tmp_path, {}), "requirements.txt")
-    assert install["torch"].partition("+")[0] == "2.13.0"
-    assert install["torchvision"] == "0.28.0"
+    tested = dict(line.lower().split("==") for line in lines("constraints.txt"))
+    [newest] = [line.partition("<=")[2] for line in lines("requirements.txt") if "torch>" in line]
+    assert install["torch"].partition("+")[0] == newest
+    ours = {name: version for name, version in install.items() if name in tested}
+    assert {"timm", "transformers", "tokenizers", "safetensors", "huggingface_hub"} <= set(ours)
+    assert ours == {name: tested[name] for name in ours}
+
+
+@pytest.mark.parametrize(
+    "requirements",
+    ["requirements.txt", pytest.param("requirements-dev.txt", marks=pytest.mark.full)],
+)
+@pytest.mark.parametrize(
+    "packages",
+    [
+        {"torch": "2.13.0"},  # pip alone would take the newest torchvision, and the torch it needs
+        pytest.param({"torch": "2.9.0+cpu"}, marks=pytest.mark.full),
+        pytest.param({"torch": "2.14.0", "torchvision": "0.29.0"}, marks=pytest.mark.full),
+    ],
+    ids=str,
+)
+def test_a_torch_within_the_range_stays(
+    tmp_path: Path, packages: dict[str, str], requirements: str
+) -> None:
+    install = dry_run(host(tmp_path, packages), requirements)
+    assert not set(packages) & set(install)
+    assert "timm" in install
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("version", ["2.8.0", "2.99.0"])
+def test_a_torch_outside_the_range_is_replaced_but_not_beside_torch_npu(
+    tmp_path: Path, version: str
+) -> None:
+    assert "torch" in dry_run(host(tmp_path / "alone", {"torch": version}), "requirements.txt")
+    pair = host(tmp_path / "pair", {"torch": version, "torch_npu": version})
+    process = pip(pair, "requirements.txt", tmp_path / "report.json")
+    assert process.returncode != 0 and "torch" in process.stderr
+
+
+def test_the_files_that_requirements_name_go_with_an_export() -> None:
+    from kit.publish.contents import collect
+
+    files, _ = collect("flan_t5_small")
+    for name in [name for name in files if name.startswith("requirements")]:
+        for line in lines(name):
+            if line.startswith(("-r ", "-c ")):
+                assert line[3:] in files, f"{name}: {line}"
+            elif line.startswith("./"):
+                assert f"{line[2:]}/pyproject.toml" in files, f"{name}: {line}"
 
 
 def test_a_bare_machine_is_told_to_take_the_other_file(tmp_path: Path) -> None:
@@ -54,6 +105,7 @@ def test_a_bare_machine_is_told_to_take_the_other_file(tmp_path: Path) -> None:
 
 def host(folder: Path, packages: dict[str, str]) -> Path:
     """A virtual environment whose metadata say that `packages` are installed; its Python."""
+    folder.mkdir(exist_ok=True)
     venv.create(folder / "venv", with_pip=True, symlinks=True)
     [site] = (folder / "venv").glob("lib/python*/site-packages")
     for name, version in packages.items():

@@ -34,7 +34,7 @@ def torch_pair(host: Host) -> Iterator[Check]:
     elif host.torch_npu is not None and not versions_match(host.torch_npu, host.torch):
         found = f"{npu} does not match torch {host.torch}"
         yield Check(name, "broken", found, f"install a pair that matches, {_install(host)}")
-    elif host.torch_cuda is not None and (host.torch_npu is not None or host.native):
+    elif host.torch_cuda is not None and host.native:
         found = f"{both}: a CUDA build of torch, beside which torch_npu aborts the process"
         cure = f"install the CPU build of the same version: {_torch_command(host, release_of(host.torch))}"
         yield Check(name, "broken", found, cure)
@@ -117,10 +117,10 @@ def _requirements(file: Path) -> Iterator[tuple[str, str]]:
 
 
 def _within(version: str, wanted: str) -> bool:
-    """Whether a version is in a range of the two forms that the requirements use: >=A and <B."""
+    """Whether a version is in a range of the forms that the requirements use: >=A, <B and <=B."""
     for bound in filter(None, wanted.split(",")):
         relation = _compare(version, bound.lstrip("<>="))
-        if relation < 0 if bound.startswith(">=") else relation >= 0:
+        if not {">=": relation >= 0, "<=": relation <= 0}.get(bound[:2], relation < 0):
             return False
     return True
 

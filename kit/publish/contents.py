@@ -23,13 +23,15 @@ TESTS = (
     "test_simulated_npu.py",
     "test_verdict.py",
 )
-FOLDERS = ("kit", "npu_host", "tests/simulated_npu")
+FOLDERS = ("kit", "installed_torch", "npu_host", "tests/simulated_npu")
 _FILES = (
     "inference.py",
     "compare_accuracy.py",
+    "constraints.txt",
     "requirements.txt",
     "requirements-npu.txt",
     "requirements-fast.txt",
+    "requirements-report.txt",
     "requirements-dev.txt",
     "pyproject.toml",
     "LICENSE",
