@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, SIMULATED_NPU, Kit
 from loopback_hub import LoopbackHub
-from test_torch_npu_wheel import wheel  # noqa: F401
+from test_torch_npu_wheel import Wheel, wheel  # noqa: F401
 
 from kit.doctor import packages
 from kit.doctor.bounded import run_bounded
@@ -109,10 +109,14 @@ def test_a_machine_without_an_npu_is_a_warning(kit: Kit) -> None:
         assert found[name]["state"] == "ok", found[name]
 
 
-def test_the_wheel_without_cann(kit: Kit, wheel: Path) -> None:  # noqa: F811
-    found = doctor(kit, PYTHONPATH=str(wheel))
+def test_the_wheel_without_cann(kit: Kit, wheel: Wheel) -> None:  # noqa: F811
+    found = doctor(kit, PYTHONPATH=str(wheel.site))
     in_time(found)
     assert found.code == 3
+    if "libhccl.so" not in wheel.said:  # it does not even get that far beside this torch
+        assert found["torch, torch_npu"]["state"] == "broken"
+        assert wheel.said[0] in found.words("torch, torch_npu")
+        return
     assert found["torch, torch_npu"]["state"] == "ok"
     assert "libhccl.so" in found.words("devices")
     for name in ("CANN", "devices"):

@@ -6,6 +6,7 @@ The texts are torch_npu's and CANN's own, as the simulated NPU is told to say th
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,14 +160,33 @@ sys.meta_path.insert(0, Finder())
 """
 
 
-def test_a_cuda_build_of_torch_beside_torch_npu(npu: Kit, tmp_path: Path) -> None:
+@pytest.fixture
+def cuda_build(tmp_path: Path) -> Path:
+    """A folder for PYTHONPATH, which makes torch say that it was built for CUDA, and a torch_npu in it."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(CUDA_BUILD)
+    shutil.copytree(SIMULATED_NPU / "torch_npu", tmp_path / "site" / "torch_npu")
+    return tmp_path / "site"
+
+
+def test_a_cuda_build_of_torch_beside_a_native_torch_npu(npu: Kit, cuda_build: Path) -> None:
     """It would abort the process: nothing may import torch_npu there."""
-    (tmp_path / "sitecustomize.py").write_text(CUDA_BUILD)
+    library = cuda_build / "torch_npu" / "lib" / "libtorch_npu.so"
+    library.parent.mkdir()
+    library.touch()
     # Were it imported, this would be the error.
-    switches = {"SIM_NPU_IMPORT_ERROR": "imported", "PYTHONPATH": f"{tmp_path}:{SIMULATED_NPU}"}
+    switches = {"SIM_NPU_IMPORT_ERROR": "imported", "PYTHONPATH": str(cuda_build)}
     result = npu.infer(*VIT, "--device", "npu:0", **switches)
     failed(npu, result, "npu:0 cannot be used: torch", "install the CPU build of the same version")
     assert "is a CUDA build" in result.error
+
+
+def test_a_cuda_build_of_torch_beside_a_simulation(npu: Kit, cuda_build: Path) -> None:
+    """A simulation has no native library that could abort, and PyPI's torch for Linux is a CUDA build."""
+    result = npu.infer(*VIT, "--device", "npu:0", PYTHONPATH=str(cuda_build))
+    assert result.code == 0, result.err
+    assert npu.record["device"]["simulated"] is True
+    assert npu.compare(PYTHONPATH=str(cuda_build)).code == 0
 
 
 @pytest.mark.parametrize("call", [2, 30], ids=["first pass, watched", "second pass"])

@@ -22,7 +22,7 @@ from npu_uses import Use, uses_in
 from kit.run.fallback import fallback_ops
 
 # Of the reports' CANN 8.5, of CANN 9.0, and the newest that the kit is run with.
-VERSIONS = ("2.9.0", "2.9.0.post2", "2.13.0")
+VERSIONS = ("2.9.0", "2.9.0.post2", "2.13.0", "2.14.0")
 NEWEST = VERSIONS[-1]
 every_version = pytest.mark.parametrize("version", VERSIONS)
 

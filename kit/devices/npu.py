@@ -1,8 +1,8 @@
 """An Ascend NPU through torch_npu: the only file that names it.
 
-Facts about torch_npu (defaults, failure modes) were read from its 2.13.0, 2.9.0.post2 and 2.9.0 wheels;
-none was measured on Ascend hardware by this project. tests/test_torch_npu_contract.py holds that every
-name that is used here is in those wheels.
+Facts about torch_npu (defaults, failure modes) were read from its wheels, 2.9.0 to 2.14.0. None was
+measured on Ascend hardware by this project. tests/test_torch_npu_contract.py holds that every name that is
+used here is in those wheels.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ class NpuDevice(Device):
     def __init__(self, index: int) -> None:
         super().__init__(index)
         module = _import_torch_npu()
-        # torch_npu is nothing without its native library: whatever lacks it is a simulation.
-        native = Path(module.__file__).parent / "lib" / "libtorch_npu.so"
-        self.simulated = not native.is_file()  # type: ignore[misc]
+        self.simulated = not _is_native(module.__file__)  # type: ignore[misc]
         import torch
 
         self._npu: Any = torch.npu  # type: ignore[attr-defined]
@@ -129,7 +127,7 @@ def _import_torch_npu() -> Any:
     import torch
 
     _check_versions(torch.__version__)
-    if torch.version.cuda is not None:
+    if torch.version.cuda is not None and _native_torch_npu_is_there():
         raise Unavailable(
             f"torch {torch.__version__} is a CUDA build, beside which torch_npu aborts the process; "
             "install the CPU build of the same version"
@@ -149,9 +147,25 @@ def _import_torch_npu() -> Any:
 def _torch_npu_is_there() -> bool:
     if "torch_npu" in sys.modules:
         return sys.modules["torch_npu"] is not None
+    return _origin() is not None
+
+
+def _origin() -> str | None:
+    """Where a torch_npu would be imported from; None where there is none."""
     spec = importlib.util.find_spec("torch_npu")
     # What pip leaves behind at times is a folder without files: a spec without an origin.
-    return spec is not None and spec.origin is not None
+    return None if spec is None else spec.origin
+
+
+def _is_native(origin: str) -> bool:
+    """torch_npu is nothing without its native library: whatever lacks it is a simulation."""
+    return (Path(origin).parent / "lib" / "libtorch_npu.so").is_file()
+
+
+def _native_torch_npu_is_there() -> bool:
+    """Known before the import, which aborts the process beside a CUDA build of torch."""
+    origin = None if "torch_npu" in sys.modules else _origin()
+    return origin is not None and _is_native(origin)
 
 
 def _check_versions(torch_version: str) -> None:
