@@ -12,7 +12,7 @@ every further sample is run and judged too (samples.jsonl). The reference's outp
     python compare_accuracy.py --rejudge
 """
 
-from __future__ import annotations
+import kit.start  # noqa: F401, I001  (first: Ctrl-C ends what follows)
 
 import argparse
 from dataclasses import replace
@@ -59,20 +59,23 @@ def main() -> int:
     if not options.logs.is_dir():
         raise UsageError(f"--logs {options.logs}: there is no such folder; run inference.py first")
     # Heavy imports come only now: --help and a wrong argument need none of them.
+    from kit.report.command import reported
+
+    with claim_logs(options.logs) as logs, logs.logging_to(RUN_LOG), reported(logs):
+        summary = compare_run(options, logs)
+    return EXIT_CODES[summary["verdict"]]
+
+
+def compare_run(options: argparse.Namespace, logs: Logs) -> dict[str, Any]:
+    """From the record to the verdict, which is written, told and returned; raises KitError."""
     from kit.accuracy.comparison import compare, comparison_text
     from kit.accuracy.verdict import Repeat
-    from kit.report.command import reported
     from kit.report.evidence import read_evidence
     from kit.saved_charts import write_charts
     from kit.saved_reference import describe_reference, read_reference
     from kit.saved_samples import judge_saved_samples
 
-    with (
-        claim_logs(options.logs) as logs,
-        logs.logging_to(RUN_LOG),
-        reported(logs),
-        distrust_on_record(logs),
-    ):
+    with distrust_on_record(logs):
         record = read_record(logs)
         saved = read_reference(logs) if options.rejudge else None
         # An earlier verdict ends here: whatever happens next, it does not stand for this comparison.
@@ -98,12 +101,12 @@ def main() -> int:
         write_charts(logs, adapter, record, summary, reference.outputs, on_device)
         read_evidence(options.logs)  # what its readers would refuse is not told as a verdict
         tell(summary)
-    return EXIT_CODES[summary["verdict"]]
+    return summary
 
 
 def run_reference(
     options: argparse.Namespace, logs: Logs, adapter: Adapter, record: dict[str, Any]
-) -> Reference:
+) -> "Reference":
     """The same weights and the same input on the CPU. Raises KitError where either is not the same."""
     device = select_device("cpu")
     log.info(f"reference {device.spec} ({device.name}), float32")

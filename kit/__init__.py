@@ -1,3 +1,17 @@
-"""The library beneath inference.py and compare_accuracy.py: one room a question (see README's map)."""
+"""The library beneath inference.py and compare_accuracy.py: one room a question (see README's map).
+
+Every entry point imports it first, so an older Python ends here, with one line. This file, kit/start.py and
+the scripts themselves must stay readable for Python 3.6: no newer syntax, no `from __future__`.
+"""
+
+import sys
 
 __version__ = "0.1.0"
+OLDEST_PYTHON = (3, 11)
+
+if sys.version_info < OLDEST_PYTHON:
+    sys.stderr.write(
+        f"error: this needs Python {'.'.join(map(str, OLDEST_PYTHON))} or newer, and {sys.executable} is "
+        f"{sys.version.split()[0]}: make the virtual environment with a newer one\n"
+    )
+    sys.exit(3)

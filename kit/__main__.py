@@ -1,6 +1,6 @@
 """The kit's further commands: python -m kit COMMAND ...; each lives in a module of its own."""
 
-from __future__ import annotations
+import kit.start  # noqa: F401, I001  (first: Ctrl-C ends what follows)
 
 import argparse
 import importlib

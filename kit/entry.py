@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -90,14 +89,9 @@ def run_script(main: Callable[[], int]) -> NoReturn:
     log.propagate = False
     log.addHandler(_Console(_take_stdout()))
     forbid_autoload()  # what needs no NPU must not end with its driver
-    # A scheduler's SIGTERM ends a run as Ctrl-C does: record INTERRUPTED, files whole.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _check_arguments()
         code = main()
-    except KeyboardInterrupt:
-        _say("interrupted", sys.stderr)
-        code = 130
     except Exception as error:
         known = as_kit_error(error)
         _say(f"error: {known.message}", sys.stderr)

@@ -83,6 +83,7 @@ class RunRecord:
             log.warning("this NPU is a simulation: nothing here is an NPU result")
         for flag in precision.not_set:
             log.warning(f"--precision {precision.requested}: {flag} did not take the value")
+        self.keep()
 
     def attempts(self, found: Located) -> None:
         """The search for the weights, in pretrained_attempt.log and on the console."""
@@ -108,6 +109,7 @@ class RunRecord:
             "parameters": loaded.parameters,
             "tensors": loaded.tensors,
         }
+        self.keep()
         if file is None:
             log.warning(f"RANDOM WEIGHTS (seed {seed}): {found.pretrained_reason}")
             return
@@ -127,11 +129,13 @@ class RunRecord:
             "tensors": describe_tensors(chosen.tensors),
             "fingerprint": fingerprint(chosen.tensors),
         }
+        self.keep()
         log.info(f"input {chosen.description}")
 
     def proof(self, device_proof: Mapping[str, Any]) -> None:
         """Where everything was, and what fell back."""
         self.document["device_proof"] = dict(device_proof)
+        self.keep()
         _warn_of_fallbacks(device_proof)
 
     def samples(self, section: dict[str, Any], data: Path) -> None:
@@ -161,6 +165,7 @@ class RunRecord:
         }
         self.document["latency"] = asdict(latency)
         self.document["described"] = dict(described)
+        self.keep()
         same = all(repeat.bit_identical for repeat in repeats.values())
         if same:
             log.info("second run identical")
@@ -172,17 +177,17 @@ class RunRecord:
             f"p90 over {latency.iterations} runs; first call {latency.cold_ms:.2f} ms"
         )
 
-    def begin(self) -> None:
-        """Write the record as it is when nothing is known yet.
+    def keep(self) -> None:
+        """Write the record as far as it is known: whatever ends the process later leaves this.
 
         Only the record that ends the run is checked against the schemas: the validator comes into
         memory when the model has left it.
         """
         self._write(summarise(self.document))
 
-    def end(self) -> None:
+    def end(self, status: str) -> None:
         """Check run.json and the summary that follows from it alone, and write both."""
-        self.document["finished_at"] = _now()
+        self.document |= {"status": status, "finished_at": _now()}
         summary = summarise(self.document)
         check("run", self.document)
         check("summary", summary)
@@ -202,25 +207,24 @@ class RunRecord:
 def recorded_run(logs: Logs, adapter: Adapter, options: argparse.Namespace) -> Iterator[RunRecord]:
     """Begin a run in `logs` and yield its record, to be filled section by section.
 
-    The earlier run goes to the history first. On every way out run.json and summary.json say how it
-    ended: SUCCESS, FAILED with the error, or INTERRUPTED. Any exception leaves as a KitError.
+    The earlier run goes to the history first. run.json and summary.json say how it ended: SUCCESS,
+    FAILED with the error, or, where the process was ended meanwhile, INTERRUPTED. Any exception leaves as
+    a KitError.
     """
     logs.archive_earlier_run()
     record = RunRecord(logs, adapter, options)
-    record.begin()
+    record.keep()
     with logs.logging_to(RUN_LOG):
         try:
             yield record
-            record.document["status"] = "SUCCESS"
         except Exception as error:
             known = as_kit_error(error)
-            record.document["status"] = "FAILED"
             record.document["error"] = {"exit_code": known.exit_code, "message": known.message}
+            record.end("FAILED")
             if known is error:
                 raise  # `from error` would put it in the place of its own cause, which the log needs
             raise known from error
-        finally:
-            record.end()
+        record.end("SUCCESS")
 
 
 def attempts_text(info: ModelInfo, found: Located) -> str:

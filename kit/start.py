@@ -1,0 +1,79 @@
+"""Ctrl-C and SIGTERM end the process within a moment, wherever they land. Imported before all else.
+
+Python's own way, an exception at an arbitrary instruction, is lost wherever exceptions are ignored: in
+import callbacks, in __del__, in threads. So nothing unwinds here. Whatever the kit writes is whole at every
+moment, as for a process that is killed, and children that hold a pipe of ours end with it.
+
+The handler runs between two instructions of the main thread. Where that is in a long call of a library, a
+thread that waits for the signal's number ends the process instead.
+"""
+
+import os
+import select
+import signal
+import threading
+
+INTERRUPTED = 130
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def end_when_interrupted() -> None:
+    """Have SIGINT and SIGTERM print `interrupted` and end the process with exit code 130.
+
+    In the main thread only. A signal that is ignored stays so: a shell starts what runs in its background
+    with SIGINT ignored.
+    """
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    stderr = _copy_of_stderr()
+
+    def leave(*_: object) -> None:
+        _say_interrupted(stderr)
+        os._exit(INTERRUPTED)
+
+    def wait() -> None:
+        while True:
+            if os.read(reader, 1)[0] in heeded:
+                leave()
+
+    if os.name == "posix":
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        threading.Thread(target=wait, daemon=True).start()
+        os.register_at_fork(after_in_child=_forget)
+    for number in heeded:
+        signal.signal(number, leave)
+
+
+def _copy_of_stderr() -> int:
+    """Later descriptor 2 may lead elsewhere: into a file while fallbacks are watched."""
+    try:
+        return os.dup(2)
+    except OSError:
+        return -1
+
+
+def _say_interrupted(stderr: int) -> None:
+    """Write past all of Python's locks, which the interrupted code may hold; never wait for a reader."""
+    try:
+        if hasattr(select, "poll"):
+            ready = select.poll()
+            ready.register(stderr, select.POLLOUT)
+            if not ready.poll(0):
+                return
+        bar = b"\n" if os.isatty(stderr) else b""  # a progress bar may stand on the line
+        os.write(stderr, bar + b"interrupted\n")
+    except (OSError, OverflowError):
+        pass
+
+
+def _forget() -> None:
+    """In a forked child: its signals are not this process's."""
+    signal.set_wakeup_fd(-1)
+    for number in _SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+if threading.current_thread() is threading.main_thread():
+    end_when_interrupted()
