@@ -5,9 +5,9 @@ newest torchvision and replaces torch with the one that it needs. A requirements
 that is there"; a package can, since its metadata is made on the machine (PEP 517). With torch pinned, pip
 goes back to the torchvision that fits it. A torch outside the range of requirements.txt is left to pip,
 unless a torch_npu stands beside it: that pair matches the host's CANN.
-"""
 
-from __future__ import annotations
+pip builds it before it looks for anything else: a Python that is too old ends here, with one line.
+"""
 
 import os
 import re
@@ -18,8 +18,15 @@ from pathlib import Path
 
 NAME = "installed_torch"
 _VERSION = "1"
+_PYTHON = "3.11"
 _REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements.txt"
 _ASK = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))"
+
+if sys.version_info < tuple(map(int, _PYTHON.split("."))):
+    sys.exit(
+        f"error: this needs Python {_PYTHON} or newer, and this is {sys.version.split()[0]}: make the "
+        f"virtual environment with a newer one"
+    )
 
 
 def build_wheel(
@@ -51,7 +58,9 @@ def installed(package: str) -> str | None:
 
 def write_wheel(folder: Path, name: str, requires: dict[str, str]) -> str:
     """Write a wheel without files whose metadata asks for exactly these versions; return its name."""
-    head = f"Metadata-Version: 2.1\nName: {name}\nVersion: {_VERSION}\n"
+    head = (
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {_VERSION}\nRequires-Python: >={_PYTHON}\n"
+    )
     files = {
         "METADATA": head + "".join(f"Requires-Dist: {p}=={v}\n" for p, v in requires.items()),
         "WHEEL": f"Wheel-Version: 1.0\nGenerator: {name}\nRoot-Is-Purelib: true\nTag: py3-none-any\n",

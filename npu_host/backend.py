@@ -3,8 +3,6 @@
 PyPI's torch would be a CUDA build of several GB there, beside which torch_npu aborts the process.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

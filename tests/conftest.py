@@ -6,28 +6,26 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
+from starting import SERVER, Process, kept_environment, start_fork_server, start_python
 
+ROOT = Path(__file__).resolve().parent.parent
+SIMULATED_NPU = ROOT / "tests" / "simulated_npu"
 # In the background of a shell SIGINT is ignored, and every script started from here would ignore it, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # One thread a process: the suite runs several at once, and torch's threads would only get in their way.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-ROOT = Path(__file__).resolve().parent.parent
-SIMULATED_NPU = ROOT / "tests" / "simulated_npu"
-# matplotlib's list of fonts, which it would make anew in every home.
-FONTS = Path(tempfile.gettempdir()) / "kit-tests-matplotlib"
 # Port 9 of the loopback: nothing listens there, so the hub is refused at once.
 NO_HUB = "http://127.0.0.1:9"
-KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
+_FORK_SERVER = pytest.StashKey[Any]()
 QUICK = ("--offline", "--warmup", "1", "--iterations", "2")
 VIT = ("--model", "vit_tiny_patch16_224", *QUICK)
 T5 = ("--model", "flan_t5_small", *QUICK)
@@ -50,51 +48,44 @@ class Result:
 
 
 class Kit:
-    """The two scripts in a scratch folder, which is also home, cache and logs."""
+    """The two scripts in a scratch folder, which is also home, cache and logs.
 
-    def __init__(self, scratch: Path, simulated: bool = False) -> None:
+    `plots`: whether matplotlib is to be there; most of what comparing a small model costs is drawing.
+    """
+
+    def __init__(self, scratch: Path, simulated: bool = False, plots: bool = False) -> None:
         self.scratch = scratch
         self.simulated = simulated
+        self.hidden = () if plots else ("matplotlib",)
         self.logs = scratch / "logs"
 
     def environment(self, **extra: str) -> dict[str, str]:
         """A clean environment: no cache, token, proxy or switch of the machine's own."""
-        environment = {name: os.environ[name] for name in KEPT if name in os.environ}
         home = self.scratch / "home"
         home.mkdir(exist_ok=True)
-        environment |= {"HOME": str(home), "HF_ENDPOINT": NO_HUB, "OMP_NUM_THREADS": "1"}
-        environment["MPLCONFIGDIR"] = str(FONTS)
+        environment = kept_environment() | {"HOME": str(home), "HF_ENDPOINT": NO_HUB}
         if self.simulated:
             environment["PYTHONPATH"] = str(SIMULATED_NPU)
         return environment | extra
 
-    def popen(self, script: str, *arguments: object, **environment: str) -> subprocess.Popen[str]:
+    def popen(self, script: str, *arguments: object, **environment: str) -> Process:
         """Start a script with --logs on the scratch folder, unless it is among the arguments."""
         logs = () if "--logs" in arguments else ("--logs", self.logs)
-        return self._popen(ROOT / script, *arguments, *logs, **environment)
+        variables = self.environment(**environment)
+        return start_python(ROOT / script, *arguments, *logs, env=variables, hidden=self.hidden)
 
-    def start(self, *arguments: object, **environment: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: object, **environment: str) -> Process:
         """Start `python -m kit ...`."""
-        return self._popen("-m", "kit", *arguments, **environment)
-
-    def _popen(self, *arguments: object, **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, *map(str, arguments)],
-            cwd=ROOT,
-            env=self.environment(**environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        variables = self.environment(**environment)
+        return start_python("-m", "kit", *arguments, env=variables, hidden=self.hidden)
 
     def run(self, script: str, *arguments: object, **environment: str) -> Result:
         """Run a script to its end."""
-        return _ended(self.popen(script, *arguments, **environment))
+        return ended(self.popen(script, *arguments, **environment))
 
     def command(self, *arguments: object, **environment: str) -> Result:
         """Run `python -m kit ...` to its end."""
-        return _ended(self.start(*arguments, **environment))
+        return ended(self.start(*arguments, **environment))
 
     def infer(self, *arguments: object, **environment: str) -> Result:
         """inference.py."""
@@ -125,9 +116,44 @@ class Kit:
         return self.read("summary.json")
 
 
-def _ended(process: subprocess.Popen[str]) -> Result:
-    out, err = process.communicate(timeout=300)
+def ended(process: Process, timeout: float = 300) -> Result:
+    """Wait for its end."""
+    out, err = process.communicate(timeout=timeout)
     return Result(process.returncode, out, err)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "run one test in M, always the same ones, of every file: 1/4, say, or 2/4 for the next"
+    parser.addoption("--share", default="1/1", metavar="N/M", help=text)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    share, of = map(int, config.getoption("--share").split("/"))
+    items[:] = [item for item in items if crc32(item.nodeid.encode()) % of == share - 1]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was not tested, and why, on one line."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    told = [f"{count} tests ({reason})" for reason, count in reasons.most_common()]
+    if "not full" in terminalreporter.config.option.markexpr:
+        told.append("long matrices (pytest -m full)")
+    if told:
+        terminalreporter.write_line(f"not tested: {'; '.join(told)}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One fork server for the session, started by whoever starts the workers."""
+    if SERVER not in os.environ and not config.option.collectonly:
+        config.stash[_FORK_SERVER] = start_fork_server()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if (server := config.stash.get(_FORK_SERVER, None)) is not None:
+        server.kill()
+        server.wait()
+        shutil.rmtree(Path(os.environ.pop(SERVER)).parent)
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import QUICK, ROOT, T5, Kit, Result
+from conftest import QUICK, ROOT, T5, Kit, Result, ended
+from starting import start_python
 
 from kit.adapter import load_adapter
 from kit.errors import UsageError
@@ -29,10 +30,10 @@ Files = dict[str, bytes]
 @pytest.fixture(scope="session")
 def runs(_vit_npu_run: Kit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kit]:
     """A judged run of ViT on the simulated NPU, and one of T5 on the CPU."""
-    vit = Kit(tmp_path_factory.mktemp("vit"), simulated=True)
+    vit = Kit(tmp_path_factory.mktemp("vit"), simulated=True, plots=True)
     shutil.copytree(_vit_npu_run.logs, vit.logs)
     assert vit.compare().code == 0
-    t5 = Kit(tmp_path_factory.mktemp("t5"))
+    t5 = Kit(tmp_path_factory.mktemp("t5"), plots=True)
     assert t5.infer(*T5).code == 0
     assert t5.compare("--golden", "off").code == 0
     return {VIT_NAME: vit, T5_NAME: t5}
@@ -58,16 +59,7 @@ def vit(published: dict[str, Path], tmp_path: Path) -> Path:
 
 def inside(folder: Path, kit: Kit, *command: object, **extra: str) -> Result:
     """Run Python in a repository, as somebody who cloned it."""
-    process = subprocess.run(
-        [sys.executable, *map(str, command)],
-        cwd=folder,
-        env=kit.environment(**extra),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=1500,
-    )
-    return Result(process.returncode, process.stdout, process.stderr)
+    return ended(start_python(*command, env=kit.environment(**extra), cwd=folder), timeout=1500)
 
 
 def export(folder: Path, kit: Kit, *arguments: object) -> Result:

@@ -43,6 +43,9 @@ def test_interrupted_during_the_passes(npu: Kit, signal_number: int) -> None:
     assert "interrupted" in err and "Traceback" not in err
     assert (npu.record["status"], npu.summary["status"]) == ("INTERRUPTED", "INTERRUPTED")
     assert npu.summary["verdict"] == "NOT_COMPARED"
+    # What was known by then is on record.
+    known = {name for name in ("device", "weights", "input", "outputs") if npu.record[name]}
+    assert known == {"device", "weights", "input"}
     assert npu.compare().code == 4
     assert npu.summary["verdict"] == "INVALID"
     [earlier] = (npu.logs / "history").iterdir()
@@ -52,12 +55,14 @@ def test_interrupted_during_the_passes(npu: Kit, signal_number: int) -> None:
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
 def test_ended_at_any_moment(kit: Kit, signal_number: int) -> None:
     """Whenever a run ends, what is in logs/ is whole, fits its schema and claims no verdict."""
+    begun = time.monotonic()
     assert kit.infer(*VIT).code == 0
+    seconds = time.monotonic() - begun
     assert kit.compare().code == 0
     moments = random.Random(signal_number)
     for _ in range(6):
         process = kit.popen("inference.py", *VIT)
-        time.sleep(moments.uniform(0.05, 5.0))
+        time.sleep(moments.uniform(0, seconds))
         process.send_signal(signal_number)
         process.communicate(timeout=60)
         assert process.returncode in (0, 130, -signal.SIGINT, -signal.SIGKILL)
@@ -67,10 +72,13 @@ def test_ended_at_any_moment(kit: Kit, signal_number: int) -> None:
 
 
 def test_comparison_ended_at_any_moment(vit_run: Kit) -> None:
+    begun = time.monotonic()
+    assert vit_run.compare().code == 0
+    seconds = time.monotonic() - begun
     moments = random.Random(5)
     for _ in range(4):
         process = vit_run.popen("compare_accuracy.py")
-        time.sleep(moments.uniform(0.1, 4.0))
+        time.sleep(moments.uniform(0, seconds))
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
         assert process.returncode in (0, 130, -signal.SIGINT)

@@ -39,7 +39,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> State:
     made: dict[str, Path] = {}
 
     def kit_of(name: str, like: str | None = None) -> Kit:
-        kit = Kit(tmp_path_factory.mktemp(name), simulated="cpu" not in name)
+        kit = Kit(tmp_path_factory.mktemp(name), simulated="cpu" not in name, plots=True)
         if like is not None:
             shutil.copytree(make(like), kit.logs)
         made[name] = kit.logs

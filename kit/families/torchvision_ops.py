@@ -43,7 +43,8 @@ def declare_missing_ops() -> Any:
             continue
     declarations = torch.library.Library("torchvision", "FRAGMENT")
     for schema in _SCHEMAS:
-        declarations.define(schema)
+        if not hasattr(torch.ops.torchvision, schema.partition("(")[0]):  # nobody else has
+            declarations.define(schema)
     return declarations
 
 

@@ -20,10 +20,11 @@ _PAGES = {"KIT.md": "README.md", "KIT.zh-CN.md": "README.zh-CN.md"}
 _LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 _ATTRIBUTE = re.compile(r'\b(src|href)="([^"#]+)"')
 
-_COMMANDS = """\
+_INSTALL = "python3 -m venv .venv && . .venv/bin/activate && pip install -r"
+_COMMANDS = f"""\
 ```
-pip install -r requirements.txt && python inference.py && python compare_accuracy.py
-pip install -r requirements-dev.txt && pytest
+{_INSTALL} requirements.txt && python inference.py && python compare_accuracy.py
+{_INSTALL} requirements-dev.txt && pytest
 ```
 
 The first line works on any machine, and says on which device it ran; [KIT.md](KIT.md) has the options, the

@@ -1,0 +1,171 @@
+"""A parent that has imported the libraries and forks: most of a script's start is importing torch.
+
+What it forks is a process of its own, with the environment, working directory, descriptors, signals,
+search path and end of a Python that was started the usual way; only the libraries are there already, and
+nothing of the kit. tests/starting.py is its client, and starts cold where an environment changes more than
+what is read after the fork.
+
+    python tests/fork_server.py LISTENER    (the descriptor of a listening SOCK_SEQPACKET socket)
+
+A request is one JSON message {"argv", "env", "cwd", "hidden"} with the child's descriptors 0, 1 and 2
+(SCM_RIGHTS). The answers are the child's pid and, when it has ended, its exit code, negative for a signal.
+The server ends with its standard input.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import sys
+from contextlib import suppress
+from io import TextIOWrapper
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARIES = (
+    "timm.data",
+    "safetensors.torch",
+    "tokenizers",
+    "jinja2",
+    "jsonschema",
+    "filelock",
+    "huggingface_hub.repocard_data",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_svg",
+    "matplotlib.backends.backend_agg",
+)
+LARGEST_REQUEST = 100_000
+
+
+def main() -> None:
+    """Serve until standard input ends; a forked child returns from here, too, when its script is done."""
+    libraries = [entry for entry in sys.path if entry and Path(entry) != Path(__file__).parent]
+    declarations = import_libraries()  # noqa: F841  (they last as long as the name)
+    listener = socket.socket(fileno=int(sys.argv[1]))
+    woken, waker = socket.socketpair()
+    waker.setblocking(False)
+    signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # pytest's Ctrl-C: the standard input ends after it
+    children: dict[int, socket.socket] = {}
+    with selectors.DefaultSelector() as ready:
+        for source in (0, listener, woken):
+            ready.register(source, selectors.EVENT_READ)
+        while True:
+            sources = [key.fileobj for key, _ in ready.select()]
+            if 0 in sources:
+                return
+            if woken in sources:
+                woken.recv(4096)
+                report_ends(children)
+            if listener in sources:
+                client, _ = listener.accept()
+                message, descriptors, _, _ = socket.recv_fds(client, LARGEST_REQUEST, 3)
+                if not message:
+                    continue
+                if (pid := os.fork()) == 0:
+                    break
+                children[pid] = client
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                client.send(str(pid).encode())
+    for held in (listener, woken, waker, client, *children.values()):
+        held.close()
+    become(json.loads(message), descriptors, libraries)
+
+
+def import_libraries() -> object:
+    """Import what the scripts import; the kit itself is forgotten again. Returns the declarations of
+    torchvision's operators, which end with this value."""
+    sys.path.insert(0, str(ROOT))
+    from kit.families.torchvision_ops import declare_missing_ops, without_torchvision
+
+    declarations = declare_missing_ops()
+    with without_torchvision():
+        import transformers
+
+        for name in ("T5ForConditionalGeneration", "AutoConfig", "GenerationConfig"):
+            getattr(transformers, name)
+    for name in LIBRARIES:
+        with suppress(ImportError):  # what is optional
+            importlib.import_module(name)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "kit"]:
+        del sys.modules[name]
+    del sys.path[0]
+    gc.collect()
+    gc.freeze()
+    return declarations
+
+
+def report_ends(children: dict[int, socket.socket]) -> None:
+    while children:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        with children.pop(pid) as client, suppress(OSError):  # nobody waits for it any more
+            client.send(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def become(request: dict[str, Any], descriptors: list[int], libraries: list[str]) -> None:
+    """What a new Python does between its start and its first line; then run the script."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    streams = ("stdin", "r"), ("stdout", "w"), ("stderr", "w")
+    for target, (descriptor, (name, mode)) in enumerate(zip(descriptors, streams, strict=True)):
+        os.dup2(descriptor, target)
+        os.close(descriptor)
+        old: TextIOWrapper = getattr(sys, name)
+        stream = open(target, mode, encoding=old.encoding, errors=old.errors, closefd=False)  # noqa: SIM115
+        if name == "stderr":
+            stream.reconfigure(line_buffering=True)
+        setattr(sys, name, stream)
+    os.environ.clear()
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
+    read_the_environment_again()
+    for name in [name for name in sys.modules if name.partition(".")[0] in request["hidden"]]:
+        del sys.modules[name]
+    for name in request["hidden"]:
+        sys.modules[name] = None  # type: ignore[assignment]  # what import takes for "not there"
+    sys.path[:] = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *libraries]
+    importlib.invalidate_caches()
+    run(request["argv"])
+
+
+def read_the_environment_again() -> None:
+    """What the libraries read when they were imported."""
+    importlib.reload(sys.modules["huggingface_hub.constants"])
+    for value in vars(sys.modules["transformers.utils.import_utils"]).values():
+        if isinstance(value, FunctionType) or hasattr(value, "cache_clear"):
+            getattr(value, "cache_clear", lambda: None)()
+
+
+def run(argv: list[str]) -> None:
+    """Run `-m MODULE ...`, `-c CODE ...` or `SCRIPT ...` as __main__."""
+    if argv[0] == "-m":
+        sys.argv[:] = argv[1:]
+        sys.path.insert(0, str(Path.cwd()))
+        runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
+    elif argv[0] == "-c":
+        sys.argv[:] = ["-c", *argv[2:]]
+        sys.path.insert(0, "")
+        exec(compile(argv[1], "<string>", "exec"), {"__name__": "__main__"})
+    else:
+        sys.argv[:] = argv
+        sys.path.insert(0, str(Path(argv[0]).resolve().parent))
+        runpy.run_path(argv[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()
