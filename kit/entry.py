@@ -125,6 +125,11 @@ def as_kit_error(error: Exception) -> KitError:
     if isinstance(error, KitError):
         return error
     text = " ".join(str(error).split())
+    if isinstance(error, ModuleNotFoundError):
+        return CannotRunError(
+            f"the package {error.name} is not installed: pip install -r requirements.txt (on an Ascend "
+            "host requirements-npu.txt)"
+        )
     if cure := cure_for(text):
         return CannotRunError(f"{type(error).__name__}: {text[:300]}: {cure}")
     return CannotRunError(

@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import threading
+from collections.abc import Callable, Sequence
 
 INTERRUPTED = 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -25,24 +26,46 @@ def end_when_interrupted() -> None:
     """
     heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     stderr = _copy_of_stderr()
+    process = os.getpid()
+    leaving = threading.Lock()  # both threads may have seen the signal: one of them speaks
 
-    def leave(*_: object) -> None:
-        _say_interrupted(stderr)
-        os._exit(INTERRUPTED)
+    def leave(number: int, _: object = None) -> None:
+        if os.getpid() != process:  # a forked child, before it has forgotten
+            _forget()
+            os.kill(os.getpid(), number)
+        elif leaving.acquire(blocking=False):
+            _say_interrupted(stderr)
+            os._exit(INTERRUPTED)
+
+    if os.name == "posix":
+        _watch(heeded, leave)
+    for number in heeded:
+        signal.signal(number, leave)
+
+
+def _watch(heeded: "Sequence[int]", leave: "Callable[[int], None]") -> None:
+    """Call leave(number) in a thread of its own for every heeded signal; Python writes them to a pipe."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
 
     def wait() -> None:
         while True:
-            if os.read(reader, 1)[0] in heeded:
-                leave()
+            number = os.read(reader, 1)[0]
+            if number in heeded:
+                leave(number)
 
-    if os.name == "posix":
-        reader, writer = os.pipe()
-        os.set_blocking(writer, False)
-        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        threading.Thread(target=wait, daemon=True).start()
-        os.register_at_fork(after_in_child=_forget)
-    for number in heeded:
-        signal.signal(number, leave)
+    def write() -> None:
+        if threading.current_thread() is threading.main_thread():  # no other may say so
+            signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def write_no_more() -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.set_wakeup_fd(-1)
+
+    write()
+    threading.Thread(target=wait, daemon=True).start()
+    # A child's signals must not reach this pipe, not even in its first moment.
+    os.register_at_fork(before=write_no_more, after_in_parent=write, after_in_child=_forget)
 
 
 def _copy_of_stderr() -> int:
@@ -68,7 +91,7 @@ def _say_interrupted(stderr: int) -> None:
 
 
 def _forget() -> None:
-    """In a forked child: its signals are not this process's."""
+    """In a forked child: signals do there what they do by default."""
     signal.set_wakeup_fd(-1)
     for number in _SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:

@@ -14,6 +14,7 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+from filelock import FileLock
 from starting import SERVER, Process, kept_environment, start_fork_server, start_python
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -167,32 +168,48 @@ def npu(tmp_path: Path) -> Kit:
     return Kit(tmp_path, simulated=True)
 
 
+class Finished:
+    """Runs of random weights that nobody may change, made once a session by the worker that asks first."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, model: str, *, simulated: bool = True, compared: bool = True) -> Kit:
+        """A run of VIT or T5 on the simulated NPU or the CPU, perhaps with its comparison and plots."""
+        name = "-".join([model, "npu" if simulated else "cpu", "compared" if compared else "run"])
+        scratch = self._folder / name
+        with FileLock(self._folder / f"{name}.lock"):
+            made = scratch.exists()
+            scratch.mkdir(exist_ok=True)
+            kit = Kit(scratch, simulated, plots=True)
+            if not made and compared:
+                before = self(model, simulated=simulated, compared=False)
+                shutil.copytree(before.logs, kit.logs)
+                assert kit.compare().code == 0
+            elif not made:
+                assert kit.infer("--model", model, *QUICK).code == 0
+        return kit
+
+
 @pytest.fixture(scope="session")
-def _vit_npu_run(tmp_path_factory: pytest.TempPathFactory) -> Kit:
-    kit = Kit(tmp_path_factory.mktemp("vit_npu"), simulated=True)
-    assert kit.infer(*VIT).code == 0
-    return kit
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    (shared / "finished").mkdir(exist_ok=True)
+    return Finished(shared / "finished")
 
 
 @pytest.fixture
-def vit_run(_vit_npu_run: Kit, npu: Kit) -> Kit:
+def vit_run(finished: Finished, npu: Kit) -> Kit:
     """A finished, not yet compared run of ViT on the simulated NPU, to be tampered with at will."""
-    shutil.copytree(_vit_npu_run.logs, npu.logs)
+    shutil.copytree(finished(VIT[1], compared=False).logs, npu.logs)
     return npu
 
 
-@pytest.fixture(scope="session")
-def _vit_judged_run(_vit_npu_run: Kit, tmp_path_factory: pytest.TempPathFactory) -> Kit:
-    kit = Kit(tmp_path_factory.mktemp("vit_judged"), simulated=True)
-    shutil.copytree(_vit_npu_run.logs, kit.logs)
-    assert kit.compare().code == 0
-    return kit
-
-
 @pytest.fixture
-def judged_run(_vit_judged_run: Kit, npu: Kit) -> Kit:
+def judged_run(finished: Finished, npu: Kit) -> Kit:
     """The same run after compare_accuracy.py, which said PASS."""
-    shutil.copytree(_vit_judged_run.logs, npu.logs)
+    shutil.copytree(finished(VIT[1]).logs, npu.logs)
     return npu
 
 

@@ -20,19 +20,33 @@ SERVER = "KIT_TESTS_FORK_SERVER"
 KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH")
 # Read by the kit, by the simulation and (again, after the fork) by the hub's library. Whatever else an
 # environment has beyond the server's own may be read while a library is imported: that starts cold.
-READ_LATER = ("SIM_NPU_", "KIT_", "HF_")
+READ_LATER = (
+    "SIM_NPU_",
+    "TORCH_NPU_",
+    "PYTORCH_NPU_",
+    "TASK_QUEUE_",
+    "ASCEND_",
+    "KIT_",
+    "HF_",
+    "MODELSCOPE_",
+)
 AS_THE_SERVER = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
-# The import itself is under test.
-COLD = ("SIM_NPU_IMPORT_ERROR",)
+# The import itself is under test. The second only says so: nobody reads it.
+COLD = ("SIM_NPU_IMPORT_ERROR", "KIT_TESTS_COLD")
 
 
 def kept_environment() -> dict[str, str]:
     """What every process under test has of this one's environment, and one thread each: the suite runs
-    several at once, and torch's threads would only get in their way."""
+    several at once, and torch's threads would only get in their way. No GPU: what a test does not force is
+    to be the same on every machine."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     # matplotlib's list of fonts, which it would make anew in every home.
     fonts = str(Path(tempfile.gettempdir()) / "kit-tests-matplotlib")
-    return kept | {"OMP_NUM_THREADS": "1", "MPLCONFIGDIR": fonts}
+    return kept | {
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "MPLCONFIGDIR": fonts,
+    }
 
 
 class Forked:
@@ -43,6 +57,8 @@ class Forked:
     ) -> None:
         self.args = list(argv)
         self.returncode: int | None = None
+        self._readers: dict[str, threading.Thread] = {}
+        self._said: dict[str, str] = {}
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._server.connect(os.environ[SERVER])
         request = json.dumps(
@@ -76,24 +92,22 @@ class Forked:
             return None
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        said = {}
-
-        def read(name: str, stream: IO[str]) -> None:
-            with stream:
-                said[name] = stream.read()
-
         streams = {"out": self.stdout, "err": self.stderr}
-        readers = [
-            threading.Thread(target=read, args=item, daemon=True) for item in streams.items()
-        ]
-        for reader in readers:
-            reader.start()
-        for reader in readers:
+        for name, stream in streams.items():
+            if name not in self._readers:  # else it goes on after an earlier timeout
+                reader = threading.Thread(target=self._read, args=(name, stream), daemon=True)
+                self._readers[name] = reader
+                reader.start()
+        for reader in self._readers.values():
             reader.join(timeout)
             if reader.is_alive():
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
         self.wait(timeout)
-        return said["out"], said["err"]
+        return self._said["out"], self._said["err"]
+
+    def _read(self, name: str, stream: IO[str]) -> None:
+        with stream:
+            self._said[name] = stream.read()
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
@@ -132,13 +146,20 @@ def can_fork(env: Mapping[str, str]) -> bool:
     if SERVER not in os.environ or any(name in env for name in COLD):
         return False
     own = kept_environment() | AS_THE_SERVER
-    known = {str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "simulated_npu"), *sys.path}
     return all(
         name == "HOME"
         or name.startswith(READ_LATER)
         or own.get(name) == value
-        or (name == "PYTHONPATH" and set(value.split(os.pathsep)) <= known)
+        or (name == "PYTHONPATH" and all(map(_hides_nothing, value.split(os.pathsep))))
         for name, value in env.items()
+    )
+
+
+def _hides_nothing(folder: str) -> bool:
+    """Whether a folder of PYTHONPATH is of this process's own path, or has no more than a torch_npu."""
+    names = {path.name for path in Path(folder).glob("*")}
+    return folder in (*sys.path, str(ROOT), str(ROOT / "tests")) or all(
+        name == "torch_npu" or name.endswith(".dist-info") for name in names
     )
 
 

@@ -19,19 +19,10 @@ from kit.adapter import OutputSpec
 from kit.summary import summarise
 
 
-@pytest.fixture(scope="session")
-def _compared(_vit_npu_run: Kit, tmp_path_factory: pytest.TempPathFactory) -> Kit:
-    kit = Kit(tmp_path_factory.mktemp("compared"), simulated=True)
-    shutil.copytree(_vit_npu_run.logs, kit.logs)
-    assert kit.compare().code == 0
-    return kit
-
-
 @pytest.fixture
-def compared(_compared: Kit, npu: Kit) -> Kit:
+def compared(judged_run: Kit) -> Kit:
     """A compared run of ViT on the simulated NPU, to be tampered with at will."""
-    shutil.copytree(_compared.logs, npu.logs)
-    return npu
+    return judged_run
 
 
 def test_the_truth_lies_nearer_to_fp32_than_to_the_device(compared: Kit) -> None:

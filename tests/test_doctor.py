@@ -352,7 +352,13 @@ def test_the_documented_rows(
     found = doctor(
         kit,
         "--offline",
-        PYTHONPATH=f"{installed(tmp_path, 'torch_npu', torch_npu)}:{no_torch(tmp_path)}",
+        PYTHONPATH=":".join(
+            [
+                installed(tmp_path, "torch_npu", torch_npu),
+                installed(tmp_path / "newest", "torch", "2.99.0"),  # of no documented pair
+                no_torch(tmp_path),
+            ]
+        ),
         ASCEND_HOME_PATH=str(home),
         ASCEND_OPP_PATH=str(home / "opp"),
     )

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import QUICK, ROOT, T5, Kit, Result, ended
+from conftest import QUICK, ROOT, Finished, Kit, Result, ended
 from starting import start_python
 
 from kit.adapter import load_adapter
@@ -28,15 +28,13 @@ Files = dict[str, bytes]
 
 
 @pytest.fixture(scope="session")
-def runs(_vit_npu_run: Kit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kit]:
+def runs(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kit]:
     """A judged run of ViT on the simulated NPU, and one of T5 on the CPU."""
-    vit = Kit(tmp_path_factory.mktemp("vit"), simulated=True, plots=True)
-    shutil.copytree(_vit_npu_run.logs, vit.logs)
-    assert vit.compare().code == 0
-    t5 = Kit(tmp_path_factory.mktemp("t5"), plots=True)
-    assert t5.infer(*T5).code == 0
-    assert t5.compare("--golden", "off").code == 0
-    return {VIT_NAME: vit, T5_NAME: t5}
+    made = {}
+    for name in MODELS:
+        made[name] = Kit(tmp_path_factory.mktemp(name), simulated=name == VIT_NAME, plots=True)
+        shutil.copytree(finished(name, simulated=name == VIT_NAME).logs, made[name].logs)
+    return made
 
 
 @pytest.fixture(scope="session")

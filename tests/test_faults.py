@@ -118,10 +118,9 @@ def test_exact_arithmetic_is_the_cpu_s(npu: Kit) -> None:
     assert summary["outputs"]["features"]["metrics"]["relative_l2"] < 1e-6
 
 
-def test_the_delay_of_an_asynchronous_device_is_in_the_latency(npu: Kit) -> None:
+def test_the_delay_of_an_asynchronous_device_is_in_the_latency(vit_run: Kit) -> None:
     """400 ms a convolution, which only synchronize waits for; ViT has one a forward."""
-    arguments = ("--model", "vit_tiny_patch16_224", *QUICK[:-1], "5")
-    assert npu.infer(*arguments).code == 0
+    npu, arguments = vit_run, ("--model", "vit_tiny_patch16_224", *QUICK[:-1], "5")
     plain = npu.record["latency"]
     slow = {"SIM_NPU_DELAY_MS": "400", "SIM_NPU_DELAY_OP": "aten::convolution"}
     assert npu.infer(*arguments, **slow).code == 0

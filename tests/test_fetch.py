@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import signal
 import subprocess
@@ -91,7 +90,9 @@ def stopped_while_copying(kit: Kit, folder: Path) -> Iterator[tuple[subprocess.P
             while process.poll() is None and not begun(folder, before):
                 time.sleep(0.001)
             process.send_signal(signal.SIGSTOP)
-            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            state = Path(f"/proc/{process.pid}/stat")
+            while process.poll() is None and state.read_text().rpartition(")")[2].split()[0] != "T":
+                time.sleep(0.001)
             new = set(folder.iterdir()) - before
             if new and folder / WEIGHTS not in new:
                 yield process, new.pop()

@@ -199,7 +199,7 @@ def test_texts_of_several_lengths(
     assert kit.record["samples"]["batch_size"] == 1
     stored = list(read_samples(Logs(kit.logs), kit.record["samples"]["files"]))
     assert [row["encoder_last_hidden_state"].shape[1] for row in stored] == [6, 4, 4]
-    assert kit.compare().code == 0
+    assert kit.compare("--golden", "off").code == 0
     assert [line["sample"] for line in lines(kit)] == ["line 1", "line 2", "line 3"]
     assert kit.summary["verdict"] == "SELF_CHECK"
     assert kit.summary["samples"]["outputs"].keys() == {"logits", "encoder_last_hidden_state"}

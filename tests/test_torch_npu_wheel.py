@@ -50,17 +50,23 @@ def download(wanted: str, folder: Path) -> bool:
     return subprocess.run([*command, wanted], capture_output=True).returncode == 0
 
 
-@pytest.mark.parametrize("model", [VIT, T5], ids=["timm", "transformers"])
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param(VIT, marks=pytest.mark.full), T5],
+    ids=["timm", "transformers"],
+)
 def test_cpu_run_beside_a_torch_npu_that_cannot_load(
     kit: Kit, wheel: Wheel, model: tuple[str, ...]
 ) -> None:
-    beside = {"PYTHONPATH": str(wheel.site)}
+    beside = {"PYTHONPATH": str(wheel.site), "KIT_TESTS_COLD": "1"}
     result = kit.infer(*model, **beside)
     assert result.code == 0, result.err
     line = result.out.splitlines()[0]
     assert line.startswith("device cpu (")
     assert all(words in line for words in wheel.said)
     assert kit.record["environment"]["packages"]["torch_npu"] is not None
+    if model == T5:
+        return  # its reference is the same code, and takes as long again
     assert kit.compare(**beside).code == 0
     assert kit.summary["verdict"] == "SELF_CHECK"
     saved = [kit.logs / f"{name}.safetensors" for name in ("reference", "outputs")]

@@ -23,7 +23,13 @@ class CudaDevice(Device):
         if torch.version.cuda is None:
             raise Unavailable("this torch is built without CUDA; install a CUDA build of torch")
         if not torch.cuda.is_available():
-            raise Unavailable("no CUDA device is visible; check nvidia-smi")
+            hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+            cure = (
+                f"CUDA_VISIBLE_DEVICES={hidden!r} may hide some: unset it"
+                if hidden is not None
+                else ""
+            )
+            raise Unavailable(f"no CUDA device is visible; {cure or 'check nvidia-smi'}")
         check_index(self.spec, index, torch.cuda.device_count())
         prove(self)
 

@@ -43,6 +43,8 @@ class TimmImageClassifier(Adapter):
             if not stat.S_ISREG(path.stat().st_mode):
                 raise OSError("no regular file")
             width, height = _open_upright(path).size
+        except ImportError:
+            raise  # Pillow is not there: no fault of the file
         # Pillow raises SyntaxError, ValueError and others besides OSError on damaged files.
         except Exception as error:
             raise UsageError(
