@@ -443,7 +443,7 @@ def test_a_hub_that_accepts_and_says_nothing(kit: Kit) -> None:
         found = doctor(kit, HF_ENDPOINT=silent, KIT_MIRRORS=f"{silent}/a {silent}/b")
     in_time(found)
     assert found.code == 0 and found["hub"]["state"] == "warning"
-    assert "did not answer for 4.0 s" in found["hub"]["found"]
+    assert re.search(r"did not answer for [34]\.\d s", found["hub"]["found"])
     assert "hf-mirror" in found["hub"]["cure"]
 
 
