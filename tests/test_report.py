@@ -370,9 +370,9 @@ def check_npu_rows(text: str, logs: Path, *, real: bool) -> None:
 
 def test_front_matter_reads_back_equal(judged: Kit, tmp_path: Path) -> None:
     from kit.report.claims import claim_of
-    from kit.report.escaping import visible
     from kit.report.evidence import Evidence
     from kit.report.front_matter import front_matter as written
+    from kit.visible import visible
 
     record, summary = copy.deepcopy(judged.record), judged.summary
     placed("npu", False, "verified")(record)

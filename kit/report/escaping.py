@@ -7,6 +7,8 @@ import shlex
 
 from markupsafe import Markup
 
+from kit.visible import code, is_shown, visible
+
 # Entities where a browser may see HTML, backslashes where only Markdown means something by it.
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 _BACKSLASHED = frozenset("\\`*[]|~$")
@@ -17,12 +19,6 @@ _OPENS_BLOCK = re.compile(r"^()([#+=>-])|^(\d{1,9})([.)])(?=\s|$)")
 # No tag begins with "<=" or "< ", and limits are easier to read so.
 _COMPARISON = re.compile(r"&[lg]t;(?=[= ])")
 _PLAIN_WORD = re.compile(r"[\w./:@%+=,-]+", re.ASCII)
-
-
-def visible(text: str) -> str:
-    """`text` on one line: line ends and other controls, what turns the direction of text and what takes
-    no width are written by their numbers, seen and without effect."""
-    return "".join(char if _is_shown(char) else _code(char) for char in text)
 
 
 def markdown(text: str) -> Markup:
@@ -42,20 +38,9 @@ def shell_word(text: str) -> Markup:
     return Markup("$'" + "".join(_shell_escaped(char) for char in text) + "'")
 
 
-def _is_shown(char: str) -> bool:
-    return char == " " or char.isprintable()
-
-
 def _escaped(char: str) -> str:
     return f"\\{char}" if char in _BACKSLASHED else char
 
 
 def _shell_escaped(char: str) -> str:
-    return char if _is_shown(char) and char not in "<>&`|\\'" else _code(char)
-
-
-def _code(char: str) -> str:
-    """The character by its number, as Python and bash write it."""
-    if ord(char) > 0x7F:
-        return f"\\U{ord(char):08x}" if ord(char) > 0xFFFF else f"\\u{ord(char):04x}"
-    return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(char, f"\\x{ord(char):02x}")
+    return char if is_shown(char) and char not in "<>&`|\\'" else code(char)

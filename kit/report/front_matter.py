@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from kit.report.claims import Claim
-from kit.report.escaping import visible
 from kit.report.evidence import Evidence
+from kit.visible import visible
 
 _NPU_TAGS = ("NPU", "Ascend", "ascend-npu")
 # summary field: what it is the figure of
