@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 
 # Raised when a field changes its meaning or goes; a reader refuses another version.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 NAMES = ("run", "summary", "charts")
 
 

@@ -37,7 +37,11 @@ def compare(
 ) -> dict[str, Any]:
     """The comparison that summarise() takes. All tensors are on the CPU."""
     verdicts = judge_outputs(specs, reference.outputs, device, device_repeats)
-    readings = {name: read(found.metrics) for name, found in verdicts.items() if found.metrics}
+    readings = {
+        name: read(found.metrics)
+        for name, found in verdicts.items()
+        if found.metrics and not found.blank
+    }
     unsound = why_unsound(reference.repeats, verdicts)
     return {
         "verdict": "INVALID" if unsound else overall(verdicts),
@@ -136,6 +140,7 @@ def _described(verdict: OutputVerdict) -> dict[str, Any]:
         "verdict": verdict.verdict,
         "reasons": list(verdict.reasons),
         "within_1_percent": verdict.within_1_percent,
+        "blank": verdict.blank,
         "metrics": _json_ready(asdict(verdict.metrics)) if verdict.metrics else None,
     }
 

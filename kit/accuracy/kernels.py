@@ -13,6 +13,24 @@ import numpy as np
 from numba import config, njit
 from numba.core.codegen import get_host_cpu_features
 
+from kit.accuracy.part_sums import (
+    ABS_E,
+    ABS_R,
+    CHANGED,
+    COUNT,
+    DOMINATED,
+    EE,
+    FRACTIONAL,
+    LOWEST,
+    OCTAVES,
+    RE,
+    RR,
+    SHARED_EE,
+    SHARED_RE,
+    SHARED_RR,
+    E,
+    R,
+)
 from kit.accuracy.totals import BIG, CLOSE, SHARES, SUMS
 
 if TYPE_CHECKING:
@@ -22,6 +40,7 @@ if TYPE_CHECKING:
     Double = NDArray[np.float64]
 
 _PIECE = 4096  # elements: three arrays of it stay in a first-level cache of 48 KiB
+_SHORT = 256  # elements: a unit below has a loop of its own
 _LOOK = 128  # elements: how many a vectorised look decides to pass over
 # LLVM keeps to 256-bit vectors where a processor has wider ones, for the sake of programs that use them
 # only here and there. These loops do little else, and take a third less time. Before the first
@@ -181,6 +200,171 @@ def _add_relative(reference: Array, error: Double, sums: Double) -> None:
 
 
 @_exact
+def add_units(
+    reference: Array,
+    device: Array,
+    sums: Double,
+    ends: Double,
+    unit: int,
+    begun: int,
+    units: Double,
+    octaves: Double,
+) -> int:
+    """As add_block, and the sums of each unit (part_sums): `begun` elements of the first are in an
+    earlier block. `units` [units, FIELDS] and `octaves` are added to."""
+    if unit < _SHORT:
+        at = add_block(reference, device, sums, ends)
+        for number in range(len(units)):
+            piece = slice(max(number * unit - begun, 0), (number + 1) * unit - begun)
+            _add_short(reference[piece], device[piece], units[number], octaves)
+        return at
+    at, own = 0, np.empty(sums.size)
+    for number in range(len(units)):
+        start = max(number * unit - begun, 0)
+        r, d = (
+            reference[start : (number + 1) * unit - begun],
+            device[start : (number + 1) * unit - begun],
+        )
+        before = ends[0]
+        found = _add_unit(r, d, sums, ends, own, units[number], octaves)
+        at = start + found if ends[0] > before else at
+    return at
+
+
+@_exact
+def _add_unit(
+    r: Array, d: Array, sums: Double, ends: Double, own: Double, unit: Double, octaves: Double
+) -> int:
+    own[:] = 0.0
+    found = add_block(r, d, own, ends)
+    sums += own
+    unit[COUNT] += r.size
+    unit[R] += own[5]
+    unit[E] += own[6] - own[5]
+    unit[RR] += own[2]
+    unit[EE] += own[1]
+    unit[RE] += own[4] - own[2]
+    unit[ABS_R] += own[7]
+    unit[ABS_E] += own[0]
+    if own[7] < DOMINATED * math.sqrt(r.size * own[2]):
+        _add_octaves(r, d, own[2], octaves)
+    return found
+
+
+@_exact
+def _add_short(r: Array, d: Array, unit: Double, octaves: Double) -> None:
+    """A unit of so few elements that the loops' own beginnings would cost more than the sums."""
+    total = error = square = square_error = product = abs_error = size = 0.0
+    for i in range(r.size):
+        ours = np.float64(r[i])
+        e = np.float64(d[i]) - ours
+        total += ours
+        error += e
+        square += ours * ours
+        square_error += e * e
+        product += ours * e
+        abs_error += abs(e)
+        size += abs(ours)
+    unit[COUNT] += r.size
+    unit[R] += total
+    unit[E] += error
+    unit[RR] += square
+    unit[EE] += square_error
+    unit[RE] += product
+    unit[ABS_R] += size
+    unit[ABS_E] += abs_error
+    if size < DOMINATED * math.sqrt(r.size * square):
+        _add_octaves(r, d, square, octaves)
+
+
+@_exact
+def _add_octaves(r: Array, d: Array, square: float, octaves: Double) -> None:
+    """part_sums.add_octaves of one row, the sum of whose squares is `square`."""
+    count, largest = 0, 0.0
+    for i in range(r.size):
+        size = abs(np.float64(r[i]))
+        count += 1 if size > 0.0 else 0
+        largest = max(largest, size)
+    mean = square / count
+    rms = math.sqrt(mean)
+    for i in range(r.size):
+        ours = np.float64(r[i])
+        if ours == 0.0:
+            continue
+        e = np.float64(d[i]) - ours
+        octave = octaves[min(max(math.frexp(abs(ours) / rms)[1] - 1 - LOWEST, 0), OCTAVES - 1)]
+        octave[0] += 1.0
+        octave[1] += ours * ours / mean
+        octave[2] += e * e / mean
+        octave[3] += ours * e / mean
+        octave[4] += largest * largest / mean
+        octave[5] += 1.0 / mean
+
+
+@_exact
+def add_shared(
+    reference: Array,
+    device: Array,
+    ours: Double,
+    theirs: Double,
+    offset: int,
+    unit: int,
+    units: Double,
+) -> None:
+    """Add to `units` what their elements are without both sides' mean rows `ours` and `theirs`;
+    the first element is number `offset` of the tensor."""
+    row, at, first = ours.size, 0, offset // unit
+    while at < reference.size:
+        begin, number = (offset + at) % row, (offset + at) // unit - first
+        # No row goes beyond its unit.
+        size = min(row - begin, reference.size - at)
+        piece, of_row = slice(at, at + size), slice(begin, begin + size)
+        _add_shared_piece(
+            reference[piece], device[piece], ours[of_row], theirs[of_row], units[number]
+        )
+        at += size
+
+
+@_summed
+def _add_shared_piece(r: Array, d: Array, ours: Double, theirs: Double, unit: Double) -> None:
+    square = square_error = product = 0.0
+    for i in range(r.size):
+        own = np.float64(r[i]) - ours[i]
+        e = (np.float64(d[i]) - theirs[i]) - own
+        square += own * own
+        square_error += e * e
+        product += own * e
+    unit[SHARED_RR] += square
+    unit[SHARED_EE] += square_error
+    unit[SHARED_RE] += product
+
+
+@_exact
+def add_columns(reference: Array, device: Array, columns: Double) -> None:
+    """Add whole rows to the sums of the columns, [FIELDS + 2, columns]."""
+    row = columns.shape[1]
+    for start in range(0, reference.size, row):
+        _add_row_to_columns(reference[start : start + row], device[start : start + row], columns)
+
+
+@_fused
+def _add_row_to_columns(r: Array, d: Array, columns: Double) -> None:
+    for i in range(r.size):
+        ours, theirs = np.float64(r[i]), np.float64(d[i])
+        e = theirs - ours
+        columns[COUNT, i] += 1.0
+        columns[R, i] += ours
+        columns[E, i] += e
+        columns[RR, i] += ours * ours
+        columns[EE, i] += e * e
+        columns[RE, i] += ours * e
+        columns[ABS_R, i] += abs(ours)
+        columns[ABS_E, i] += abs(e)
+        columns[FRACTIONAL, i] += 1.0 if np.rint(ours) != ours else 0.0
+        columns[CHANGED, i] += 1.0 if np.rint(theirs) != ours else 0.0
+
+
+@_exact
 def add_rows(
     reference: Array,
     device: Array,
@@ -188,18 +372,27 @@ def add_rows(
     ends: Double,
     top: NDArray[np.int64],
     powers: Double,
+    errors: Double,
+    rows_of_unit: int,
+    begun: int,
+    units: Double,
+    octaves: Double,
 ) -> tuple[int, float]:
-    """As add_block for rows [rows, classes], each read while the cache holds it.
+    """As add_units for rows [rows, classes], each read while the cache holds it.
 
     Fills `top` [2, rows, k] with the largest of each row of both sides, in order, ties by the lower
-    index; `powers` [2, classes] is scratch. Returns the flat index of the largest difference, and the
-    largest difference of two softmax probabilities.
+    index, and `errors` [rows] with the standard deviation of each row's error; `powers` [2, classes] is
+    scratch; `begun` rows of the first unit are in an earlier block. Returns the flat index of the
+    largest difference, and the largest difference of two softmax probabilities.
     """
-    at, apart = 0, 0.0
+    at, apart, own = 0, 0.0, np.empty(sums.size)
     for row in range(len(reference)):
         r, d, before = reference[row], device[row], ends[0]
-        found = add_block(r, d, sums, ends)
+        unit = units[(begun + row) // rows_of_unit]
+        found = _add_unit(r, d, sums, ends, own, unit, octaves)
         at = row * r.size + found if ends[0] > before else at
+        mean = (own[6] - own[5]) / r.size
+        errors[row] = math.sqrt(max(own[1] / r.size - mean * mean, 0.0))
         _top_of_row(r, top[0, row])
         _top_of_row(d, top[1, row])
         most_r, most_d = np.float64(r[top[0, row, 0]]), np.float64(d[top[1, row, 0]])

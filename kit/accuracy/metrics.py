@@ -7,14 +7,18 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from kit.accuracy.blocks import as_real, blocks, fits_single, widen
+from kit.accuracy.fills import Fills, find_fills, without_fills
+from kit.accuracy.part_sums import Layout, PartSums, layout_of, no_sums, shared_rows
+from kit.accuracy.parts import Parts, find_parts
+from kit.accuracy.probabilities import distances
 from kit.accuracy.ranking import Ranking, RankTotals, finish_ranking
-from kit.accuracy.torch_blocks import TorchBlocks
+from kit.accuracy.torch_blocks import Read, TorchBlocks
 from kit.accuracy.totals import CLOSE, SHARES, Totals, finite
 
 if TYPE_CHECKING:
@@ -73,9 +77,9 @@ class Metrics:
     taken from the rounded `cosine_similarity`; `snr_db` 20 log10(||r|| / ||d - r||), None without any
     error; `share_within_*` the part of all elements with |d - r| <= that times |r|;
     `mean_relative` the mean of |d - r| / |r| where r is not 0, `mean_relative_big` where |r| > 0.01;
-    `relative_l2_centred` is ||d - r - mean|| / ||r - mean||, each side's own mean taken away;
-    `relative_l2_small` that of the elements below a tenth of the reference's RMS, measured only where
-    few elements dominate.
+    `relative_l2_centred` is ||d - r - mean|| / ||r - mean||, each side's own mean taken away.
+    `reference_fills` and `device_fills` are values that stand for nothing (kit/accuracy/fills.py) and
+    count as infinities. `parts` are the output's parts, each by its own scale.
     """
 
     elements: int
@@ -88,7 +92,6 @@ class Metrics:
     rmse: float | None
     relative_l2: float | None
     relative_l2_centred: float | None
-    relative_l2_small: float | None
     max_over_range: float | None
     cosine_similarity: float | None
     one_minus_cosine: float | None
@@ -103,6 +106,9 @@ class Metrics:
     positions_agree: bool
     reference: Side
     device: Side
+    parts: Parts
+    reference_fills: Fills = ()
+    device_fills: Fills = ()
     ranking: Ranking | None = None
 
     @property
@@ -125,95 +131,162 @@ def measure(
     """
     if reference.shape != device.shape or reference.numel() == 0:
         raise ValueError(f"shapes {list(reference.shape)} and {list(device.shape)} do not compare")
+    paired = reference.is_complex() or device.is_complex()
+    roundoff, smallest = _rounding(reference, device)
     reference, device = as_real(reference), as_real(device)
     if reference.dim() == 0:
         reference, device = reference.reshape(1), device.reshape(1)
-    row = reference.shape[-1] if ranked else None
-    totals, ranks = _Walk(reference, device, row=row, threads=threads).run()
-    scaled, scale = totals, 1.0
+    layout = layout_of(tuple(reference.shape), paired=paired)
+    layout = replace(layout, shared=shared_rows(reference, device, layout))
+    walk = _Walk(reference=reference, device=device, layout=layout, ranked=ranked, threads=threads)
+    found = walk.run()
+    if any(fills := _fills(walk, found.totals)):
+        walk = replace(walk, fills=fills)
+        found = walk.run()
+    totals, scaled, scale = found.totals, found, 1.0
     largest = float(abs(totals.ends[1:]).max())
     if totals["finite"] and largest and not _SQUARES[0] < largest < _SQUARES[1]:
         scale = 2.0 ** max(-1000, min(1000, -math.frexp(largest)[1]))
-        scaled, _ = _Walk(reference, device, threads=threads, scale=scale).run()
-    rank = finish_ranking(ranks, partial(_row, reference, device)) if ranked else None
-    return _finish(reference, device, totals, scaled, scale, rank)
+        scaled = replace(walk, scale=scale, ranked=False).run()
+    rank = finish_ranking(found.ranks, partial(_row, walk)) if ranked else None
+    parts = find_parts(
+        scaled.parts,
+        layout,
+        roundoff=roundoff,
+        smallest=smallest,
+        largest=max(map(abs, totals.ends[1:3].tolist())) if totals["finite"] else 0.0,
+        scale=scale,
+        probabilities=None if paired else distances(walk.pair, found.parts, layout, totals.ends[1]),
+    )
+    return _finish(walk, totals, scaled.totals, scale, parts, rank)
 
 
+def _rounding(*sides: Tensor) -> tuple[float, float]:
+    """The unit roundoff of the coarser dtype, and its smallest number; 0 for integers."""
+    import torch
+
+    infos = [torch.finfo(side.dtype) for side in sides if not _is_whole(side)]
+    if not infos:
+        return 0.0, 0.0
+    return max(info.eps for info in infos) / 2, max(info.tiny * info.eps for info in infos)
+
+
+def _is_whole(side: Tensor) -> bool:
+    return not (side.is_floating_point() or side.is_complex())
+
+
+def _fills(walk: _Walk, totals: Totals) -> tuple[Fills, Fills]:
+    """The fills of both sides; integers have none."""
+    if any(map(_is_whole, walk.pair)):
+        return (), ()
+    sides = [
+        f"{side}_{kind}" for side in ("reference", "device") for kind in ("pos_inf", "neg_inf")
+    ]
+    infinite = any(totals[name] for name in sides)
+    return find_fills(*walk.pair, totals.ends[1:].tolist(), infinite)
+
+
+@dataclass
+class _Found:
+    """What a walk gives."""
+
+    totals: Totals
+    ranks: RankTotals
+    parts: PartSums
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Walk:
     """One walk over a pair: what reads its blocks, and on how many threads."""
 
-    def __init__(
-        self,
-        reference: Tensor,
-        device: Tensor,
-        *,
-        row: int | None = None,
-        threads: int | None = None,
-        scale: float = 1.0,
-    ) -> None:
-        large = reference.numel() >= _LARGE
-        self._pair, self._row, self._scale = (reference, device), row, scale
-        self._threads = (threads or os.cpu_count() or 1) if large else 0
-        self._single = fits_single(reference) and fits_single(device)
-        self._compiled = large and find_spec("numba") is not None
-        self._local = threading.local()
+    reference: Tensor
+    device: Tensor
+    layout: Layout
+    ranked: bool = False
+    threads: int | None = None
+    scale: float = 1.0
+    fills: tuple[Fills, Fills] = ((), ())
 
-    def run(self) -> tuple[Totals, RankTotals]:
-        """The totals, and those of the rows where there are rows."""
-        totals, ranks = Totals(), RankTotals()
-        for more, more_ranks in self._each():
-            totals.add(more)
-            if more_ranks is not None:
-                ranks.add(more_ranks)
-        return totals, ranks
+    @property
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """Reference and device."""
+        return self.reference, self.device
 
-    def _each(self) -> Iterator[tuple[Totals, RankTotals | None]]:
-        size = _COMPILED_BLOCK if self._compiled else _BLOCK
-        walk = blocks(*self._pair, size, row=self._row or 1)
-        if not self._threads:
-            yield from map(self._read, walk)
+    def run(self) -> _Found:
+        """The totals, those of rows of classes where there are such, and the sums of the parts."""
+        found = _Found(Totals(), RankTotals(), no_sums(self.layout))
+        for totals, ranks, parts in self._each():
+            found.totals.add(totals)
+            found.parts.add(parts)
+            if ranks is not None:
+                found.ranks.add(ranks)
+        return found
+
+    def _each(self) -> Iterator[Read]:
+        large = self.reference.numel() >= _LARGE
+        compiled = large and find_spec("numba") is not None
+        size = _COMPILED_BLOCK if compiled else _BLOCK
+        walk = blocks(*self.pair, size, row=self._aligned(size))
+        read = _Reader(self, compiled=compiled)
+        if not large:
+            yield from map(read, walk)
             return
         import torch
 
         # The threads are the blocks'; torch's own within one would only get in their way, and would
         # sum in another order where there are more of them: so even one thread is one of a pool.
         with ThreadPoolExecutor(
-            self._threads, initializer=lambda: torch.set_num_threads(1)
+            self.threads or os.cpu_count() or 1, initializer=lambda: torch.set_num_threads(1)
         ) as pool:
-            yield from pool.map(self._read, walk)
+            yield from pool.map(read, walk)
 
-    def _read(self, block: tuple[int, Tensor, Tensor]) -> tuple[Totals, RankTotals | None]:
+    def _aligned(self, size: int) -> int:
+        """The elements of which a block has whole multiples."""
+        if self.layout.unit <= size:
+            return self.layout.unit
+        return self.layout.row if self.ranked or self.layout.columns else 1
+
+
+class _Reader:
+    """Reads the blocks of a walk; every thread has scratch memory of its own."""
+
+    def __init__(self, walk: _Walk, *, compiled: bool) -> None:
+        self._walk, self._compiled, self._local = walk, compiled, threading.local()
+        self._single = fits_single(walk.reference) and fits_single(walk.device)
+
+    def __call__(self, block: tuple[int, Tensor, Tensor]) -> Read:
         if not hasattr(self._local, "read"):
-            self._local.read = self._reader()
+            self._local.read = self._new()
         offset, *sides = block
         sides = [widen(side, single=self._single) for side in sides]
-        if self._scale != 1:
-            sides = [side * self._scale for side in sides]
-        read: tuple[Totals, RankTotals | None] = self._local.read(offset, *sides, self._row)
+        sides = [without_fills(*each) for each in zip(sides, self._walk.fills, strict=True)]
+        if self._walk.scale != 1:
+            sides = [side * self._walk.scale for side in sides]
+        read: Read = self._local.read(offset, *sides)
         return read
 
-    def _reader(self) -> Callable[..., tuple[Totals, RankTotals | None]]:
+    def _new(self) -> Callable[..., Read]:
         if not self._compiled:
-            return TorchBlocks()
+            return TorchBlocks(self._walk.layout, ranked=self._walk.ranked)
         from kit.accuracy.compiled import CompiledBlocks
 
-        return CompiledBlocks()
+        return CompiledBlocks(self._walk.layout, ranked=self._walk.ranked)
 
 
-def _row(reference: Tensor, device: Tensor, number: int) -> tuple[Tensor, Tensor]:
-    at = _unravel(number, tuple(reference.shape[:-1]))
-    return reference[at], device[at]
+def _row(walk: _Walk, number: int) -> tuple[Tensor, Tensor]:
+    at = _unravel(number, tuple(walk.reference.shape[:-1]))
+    ours, theirs = (
+        without_fills(side[at].double(), fills)
+        for side, fills in zip(walk.pair, walk.fills, strict=True)
+    )
+    return ours, theirs
 
 
 def _finish(
-    reference: Tensor,
-    device: Tensor,
-    totals: Totals,
-    scaled: Totals,
-    scale: float,
-    rank: Ranking | None,
+    walk: _Walk, totals: Totals, scaled: Totals, scale: float, parts: Parts, rank: Ranking | None
 ) -> Metrics:
     """The figures that follow from the sums; `scaled` are those of values times `scale`."""
+    reference, device = walk.pair
     count, shape = totals["finite"], tuple(reference.shape)
     at = _unravel(totals.largest_at, shape) if count and totals["largest"] < math.inf else None
     error, norm = math.sqrt(scaled["square_diff"]), math.sqrt(scaled["square_reference"])
@@ -240,7 +313,6 @@ def _finish(
         rmse=finite(error / math.sqrt(count) / scale) if count else None,
         relative_l2=relative,
         relative_l2_centred=_centred(scaled),
-        relative_l2_small=_small(reference, device, scaled, scale),
         max_over_range=_ratio(scaled["largest"], largest) if count else None,
         cosine_similarity=cosine,
         one_minus_cosine=_one_minus_cosine(cosine, error, norm, device_norm),
@@ -255,6 +327,9 @@ def _finish(
         positions_agree=totals["disagree"] == 0,
         reference=_side(totals, "reference", scaled, scale),
         device=_side(totals, "device", scaled, scale),
+        parts=parts,
+        reference_fills=walk.fills[0],
+        device_fills=walk.fills[1],
         ranking=rank,
     )
 
@@ -303,29 +378,6 @@ def _centred(totals: Totals) -> float | None:
         return None
     error = totals["square_diff"] - (totals["device"] - totals["reference"]) ** 2 / count
     return finite(math.sqrt(max(error, 0.0) / spread))
-
-
-def _small(reference: Tensor, device: Tensor, totals: Totals, scale: float) -> float | None:
-    """Relative L2 of the elements below a tenth of the RMS, where few others dominate: their mean
-    absolute value is less than half of the RMS (0.8 of it for a normal distribution). `totals` are
-    those of values times `scale`."""
-    import torch
-
-    count = totals["finite"]
-    rms = math.sqrt(totals["square_reference"] / count) if count else 0.0
-    if not totals["abs_reference"] < 0.5 * rms * count:
-        return None
-    # Below its dtype's normal numbers the device has no relative precision to lose.
-    least = torch.finfo(device.dtype).tiny if device.is_floating_point() else 0.0
-    error = norm = 0.0
-    for _, ours, theirs in blocks(reference, device, _BLOCK):
-        r, d = widen(ours, single=False), widen(theirs, single=False)
-        size = r.abs()
-        there = (size >= least) & (size < 0.1 * (rms / scale)) & d.isfinite()
-        r, d = r[there] * scale, d[there] * scale
-        error += float((d - r).square().sum())
-        norm += float(r.square().sum())
-    return _ratio(math.sqrt(error), math.sqrt(norm))
 
 
 def _ratio(numerator: float, denominator: float) -> float | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kit.accuracy.thresholds import ONE_PERCENT
+from kit.accuracy.thresholds import LOST
 from kit.accuracy.totals import finite
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ _ENOUGH = 16
 
 @dataclass(frozen=True, kw_only=True)
 class RankedRow:
-    """One row of classes whose two top-1 differ, with what decides whether that matters."""
+    """One row of classes whose two top-1 differ, with what decides whether that matters; its errors are
+    without their mean, and `row_relative_l2` is of what the reference has beside its own."""
 
     row: int
     reference_top1: int
@@ -39,12 +40,12 @@ class RankedRow:
     @property
     def excused(self) -> bool:
         """The reference separates the two classes by less than twice the error of a row that is
-        itself within 1%: a row of garbage has an error that would excuse anything."""
+        itself not lost: a row of garbage has an error that would excuse anything."""
         return (
             self.margin is not None
             and self.row_relative_l2 is not None
             and self.margin < 2 * self.noise_p99
-            and self.row_relative_l2 <= ONE_PERCENT
+            and self.row_relative_l2 <= LOST
         )
 
     def __str__(self) -> str:
@@ -63,6 +64,9 @@ class Ranking:
     `disputed` has the rows whose top-1 differs, up to the sixteenth that nothing excuses.
     `smallest_margin` is the reference's smallest distance between its first and its second class, and
     `softmax_max_diff` the largest difference of two probabilities (None where one is not a number).
+    `explained` is how many rows' top-1 errors of the rows' size are expected to change: the sum of
+    exp(-m^2 / 4 s^2) / 2 over the margins m of the reference's first class over the next four, with s
+    the standard deviation of the row's error; Q(x) <= exp(-x^2 / 2) / 2 bounds the chance of each.
     """
 
     rows: int
@@ -70,7 +74,14 @@ class Ranking:
     top5_agree: int
     smallest_margin: float | None
     softmax_max_diff: float | None
+    explained: float
     disputed: tuple[RankedRow, ...] = ()
+
+    @property
+    def allowed(self) -> float:
+        """How many rows may change their top-1: three standard deviations of a rare event's count
+        above twice what is expected, and two."""
+        return 2 * self.explained + 3 * math.sqrt(self.explained) + 2
 
 
 @dataclass
@@ -81,6 +92,7 @@ class RankTotals:
     top5_agree: int = 0
     smallest_margin: float = math.inf
     softmax_max_diff: float = 0.0
+    explained: float = 0.0
     disputed: list[tuple[int, int, int]] = field(default_factory=list)
 
     def add(self, other: RankTotals) -> None:
@@ -91,6 +103,7 @@ class RankTotals:
         # max() would drop a NaN or keep it, as the order is.
         pair = (self.softmax_max_diff, other.softmax_max_diff)
         self.softmax_max_diff = math.nan if any(map(math.isnan, pair)) else max(pair)
+        self.explained += other.explained
         self.disputed += other.disputed
 
 
@@ -99,9 +112,11 @@ def rank_block(
     ours: Indices,
     theirs: Indices,
     softmax_max_diff: float,
+    errors: NDArray[np.float64],
     first_row: int,
 ) -> RankTotals:
     """The figures of some rows [rows, classes], of which the first has the number `first_row`.
+    `errors` [rows] are the standard deviations of their errors.
 
     `ours` and `theirs` [rows, k] are the largest of the reference's and the device's rows, in order. In
     numpy: on arrays this small, torch's dispatch costs more than the work.
@@ -114,9 +129,14 @@ def rank_block(
         for row in np.flatnonzero(ours[:, 0] != theirs[:, 0])
     ]
     if ours.shape[1] > 1:
-        first, second = reference[np.arange(len(ours)), ours[:, :2].T].astype(np.float64)
-        with np.errstate(invalid="ignore"):  # inf - inf: no margin
-            totals.smallest_margin = float(np.fmin.reduce(first - second, initial=math.inf))
+        first, *others = reference[np.arange(len(ours)), ours.T].astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # inf - inf: no margin
+            margins = first - np.array(others)
+            totals.smallest_margin = float(np.fmin.reduce(margins[0], initial=math.inf))
+            chances = np.exp(-((margins / errors) ** 2) / 4) / 2
+        # A row without any error changes nothing, whatever it is divided by.
+        chance = np.nan_to_num(chances * (errors > 0)).sum(0)
+        totals.explained = float(np.minimum(chance, 1.0).sum())
     return totals
 
 
@@ -135,6 +155,7 @@ def finish_ranking(totals: RankTotals, row: Callable[[int], tuple[Tensor, Tensor
         top5_agree=totals.top5_agree,
         smallest_margin=finite(totals.smallest_margin),
         softmax_max_diff=finite(totals.softmax_max_diff),
+        explained=totals.explained,
         disputed=tuple(disputed),
     )
 
@@ -142,25 +163,32 @@ def finish_ranking(totals: RankTotals, row: Callable[[int], tuple[Tensor, Tensor
 def top1_dispute(
     reference: Tensor, device: Tensor, reference_top1: int, device_top1: int, row: int = 0
 ) -> RankedRow:
-    """What decides a dispute about the top class of one row of scores (1-D each)."""
+    """What decides a dispute about the top class of one row of scores (1-D each): the reference's own
+    margin, and the row's error without what all classes share, which moves no class."""
     reference, device = reference.double(), device.double()
-    difference = (device - reference).abs()
-    rest = difference.clone()
+    # Equal infinities (masked classes) are no error, and other ones leave none that is a number.
+    there = reference.isfinite() & device.isfinite()
+    difference = device - reference
+    error = (
+        difference[reference != device].norm() if there.any() else difference.new_tensor(math.nan)
+    )
+    ours, apart = reference[there], difference[there]
+    if bool(error.isfinite()):
+        error = (apart - apart.mean()).norm()
+    norm = float((ours - ours.mean()).norm())
+    rest = (difference - apart.mean()).abs()
     rest[[reference_top1, device_top1]] = math.nan
     margin = float(reference[reference_top1] - reference[device_top1])
     noise = rest[rest.isfinite()]
     # torch.quantile refuses more than 16 M elements; the k-th value of the sorted row is as good.
     p99 = float(noise.kthvalue(max(1, math.ceil(0.99 * len(noise)))).values) if len(noise) else 0.0
-    # Equal infinities (masked classes) are no error, and other ones leave none that is a number.
-    error = float(difference[reference != device].norm())
-    norm = float(reference[reference.isfinite()].norm())
     return RankedRow(
         row=row,
         reference_top1=reference_top1,
         device_top1=device_top1,
         margin=finite(margin),
         noise_p99=p99,
-        row_relative_l2=finite(error / norm) if 0 < norm < math.inf else None,
+        row_relative_l2=finite(float(error) / norm) if 0 < norm < math.inf else None,
     )
 
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 ONE_PERCENT = 0.01
 
-# What hides behind a dominant part (a few huge values, or a constant that is added everywhere) must
-# still be the reference's signal: one of pure noise has a relative L2 of about 1.4 there.
-HIDDEN = 0.5
+# A part of an output (kit/accuracy/parts.py) that is further off than this, by its own scale, is lost.
+LOST = 0.1
 
 # Two runs of one side may differ by this much (relative L2), or by half the error that is measured.
 REPEATABLE = 1e-3

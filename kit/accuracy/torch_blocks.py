@@ -5,28 +5,40 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from kit.accuracy.part_sums import Layout, PartSums, block_sums
 from kit.accuracy.ranking import TOP, RankTotals, rank_block
 from kit.accuracy.totals import BIG, CLOSE, SHARES, Totals
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from kit.accuracy.ranking import Indices, Rows
 
 
+# What a reader makes of a block.
+Read = tuple[Totals, "RankTotals | None", PartSums]
+
+
 class TorchBlocks:
     """Reads blocks: two contiguous 1-D tensors of one dtype (fp32 or fp64), whose first element is
-    number `offset`; `row` is the length of a row of classes, None where there are none."""
+    number `offset`; where the output is `ranked`, of whole rows of classes."""
 
-    def __call__(
-        self, offset: int, reference: Tensor, device: Tensor, row: int | None
-    ) -> tuple[Totals, RankTotals | None]:
+    def __init__(self, layout: Layout, *, ranked: bool) -> None:
+        self._layout, self._ranked = layout, ranked
+
+    def __call__(self, offset: int, reference: Tensor, device: Tensor) -> Read:
         totals = _block_totals(reference, device, offset)
-        if row is None:
-            return totals, None
+        parts = block_sums(reference.double(), device.double(), offset, self._layout)
+        if not self._ranked:
+            return totals, None, parts
+        row = self._layout.row
         rows = (reference.view(-1, row).numpy(), device.view(-1, row).numpy())
         ours, theirs = (_top(side, min(TOP, row)) for side in rows)
-        return totals, rank_block(rows[0], ours, theirs, _softmax_difference(*rows), offset // row)
+        apart, errors = _softmax_difference(*rows), _row_errors(*rows)
+        return totals, rank_block(rows[0], ours, theirs, apart, errors, offset // row), parts
 
 
 def _block_totals(reference: Tensor, device: Tensor, offset: int) -> Totals:
@@ -97,3 +109,14 @@ def _softmax_difference(reference: Rows, device: Rows) -> float:
 
     ours, theirs = (torch.from_numpy(side).double().softmax(-1) for side in (reference, device))
     return float((theirs - ours).abs().max())
+
+
+def _row_errors(reference: Rows, device: Rows) -> NDArray[np.float64]:
+    """The standard deviation of each row's error, of what is finite."""
+    with np.errstate(invalid="ignore"):  # inf - inf
+        error = device.astype(np.float64) - reference
+    there = np.isfinite(error)
+    count = np.maximum(there.sum(1), 1)
+    mean = np.where(there, error, 0.0).sum(1) / count
+    rest = np.where(there, error - mean[:, None], 0.0)
+    return np.asarray(np.sqrt((rest * rest).sum(1) / count))

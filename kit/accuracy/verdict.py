@@ -6,14 +6,18 @@ passes. The limits are in kit/accuracy/thresholds.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from kit.accuracy.metrics import Metrics, measure
+from kit.accuracy.parts import Part, Parts
 from kit.accuracy.ranking import top1_dispute
-from kit.accuracy.thresholds import HIDDEN, ONE_PERCENT, REPEATABLE, USUAL, Thresholds
+from kit.accuracy.regions import compare_maps
+from kit.accuracy.thresholds import LOST, ONE_PERCENT, REPEATABLE, USUAL, Thresholds
 from kit.adapter import OutputSpec
+from kit.visible import shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,12 +27,14 @@ Verdict = Literal["PASS", "FAIL", "INVALID"]
 
 @dataclass(frozen=True, kw_only=True)
 class OutputVerdict:
-    """One output: PASS, FAIL or INVALID, why, and the figures (None for token ids)."""
+    """One output: PASS, FAIL or INVALID, why, and the figures (None for integers). `blank`: both sides
+    are equal, and hold nothing that could differ."""
 
     verdict: Verdict
     reasons: tuple[str, ...]
     within_1_percent: bool | None
     metrics: Metrics | None = None
+    blank: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +65,25 @@ def judge_outputs(
     repeats: Mapping[str, Repeat],
 ) -> dict[str, OutputVerdict]:
     """Judge every output of `specs` but the step scores, which are judged with the ids they chose."""
+    return settle(
+        {
+            name: judge_output(name, spec, reference, device, repeats.get(name))
+            for name, spec in specs.items()
+            if spec.role != "step_scores"
+        }
+    )
+
+
+def settle(verdicts: Mapping[str, OutputVerdict]) -> dict[str, OutputVerdict]:
+    """Equal outputs that hold nothing (all zero, empty) pass beside one that holds something and
+    passes; a comparison of nothing else shows nothing."""
+    shown = any(found.verdict == "PASS" and not found.blank for found in verdicts.values())
+    verdict: Verdict = "PASS" if shown else "INVALID"
     return {
-        name: judge_output(name, spec, reference, device, repeats.get(name))
-        for name, spec in specs.items()
-        if spec.role != "step_scores"
+        name: replace(found, verdict=verdict, within_1_percent=True if shown else None)
+        if found.blank
+        else found
+        for name, found in verdicts.items()
     }
 
 
@@ -76,14 +97,18 @@ def judge_output(
     """Judge the output `name` of both sides (CPU tensors)."""
     if name not in device or name not in reference:
         side = "device" if name not in device else "reference"
-        return _invalid(f"the {side} has no output {name}")
+        return _invalid(f"the {side} has no output {shown(name)}")
     if repeat is None:
         return _invalid("the record does not say whether the device is repeatable")
     if spec.role == "token_ids":
         return _judge_token_ids(name, spec, reference, device, repeat)
     shapes = [list(side[name].shape) for side in (reference, device)]
-    if shapes[0] != shapes[1] or reference[name].numel() == 0:
+    if shapes[0] != shapes[1]:
         return _invalid(f"shapes do not compare: {shapes[0]} and {shapes[1]}")
+    if reference[name].numel() == 0:
+        return _blank(f"both sides are empty: {shapes[0]}")
+    if problem := next(filter(None, map(_why_unreadable, (reference[name], device[name]))), None):
+        return _invalid(problem)
     exact = [_is_exact(side[name]) for side in (reference, device)]
     if all(exact):
         return _judge_exact(reference[name], device[name], repeat)
@@ -110,10 +135,23 @@ def unrepeatable(repeat: Repeat, error: float | None) -> str | None:
 
 def overall(verdicts: Mapping[str, OutputVerdict]) -> Verdict:
     """INVALID where any output is, then FAIL, else PASS; a comparison of nothing is INVALID."""
-    found = {verdict.verdict for verdict in verdicts.values()}
+    found = {each.verdict for each in verdicts.values() if not each.blank}
     if not found or "INVALID" in found:
         return "INVALID"
     return "FAIL" if "FAIL" in found else "PASS"
+
+
+def _why_unreadable(tensor: Tensor) -> str | None:
+    """Why torch cannot compute with a dtype; None where it can."""
+    import torch
+
+    try:
+        first = tensor.flatten()[:1]
+        first.to(torch.complex128 if tensor.is_complex() else torch.float64)
+        torch.equal(first, first)
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        return f"torch cannot compare {tensor.dtype} ({str(error).splitlines()[0][:100]})"
+    return None
 
 
 def _is_exact(tensor: Tensor) -> bool:
@@ -127,9 +165,22 @@ def _judge_exact(reference: Tensor, device: Tensor, repeat: Repeat) -> OutputVer
     if not repeat.bit_identical:
         return _invalid("two runs of the device gave other integers: it is not repeatable")
     different = int((reference.to(torch.int64) != device.to(torch.int64)).sum())
-    if different:
+    if not different:
+        reason = f"all {reference.numel()} integers are equal"
+        first = reference.flatten()[0]
+        if reference.numel() > 1 and bool((reference == first).all()):
+            return _blank(f"{reason}, and all are {int(first)}")
+        return OutputVerdict(verdict="PASS", reasons=(reason,), within_1_percent=None)
+    regions = compare_maps(reference, device)
+    if regions is None:
         return _fail(f"{different} of {reference.numel()} integers differ")
-    reason = f"all {reference.numel()} integers are equal"
+    reason = (
+        f"a map of classes: {different} of {regions.pixels} pixels differ, {regions.strayed} of them "
+        f"from all their neighbours; {regions.borders} lie at borders; the smallest intersection over "
+        f"union is {regions.least_iou:.4g}, of class {regions.least_class}"
+    )
+    if not regions.rounding:
+        return _fail(reason)
     return OutputVerdict(verdict="PASS", reasons=(reason,), within_1_percent=None)
 
 
@@ -137,7 +188,7 @@ def judge_metrics(
     metrics: Metrics, repeat: Repeat, thresholds: Thresholds = USUAL
 ) -> OutputVerdict:
     """Judge one output by its figures alone."""
-    invalid = _why_invalid(metrics, repeat)
+    invalid, blank = _why_invalid(metrics, repeat)
     failed, notes = _why_failed(metrics, thresholds)
     within = bool(
         metrics.positions_agree
@@ -145,6 +196,11 @@ def judge_metrics(
         and metrics.max_over_range is not None
         and metrics.relative_l2 <= ONE_PERCENT
         and metrics.max_over_range <= ONE_PERCENT
+        and not any(
+            part.above_floor and not _within(part, ONE_PERCENT)
+            for part in metrics.parts.named.values()
+        )
+        and all(distance <= ONE_PERCENT for _, distance in _distances(metrics.parts))
     )
     verdict: Verdict = "INVALID" if invalid else "FAIL" if failed else "PASS"
     return OutputVerdict(
@@ -152,23 +208,58 @@ def judge_metrics(
         reasons=tuple(invalid or failed or notes),
         within_1_percent=within if not invalid else None,
         metrics=metrics,
+        blank=blank,
     )
 
 
-def _why_invalid(metrics: Metrics, repeat: Repeat) -> list[str]:
+def _within(part: Part, limit: float) -> bool:
+    return part.relative_l2 is not None and part.relative_l2 <= limit
+
+
+def _distances(parts: Parts) -> list[tuple[str, float]]:
+    """Those of rows of probabilities; one that is infinite is past every limit."""
+    if parts.total_variation is None:
+        return []
+    divergence = math.inf if parts.divergence is None else parts.divergence
+    return [("total variation", parts.total_variation), ("divergence", divergence)]
+
+
+def _told(name: str, part: Part) -> str:
+    """A part in words and numbers."""
+    if part.index is None:
+        where = f"of {part.members} {'values within rows' if part.dimension is None else 'parts'}"
+    else:
+        at = ", ".join(map(str, part.index))
+        where = at if part.dimension is None else f"{at} of dimension {part.dimension}"
+    if part.relative_l2 is None:
+        error = "has an error where the reference has nothing"
+    else:
+        error = f"has a relative L2 of {part.relative_l2:.3g}"
+    floor = "" if part.floor is None else f" (rounding: up to {part.floor:.3g})"
+    slope = ""
+    if part.above_floor and part.slope is not None and abs(part.slope - 1) > LOST:
+        slope = f", and follows the reference's at a slope of {part.slope:.3g}"
+    return f"worst {name}, {where}, {error}{floor}{slope}"
+
+
+def _why_invalid(metrics: Metrics, repeat: Repeat) -> tuple[list[str], bool]:
+    """Why nothing is shown, and whether that is all that is wrong: both sides are equal."""
     reasons = []
     lost = metrics.reference.nonfinite
-    if lost.nan:
-        reasons.append(f"the reference has {lost.nan} NaN values")
-    elif lost.total == metrics.elements:
+    if lost.total == metrics.elements and not lost.nan:
         reasons.append("the reference has no finite value")
     elif metrics.reference_max_abs == 0:
         reasons.append("the reference is all zero: nothing can be relative to it")
     elif metrics.finite > 1 and metrics.reference.min == metrics.reference.max:
         reasons.append("all values of the reference are equal: it shows nothing")
+    equal = metrics.positions_agree and metrics.max_abs_diff in (0.0, None)
+    blank = bool(reasons) and equal
+    if lost.nan:
+        reasons = [f"the reference has {lost.nan} NaN values"]
     if problem := unrepeatable(repeat, metrics.relative_l2):
         reasons.append(f"two runs of the device {problem}: it is not repeatable")
-    return reasons
+        blank = False
+    return reasons, blank and not lost.nan
 
 
 def _why_failed(metrics: Metrics, thresholds: Thresholds) -> tuple[list[str], list[str]]:
@@ -189,12 +280,16 @@ def _why_failed(metrics: Metrics, thresholds: Thresholds) -> tuple[list[str], li
             notes.append(f"{label} {value:.3g} <= {100 * limit:.3g}%")
         else:
             failed.append(f"{label} {value:.3g} > {100 * limit:.3g}%")
-    for label, value in (
-        ("beside the constant that both sides share", metrics.relative_l2_centred),
-        ("of the values that a few large ones hide", metrics.relative_l2_small),
-    ):
-        if value is not None and value > HIDDEN:
-            failed.append(f"the relative L2 {label} is {value:.3g} > {HIDDEN}")
+    for name, part in metrics.parts.named.items():
+        lost = part.above_floor and not _within(part, max(LOST, 10 * thresholds.relative_l2))
+        (failed if lost else notes).append(_told(name, part))
+    for label, distance in _distances(metrics.parts):
+        (failed if distance > LOST else notes).append(
+            f"rows are probabilities: the largest {label} of one is {distance:.3g}"
+        )
+    if metrics.parts.changed_ids is not None:
+        column, rows = metrics.parts.changed_ids
+        failed.append(f"column {column} is of whole numbers, and {rows} of them are others")
     if metrics.ranking is not None:
         disputed = metrics.ranking.disputed
         for row in disputed:
@@ -202,6 +297,13 @@ def _why_failed(metrics: Metrics, thresholds: Thresholds) -> tuple[list[str], li
             (notes if row.excused else failed).append(text)
         if not disputed:
             notes.append(f"top-1 agrees in {metrics.ranking.rows} rows")
+        elif (
+            changed := metrics.ranking.rows - metrics.ranking.top1_agree
+        ) > metrics.ranking.allowed:
+            failed.append(
+                f"top-1 changes in {changed} of {metrics.ranking.rows} rows, where errors of this size "
+                f"explain {metrics.ranking.explained:.3g}, at most {metrics.ranking.allowed:.3g}"
+            )
         elif len(disputed) < metrics.ranking.rows - metrics.ranking.top1_agree:
             failed.append("and further rows that were not looked at")
     return failed, notes
@@ -226,7 +328,8 @@ def _judge_token_ids(
     if spec.scores is not None:
         # Position 0 is the decoder's start token, which no score chose.
         steps = min(position, length - 1)
-        if problem := _scores_problem(spec.scores, reference, device, steps):
+        most = max(len(ours), len(theirs)) - 1
+        if problem := _scores_problem(spec.scores, reference, device, steps, most):
             return problem
     if ours == theirs:
         return OutputVerdict(
@@ -236,14 +339,21 @@ def _judge_token_ids(
 
 
 def _scores_problem(
-    scores: str, reference: Mapping[str, Tensor], device: Mapping[str, Tensor], steps: int
+    scores: str,
+    reference: Mapping[str, Tensor],
+    device: Mapping[str, Tensor],
+    steps: int,
+    most: int,
 ) -> OutputVerdict | None:
-    """What is wrong with the scores of the first `steps` steps, which had the same tokens before."""
+    """What is wrong with the scores of the first `steps` steps, which had the same tokens before; there
+    may be `most` steps, since what no token shows would be judged by nothing."""
     if scores not in reference or scores not in device:
         return _invalid(f"the scores of the token ids, {scores}, were not saved")
     ours, theirs = reference[scores][:, :steps], device[scores][:, :steps]
     if ours.shape != theirs.shape or ours.dim() != 3 or ours.numel() == 0:
         return _invalid(f"shapes of {scores} do not compare: {ours.shape} and {theirs.shape}")
+    if reference[scores].shape[1] > most:
+        return _invalid(f"{scores} have {reference[scores].shape[1]} steps, the ids {most}")
     verdict = judge_metrics(measure(ours, theirs), ASSUMED_REPEATABLE)
     if verdict.verdict == "PASS":
         return None
@@ -277,9 +387,13 @@ def _repeat(first: Tensor, second: Tensor) -> Repeat:
 
     if first.shape != second.shape:
         return Repeat(bit_identical=False, relative_l2=None, nonfinite_agree=False)
-    if torch.equal(first, second):  # the rule; never so with a NaN
+    if _why_unreadable(first) is None and _why_unreadable(second) is None:
+        same_values = torch.equal(first, second)  # the rule; never so with a NaN
+    else:
+        same_values = first.dtype == second.dtype and _bytes(first) == _bytes(second)
+    if same_values:
         return Repeat(bit_identical=True, relative_l2=0.0, nonfinite_agree=True, max_abs_diff=0.0)
-    if _is_exact(first):
+    if _is_exact(first) or _why_unreadable(first) or _why_unreadable(second):
         return Repeat(bit_identical=False, relative_l2=None, nonfinite_agree=True)
     metrics = measure(first, second)
     same = metrics.positions_agree and metrics.max_abs_diff in (0.0, None)
@@ -289,6 +403,16 @@ def _repeat(first: Tensor, second: Tensor) -> Repeat:
         nonfinite_agree=metrics.positions_agree,
         max_abs_diff=metrics.max_abs_diff,
     )
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    import torch
+
+    return tensor.contiguous().view(torch.uint8).numpy().tobytes()
+
+
+def _blank(reason: str) -> OutputVerdict:
+    return OutputVerdict(verdict="INVALID", reasons=(reason,), within_1_percent=None, blank=True)
 
 
 def _invalid(reason: str) -> OutputVerdict:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 from kit.accuracy.metrics import Metrics, Side
+from kit.accuracy.parts import Part
 from kit.accuracy.ranking import Ranking
 from kit.accuracy.totals import CLOSE
 
@@ -103,13 +104,36 @@ def _shares(m: Metrics) -> bool:
     return whole and 0 <= shares[0] <= shares[1] <= shares[2] <= 1
 
 
+def _part(m: Metrics, part: Part) -> bool:
+    """What no part can have: more elements than there are, a scale beyond the largest value, an error
+    below its floor that counts without a slope."""
+    largest = m.reference_max_abs or 0.0
+    within_rows = part.dimension is None and part.index is None and part.members == part.elements
+    counts = part.relative_l2 is None or part.floor is None or part.relative_l2 > part.floor
+    return (
+        0 <= part.elements <= m.elements
+        and (within_rows or ordered(0.0, part.scale, largest, slack=_LOST))
+        and (part.relative_l2 is None or part.relative_l2 >= 0)
+        and (part.floor is None or part.floor >= 0)
+        and (not part.above_floor or counts or part.index is None)
+    )
+
+
+def _without_error(m: Metrics) -> bool:
+    """Equal sides have no part with an error."""
+    if m.max_abs_diff != 0:
+        return True
+    changed = [part.relative_l2 != 0 or part.above_floor for part in m.parts.named.values()]
+    return not any(changed) and m.parts.changed_ids is None
+
+
 METRICS: Mapping[str, Callable[[Metrics], bool]] = {
     "some of the elements are finite on both sides": lambda m: 0 <= m.finite <= m.elements,
     "no distance is below 0": lambda m: all(
         value is None or value >= 0
         for value in (
             m.max_abs_diff, m.mean_abs_diff, m.rmse, m.relative_l2, m.relative_l2_centred,
-            m.relative_l2_small, m.max_over_range, m.mean_relative, m.mean_relative_big,
+            m.max_over_range, m.mean_relative, m.mean_relative_big,
         )
     ),
     "mean|diff| <= rmse <= max|diff|": lambda m: ordered(
@@ -142,6 +166,15 @@ METRICS: Mapping[str, Callable[[Metrics], bool]] = {
     "allclose fits the largest difference": _close,
     "allclose is that of the first tolerances": lambda m: m.allclose is m.close[0].allclose,
     "non-finite values are as many as are not finite": _counts,
+    "each part is one of the output's": lambda m: all(
+        _part(m, part) for part in m.parts.named.values()
+    ),
+    "equal sides have equal parts": _without_error,
+    "probabilities have no distance below 0": lambda m: (
+        (m.parts.divergence is None or m.parts.total_variation is not None)
+        and ordered(0.0, m.parts.total_variation)
+        and ordered(0.0, m.parts.divergence)
+    ),
 }  # fmt: skip
 
 
@@ -162,6 +195,7 @@ RANKING: Mapping[str, Callable[[Ranking], bool]] = {
         0 <= r.top1_agree <= r.rows and 0 <= r.top5_agree <= r.rows and r.rows > 0
     ),
     "the disputed rows are those that do not agree": _disputes,
+    "no more rows are explained than there are": lambda r: ordered(0.0, r.explained, float(r.rows)),
     "margins and noise are not below 0": lambda r: (
         (r.smallest_margin or 0) >= 0
         and all(row.noise_p99 >= 0 and (row.row_relative_l2 or 0) >= 0 for row in r.disputed)

@@ -12,10 +12,11 @@ from typing import Any
 
 from kit.accuracy.comparison import described_readings, why_unsound
 from kit.accuracy.metrics import Close, Metrics, NonFinite, Side
+from kit.accuracy.parts import Part, Parts
 from kit.accuracy.ranking import RankedRow, Ranking
 from kit.accuracy.readings import Reading, read, worst
 from kit.accuracy.thresholds import Thresholds
-from kit.accuracy.verdict import OutputVerdict, Repeat, judge_metrics, overall
+from kit.accuracy.verdict import OutputVerdict, Repeat, judge_metrics, overall, settle
 
 
 def rebuild_comparison(record: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,21 +24,29 @@ def rebuild_comparison(record: Mapping[str, Any], summary: Mapping[str, Any]) ->
     or ArithmeticError where record and summary do not fit."""
     outputs: dict[str, Any] = {}
     readings: dict[str, dict[str, Reading]] = {}
-    verdicts: dict[str, OutputVerdict] = {}
-    for name, spec in record["model"]["outputs"].items():
-        if spec["role"] == "step_scores":
-            continue
+    specs = {
+        name: spec
+        for name, spec in record["model"]["outputs"].items()
+        if spec["role"] != "step_scores"
+    }
+    repeated = record["noise"]["device_repeat"]
+    verdicts = settle(
+        {
+            name: _judge(summary["outputs"][name], spec, repeated.get(name))
+            for name, spec in specs.items()
+        }
+    )
+    for name, found in verdicts.items():
         saved = summary["outputs"][name]
-        verdicts[name] = _judge(saved, spec, record["noise"]["device_repeat"].get(name))
-        metrics = verdicts[name].metrics
-        if metrics:
-            readings[name] = read(metrics)
+        if found.metrics and not found.blank:
+            readings[name] = read(found.metrics)
         outputs[name] = {
-            "role": spec["role"],
-            "thresholds": spec["thresholds"],
-            "verdict": verdicts[name].verdict,
-            "reasons": list(verdicts[name].reasons),
-            "within_1_percent": verdicts[name].within_1_percent,
+            "role": specs[name]["role"],
+            "thresholds": specs[name]["thresholds"],
+            "verdict": found.verdict,
+            "reasons": list(found.reasons),
+            "within_1_percent": found.within_1_percent,
+            "blank": found.blank,
             "metrics": saved["metrics"],
             "readings": described_readings(readings.get(name)),
             "truth": saved["truth"],
@@ -66,6 +75,9 @@ def metrics_of(document: Mapping[str, Any]) -> Metrics:
             "close": tuple(Close(**close) for close in document["close"]),
             "reference": _side(document["reference"]),
             "device": _side(document["device"]),
+            "parts": _parts(document["parts"]),
+            "reference_fills": tuple(document["reference_fills"]),
+            "device_fills": tuple(document["device_fills"]),
             "ranking": None if rank is None else _ranking(rank),
         }
     )
@@ -81,11 +93,27 @@ def _judge(
         verdict=saved["verdict"],
         reasons=tuple(saved["reasons"]),
         within_1_percent=saved["within_1_percent"],
+        blank=saved["blank"],
     )
 
 
 def _side(document: Mapping[str, Any]) -> Side:
     return Side(**{**document, "nonfinite": NonFinite(**document["nonfinite"])})
+
+
+def _parts(document: Mapping[str, Any]) -> Parts:
+    named = {name: _part(document[name]) for name in ("row", "channel", "scale_class")}
+    changed = document["changed_ids"]
+    return Parts(
+        **{**document, **named, "changed_ids": None if changed is None else tuple(changed)}
+    )
+
+
+def _part(document: Mapping[str, Any] | None) -> Part | None:
+    if document is None:
+        return None
+    index = document["index"]
+    return Part(**{**document, "index": None if index is None else tuple(index)})
 
 
 def _ranking(document: Mapping[str, Any]) -> Ranking:

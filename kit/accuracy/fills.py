@@ -1,0 +1,94 @@
+"""Values that stand for "nothing here": what a mask writes in finite numbers.
+
+A fill is an extreme value that many positions share exactly, far beyond every other: finfo.min, -1e9, a
+dtype's own minimum after a cast. It says what -inf says, so it is read as -inf (+inf where it is
+positive): out of every sum, counted, and it must agree by position.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from kit.accuracy.blocks import blocks, widen
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_BLOCK = 1 << 18  # elements
+_MANY = 4  # positions that share a value: one alone is an activation, however large
+_BEYOND = 8.0  # times the largest other value: a clamp's limit lies beside the values that it cuts
+_LEAST = 50.0  # masks write large numbers; one-hot ones and saturated scores are values
+
+Fills = tuple[float, ...]
+
+
+def find_fills(
+    reference: Tensor, device: Tensor, ends: Sequence[float], infinite: bool
+) -> tuple[Fills, Fills]:
+    """The fills of both sides, of which each is its side's smallest or largest value.
+
+    `ends` are the smallest and largest finite value of the reference, then of the device; `infinite`
+    says whether one side has infinities. A fill of one side counts only where the other has one, or an
+    infinity, of the same sign: else it is a value that went wrong.
+    """
+    if (
+        infinite
+    ):  # the ends are of positions where both are finite: not those of a fill against -inf
+        ends = [*_ends(reference), *_ends(device)]
+    found: tuple[list[float], list[float]] = ([], [])
+    for sign, at in ((-1, 0), (1, 1)):
+        sides = [
+            _fill(side, ends[2 * number + at], sign)
+            for number, side in enumerate((reference, device))
+        ]
+        there = [
+            fill is not None or (infinite and _has_infinity(side, sign))
+            for fill, side in zip(sides, (reference, device), strict=True)
+        ]
+        if all(there):
+            for fills, fill in zip(found, sides, strict=True):
+                if fill is not None:
+                    fills.append(fill)
+    return tuple(found[0]), tuple(found[1])
+
+
+def without_fills(values: Tensor, fills: Fills) -> Tensor:
+    """`values` with infinities in the place of fills; a copy where there are any."""
+    for fill in fills:
+        values = values.masked_fill(values == fill, math.copysign(math.inf, fill))
+    return values
+
+
+def _fill(side: Tensor, value: float, sign: int) -> float | None:
+    """`value`, the side's end in the direction of `sign`, where it is a fill."""
+    if not math.isfinite(value) or value * sign < _LEAST:
+        return None
+    count, rest = 0, 0.0
+    for _, block, _ in blocks(side, side, _BLOCK):
+        values = widen(block, single=False)
+        here = values == value
+        count += int(here.sum())
+        others = values[~here & values.isfinite()]
+        rest = max(rest, float(others.abs().max()) if len(others) else 0.0)
+        if rest * _BEYOND > abs(value):
+            return None
+    return value if count >= _MANY and rest > 0 else None
+
+
+def _ends(side: Tensor) -> tuple[float, float]:
+    low, high = math.inf, -math.inf
+    for _, block, _ in blocks(side, side, _BLOCK):
+        values = widen(block, single=False)
+        values = values[values.isfinite()]
+        if len(values):
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+    return low, high
+
+
+def _has_infinity(side: Tensor, sign: int) -> bool:
+    return any(
+        bool((widen(block, single=False) == sign * math.inf).any())
+        for _, block, _ in blocks(side, side, _BLOCK)
+    )

@@ -1,0 +1,199 @@
+"""Sums over the parts of a pair of tensors, from the same walk over its blocks as every other figure.
+
+A unit is a row (a vector of the last dimension), or several rows where there are too many: channels
+follow from the units, since an index of any other dimension is a set of whole rows. The columns of a
+table have sums of their own. What lies within a row in several scales is counted by octaves.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    Floats = NDArray[np.float64]
+
+# What is summed of each part, with r the reference and e = device - reference; shared_*: the same
+# without the mean row of either side, where rows share one.
+COUNT, R, E, RR, EE, RE, ABS_R, ABS_E, SHARED_RR, SHARED_EE, SHARED_RE = range(11)
+FIELDS = 11
+# Of each octave of |r| / (the row's RMS): elements, r^2, e^2 and r e over the row's mean square, and
+# what the row's largest value, and 1, are over its RMS (squares, summed).
+OCTAVES, LOWEST = 96, -72  # from 2^-72 to 2^24 times the RMS
+OCTAVE_FIELDS = 6
+# Beside FIELDS, of a column: its values that are no whole numbers, and those whose whole number changed.
+FRACTIONAL, CHANGED = FIELDS, FIELDS + 1
+
+_MOST_UNITS = 1 << 18
+_MOST_COLUMNS = 1 << 14
+_LEAST_ROWS = 16
+_SAMPLED, _SAMPLED_ELEMENTS = 64, 1 << 18
+# A row is dominated by few values where its mean |r| is below half of its RMS (0.8 for a normal one).
+DOMINATED = 0.5
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a shape is cut: `lead` are the dimensions that count units, each of `unit` elements (the last
+    may be shorter where `rows_of_unit` rows go together); `row` is the length of the last dimension;
+    `columns` says whether its indices are parts; `shared` are both sides' mean rows, or None."""
+
+    row: int
+    unit: int
+    lead: tuple[int, ...]
+    rows_of_unit: int
+    columns: bool
+    shared: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def units(self) -> int:
+        """How many there are."""
+        return math.prod(self.lead)
+
+
+def layout_of(shape: tuple[int, ...], *, paired: bool) -> Layout:
+    """The layout of a shape of at least one dimension; `paired` where the last one is of real and
+    imaginary parts, which belong to one row."""
+    if paired and len(shape) > 1:
+        shape = (*shape[:-2], shape[-2] * shape[-1])
+    lead, row = shape[:-1], shape[-1]
+    rows = math.prod(lead)
+    unit = row
+    while len(lead) > 1 and math.prod(lead) > _MOST_UNITS:
+        unit *= lead[-1]
+        lead = lead[:-1]
+    together = max(1, math.ceil(math.prod(lead) / _MOST_UNITS))
+    if together > 1:
+        lead = (math.ceil(math.prod(lead) / together),)
+        unit *= together
+    table = not paired and 1 < row <= min(rows, _MOST_COLUMNS) and rows >= _LEAST_ROWS
+    return Layout(row=row, unit=unit, lead=lead, rows_of_unit=unit // row, columns=table)
+
+
+@dataclass
+class PartSums:
+    """Sums of units [units, FIELDS] from number `first` on, of columns, and of octaves."""
+
+    units: Floats
+    columns: Floats | None
+    octaves: Floats = field(default_factory=lambda: np.zeros((OCTAVES, OCTAVE_FIELDS)))
+    first: int = 0
+
+    def add(self, other: PartSums) -> None:
+        """Take in the sums of a block."""
+        self.units[other.first : other.first + len(other.units)] += other.units
+        if self.columns is not None and other.columns is not None:
+            self.columns += other.columns
+        self.octaves += other.octaves
+
+
+def no_sums(layout: Layout) -> PartSums:
+    """Of nothing yet."""
+    return PartSums(np.zeros((layout.units, FIELDS)), _no_columns(layout))
+
+
+def _no_columns(layout: Layout) -> Floats | None:
+    return np.zeros((layout.row, FIELDS + 2)) if layout.columns else None
+
+
+def shared_rows(reference: Tensor, device: Tensor, layout: Layout) -> tuple[Tensor, Tensor] | None:
+    """The mean rows of both sides over up to 64 rows, spread evenly; None where rows share little, or
+    where a row alone is too long to hold."""
+    lead = reference.shape[: -2 if layout.row != reference.shape[-1] else -1]
+    rows = math.prod(lead)
+    if rows < 2 or not 1 < layout.row <= _SAMPLED_ELEMENTS:
+        return None
+    import torch
+
+    count = min(rows, _SAMPLED, max(4, _SAMPLED_ELEMENTS // layout.row))
+    numbers = torch.linspace(0, rows - 1, count, dtype=torch.float64).long()
+    at = torch.unravel_index(numbers, lead)
+    ours, theirs = (side[at].reshape(len(numbers), -1).double() for side in (reference, device))
+    there = ours.isfinite() & theirs.isfinite()
+    present = there.sum(0).clamp(min=1)
+    means = [side.where(there, 0.0).sum(0) / present for side in (ours, theirs)]
+    own = (ours - means[0]).where(there, 0.0)
+    if not own.square().sum() < 0.5 * ours.where(there, 0.0).square().sum():
+        return None
+    return means[0], means[1]
+
+
+def sums_of_block(offset: int, elements: int, layout: Layout) -> PartSums:
+    """Of nothing yet: room for what a block has of units."""
+    first, last = offset // layout.unit, (offset + elements - 1) // layout.unit
+    return PartSums(np.zeros((last - first + 1, FIELDS)), _no_columns(layout), first=first)
+
+
+def block_sums(reference: Tensor, device: Tensor, offset: int, layout: Layout) -> PartSums:
+    """The sums of one block: two 1-D fp64 tensors whose first element is number `offset`."""
+    there = reference.isfinite() & device.isfinite()
+    r = reference.where(there, 0.0)
+    e = (device - reference).where(there, 0.0)
+    fields = [there.double(), r, e, r * r, e * e, r * e, r.abs(), e.abs()]
+    if layout.shared is not None:
+        ours, theirs = (_tiled(side, offset, len(r)) for side in layout.shared)
+        own = (r - ours).where(there, 0.0)
+        error = (e - (theirs - ours)).where(there, 0.0)
+        fields += [own * own, error * error, own * error]
+    found = sums_of_block(offset, len(r), layout)
+    if found.columns is not None:
+        whole = [(r != r.round()).double(), (device.where(there, 0.0).round() != r).double()]
+        of_columns = [
+            *enumerate(fields[: ABS_E + 1]),
+            *zip((FRACTIONAL, CHANGED), whole, strict=True),
+        ]
+        for name, values in of_columns:
+            found.columns[:, name] = values.view(-1, layout.row).sum(0).numpy()
+    for begin, end, number in _pieces(offset, len(r), layout.unit):
+        shape = (-1, min(layout.unit, end - begin))
+        at = number - found.first
+        sums = found.units[at : at + (end - begin) // shape[1]]
+        for name, values in enumerate(fields):
+            sums[:, name] = values[begin:end].view(shape).sum(1).numpy()
+        lonely = sums[:, ABS_R] < DOMINATED * np.sqrt(sums[:, COUNT] * sums[:, RR])
+        if lonely.any():
+            add_octaves(found.octaves, *(v[begin:end].view(shape)[lonely].numpy() for v in (r, e)))
+    return found
+
+
+def add_octaves(octaves: Floats, r: Floats, e: Floats) -> None:
+    """Add rows [rows, elements] to the octaves; where a row's value is 0 it has none."""
+    size = np.abs(r)
+    there = size > 0
+    count = there.sum(1, keepdims=True)
+    # Squares that leave fp64 are of a walk whose sums are not used.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        mean_square = (r * r).sum(1, keepdims=True) / np.maximum(count, 1)
+        octave = np.frexp(size / np.sqrt(mean_square))[1] - 1
+        number = np.clip(octave - LOWEST, 0, OCTAVES - 1)[there].astype(np.int64)
+        whole = np.broadcast_to(size.max(1, keepdims=True), r.shape)
+        values = (r * r, e * e, r * e, whole * whole, np.ones_like(r))
+        shares = [np.ones_like(r), *(value / mean_square for value in values)]
+        for name, share in enumerate(shares):
+            octaves[:, name] += np.bincount(number, share[there], OCTAVES)
+
+
+def _pieces(offset: int, length: int, unit: int) -> list[tuple[int, int, int]]:
+    """(begin, end, number of the first unit) of what a block has of units: the end of one, whole ones,
+    the beginning of one; each piece is of equal rows."""
+    pieces = []
+    begin = 0
+    while begin < length:
+        ahead = unit - (offset + begin) % unit
+        whole = (length - begin) // unit * unit if ahead == unit else 0
+        end = begin + (whole or min(ahead, length - begin))
+        pieces.append((begin, end, (offset + begin) // unit))
+        begin = end
+    return pieces
+
+
+def _tiled(row: Tensor, offset: int, length: int) -> Tensor:
+    """`length` elements of a row that is repeated, from element `offset` on."""
+    turned = row.roll(-(offset % len(row)))
+    return turned.repeat(-(-length // len(row)))[:length]

@@ -1,0 +1,99 @@
+"""Maps of classes: integers or a mask over a plane, of which rounding may move a border by a pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kit.accuracy.blocks import blocks
+from kit.accuracy.thresholds import LOST, ONE_PERCENT
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_LEAST = 32  # pixels of a side: less is no plane
+_ALIKE = 0.7  # of neighbours; a table of ids has hardly any
+_MOST_CLASSES = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regions:
+    """How two maps differ: `changed` of `pixels`, `strayed` of them to a class that none of the eight
+    neighbours has in the reference, `borders` pixels that have a neighbour of another class, and the
+    smallest intersection over union of a class, with the class."""
+
+    pixels: int
+    changed: int
+    strayed: int
+    borders: int
+    least_iou: float
+    least_class: int
+
+    @property
+    def rounding(self) -> bool:
+        """Whether rounding explains it: borders moved by a pixel, few of them, and no region gone."""
+        return (
+            not self.strayed
+            and self.changed <= ONE_PERCENT * self.borders
+            and self.least_iou >= 1 - LOST
+        )
+
+
+def compare_maps(reference: Tensor, device: Tensor) -> Regions | None:
+    """Of two integer tensors [..., height, width] of one shape; None where they are no maps: a plane
+    in which neighbours mostly are alike, of few classes."""
+    import torch
+
+    if reference.dim() < 2 or min(reference.shape[-2:]) < _LEAST:
+        return None
+    height, width = reference.shape[-2:]
+    ours, theirs = (side.reshape(-1, height, width) for side in (reference, device))
+    classes = _classes(ours)
+    if classes is None:
+        return None
+    alike = total = changed = strayed = borders = 0
+    common = torch.zeros(3, len(classes), dtype=torch.int64)
+    for _, r, d in blocks(ours, theirs, 1 << 20, row=height * width):
+        r, d = (side.reshape(-1, height, width).long() for side in (r, d))
+        alike += int((r[..., 1:] == r[..., :-1]).sum() + (r[..., 1:, :] == r[..., :-1, :]).sum())
+        total += r[..., 1:].numel() + r[..., 1:, :].numel()
+        moved, near, border = r != d, torch.zeros_like(r, dtype=torch.bool), r != r
+        for neighbour in _neighbours(r):
+            near |= neighbour == d
+            border |= neighbour != r
+        changed += int(moved.sum())
+        strayed += int((moved & ~near).sum())
+        borders += int(border.sum())
+        for number, value in enumerate(classes.tolist()):
+            mine, other = r == value, d == value
+            common[:, number] += torch.stack([mine.sum(), other.sum(), (mine & other).sum()])
+    if alike < _ALIKE * total:
+        return None
+    iou = common[2] / (common[0] + common[1] - common[2]).clamp(min=1)
+    return Regions(
+        pixels=reference.numel(),
+        changed=changed,
+        strayed=strayed,
+        borders=borders,
+        least_iou=float(iou.min()),
+        least_class=int(classes[iou.argmin()]),
+    )
+
+
+def _classes(maps: Tensor) -> Tensor | None:
+    found = maps.unique()
+    return found.long() if 1 < len(found) <= _MOST_CLASSES else None
+
+
+def _neighbours(maps: Tensor) -> list[Tensor]:
+    """The eight neighbours of every pixel; at the edge, itself."""
+    from torch.nn.functional import pad
+
+    height, width = maps.shape[-2:]
+    padded = pad(maps.double()[:, None], (1, 1, 1, 1), mode="replicate")[:, 0].long()
+    return [
+        padded[:, 1 + down : 1 + down + height, 1 + right : 1 + right + width]
+        for down in (-1, 0, 1)
+        for right in (-1, 0, 1)
+        if (down, right) != (0, 0)
+    ]
