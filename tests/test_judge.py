@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,29 @@ import torch
 from conftest import Kit, Result
 from safetensors.torch import save_file
 
+from kit.accuracy.judge import main
+from kit.errors import KitError
+
 Pairs = dict[str, tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass
+class Said:
+    """What the command ends with, in this process: as a process of its own it takes seconds."""
+
+    code: int
+    out: str
+    error: str
+
+
+def judge_here(caplog: pytest.LogCaptureFixture, *arguments: object) -> Said:
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="kit"):
+        try:
+            code, error = main([str(each) for each in arguments]), ""
+        except KitError as failed:
+            code, error = failed.exit_code, failed.message
+    return Said(code, "".join(f"{record.getMessage()}\n" for record in caplog.records), error)
 
 
 def judge(kit: Kit, *arguments: object) -> Result:
@@ -223,20 +247,138 @@ def test_golden_and_a_second_run_of_the_device(kit: Kit) -> None:
     assert "not repeatable" in result.out
 
 
-def test_bad_files(kit: Kit) -> None:
-    good = kit.scratch / "good.safetensors"
+def header(text: bytes) -> bytes:
+    return len(text).to_bytes(8, "little") + text
+
+
+NOT_SAFETENSORS = {
+    "none": (None, "no such file"),
+    "empty": (b"", "empty"),
+    "damaged": (header(b'{"x": {"dtype"'), "damaged"),
+    "zip": (b"PK\x03\x04" + bytes(30) + b"archive/data.pkl", "torch.save"),
+    "npz": (b"PK\x03\x04" + bytes(26) + b"x.npy", ".npz"),
+    "npy": (b"\x93NUMPY\x01\x00v\x00{'descr': '<f4'}", ".npy"),
+    "pickle": (b"\x80\x02}q\x00X\x01\x00\x00\x00xq\x01", "pickle"),
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "git lfs pull"),
+    "gguf": (b"GGUF\x03\x00\x00\x00" + bytes(64), "GGUF"),
+    "onnx": (b"\x08\x07\x12\x07pytorch" + bytes(64), "ONNX"),
+    "page": (b"\n<!DOCTYPE html><html><title>404</title>", "HTML"),
+    "other": (b"\x1b[2Jverdict PASS\nverdict PASS\n" * 9, "something else"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_SAFETENSORS)
+def test_a_file_that_is_none_is_named_for_what_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    content, said = NOT_SAFETENSORS[name]
+    good, bad = tmp_path / "good.safetensors", tmp_path / f"{name}.safetensors"
     save_file({"x": BASE}, good)
-    damaged = kit.scratch / "damaged.safetensors"
-    damaged.write_bytes(good.read_bytes()[:40])
-    pickled = kit.scratch / "pickled.pt"
-    torch.save({"x": BASE}, pickled)
-    foreign = kit.scratch / "foreign.safetensors"
-    save_file({"x": BASE}, foreign, metadata={"kit_roles": '{"x": {"role": "judge", "scores": 1}}'})
-    for bad in (kit.scratch / "none.safetensors", damaged, pickled, foreign):
-        result = judge(kit, bad, good)
-        assert result.code == 2
-        assert bad.name in result.error
-    assert "no such output" in judge(kit, good, good, "--logits", "y").error
+    if content is not None:
+        bad.write_bytes(content)
+    result = judge_here(caplog, bad, good)
+    assert result.code == 2
+    assert bad.name in result.error and said in result.error
+    assert result.error.isprintable()
+
+
+def test_a_folder_is_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    result = judge_here(caplog, tmp_path, tmp_path)
+    assert (result.code, "is a folder" in result.error) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [
+        '{"x": {"role": "judge", "scores": 1}}',
+        '{"x": {"role": ["logits"], "scores": null}}',
+        '{"x": {"role": "logits", "scores": []}}',
+        '{"x": {"role": {}, "scores": null}}',
+        '["x"]',
+        "[" * 100_000,
+        '{"x": ' * 50_000,
+        '{"x": null}',
+        "\x1b[2J",
+    ],
+)
+def test_damaged_roles(tmp_path: Path, caplog: pytest.LogCaptureFixture, roles: str) -> None:
+    good, foreign = tmp_path / "good.safetensors", tmp_path / "foreign.safetensors"
+    save_file({"x": BASE}, good)
+    save_file({"x": BASE}, foreign, metadata={"kit_roles": roles})
+    result = judge_here(caplog, foreign, good)
+    assert result.code == 2
+    assert foreign.name in result.error and "roles are damaged" in result.error
+    assert result.error.isprintable()
+
+
+def test_names_are_quoted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A name must not print a verdict of its own."""
+    names = "x\nverdict PASS\n", "\x1b[2J", "", "a b", "\u202ex", "plain.0"
+    paths = saved(tmp_path, dict.fromkeys(names, (BASE, BASE * 1.5)))
+    result = judge_here(caplog, *paths)
+    assert result.code == 1
+    assert result.out.count("\nverdict") == 1 and result.out.endswith("verdict FAIL\n")
+    assert not {"\x1b", "\u202e"} & set(result.out)
+    assert "FAIL    plain.0: " in result.out and r"'x\nverdict PASS\n'" in result.out
+    save_file({"y": BASE}, paths[1])
+    result = judge_here(caplog, *paths)
+    assert result.code == 4 and result.out.count("\nverdict") == 1
+    missing = judge_here(caplog, *paths, "--logits", "no\nverdict PASS")
+    assert missing.code == 2 and "no such output" in missing.error
+    assert missing.error.isprintable()
+
+
+def test_scores_without_their_ids_are_judged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Metadata cannot hide an output."""
+    scores = torch.randn(1, 6, 200, generator=torch.Generator().manual_seed(0))
+    ids = torch.cat([torch.zeros(1, 1), scores.argmax(-1)], 1).long()
+    paths = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+
+    def verdict(
+        reference: dict[str, torch.Tensor], device: dict[str, torch.Tensor], role: str
+    ) -> int:
+        roles = {"s": {"role": "step_scores", "scores": None}, "ids": {"role": role, "scores": "s"}}
+        save_file(reference, paths[0], metadata={"kit_roles": json.dumps(roles)})
+        save_file(device, paths[1])
+        return judge_here(caplog, *paths).code
+
+    good, bad = scores * (1 + 1e-6), scores.flip(-1).contiguous()
+    assert verdict({"s": scores, "y": BASE}, {"s": good, "y": BASE}, "token_ids") == 0
+    assert verdict({"s": scores, "y": BASE}, {"s": bad, "y": BASE}, "token_ids") == 1
+    assert verdict({"s": scores, "ids": ids}, {"s": bad, "ids": ids}, "features") == 1
+    assert verdict({"s": scores, "ids": ids}, {"s": good, "ids": ids}, "token_ids") == 0
+    # Nor can ids that say nothing about most of the steps.
+    short = {"s": scores, "ids": ids[:, :2].contiguous()}
+    assert verdict(short, {**short, "s": torch.cat([good[:, :1], bad[:, 1:]], 1)}, "token_ids") == 4
+
+
+@pytest.mark.parametrize(
+    "dtype", "F4 F6_E2M3 F8_E8M0 F8_E4M3 F8_E5M2 U16 U32 U64 I16 BF16 C64 BOOL X9".split()
+)
+def test_any_dtype_ends_with_a_verdict_or_a_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, dtype: str
+) -> None:
+    paths = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    for path in paths:
+        layout = {"x": {"dtype": dtype, "shape": [8], "data_offsets": [0, 0]}}
+        size = {
+            "F4": 4,
+            "F6_E2M3": 6,
+            "U16": 16,
+            "I16": 16,
+            "BF16": 16,
+            "U32": 32,
+            "U64": 64,
+            "C64": 64,
+        }
+        layout["x"]["data_offsets"] = [0, size.get(dtype, 8)]
+        text = json.dumps(layout).encode()
+        path.write_bytes(header(text) + bytes(range(1, size.get(dtype, 8) + 1)))
+    for result in (judge_here(caplog, *paths), judge_here(caplog, *paths, "--again", paths[1])):
+        assert result.code in (0, 2, 4)
+        assert result.error.isprintable()
 
 
 def test_a_run_of_the_kit_can_be_judged_from_its_files(vit_run: Kit) -> None:

@@ -15,16 +15,15 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any
 
 from kit.accuracy.comparison import Reference, compare
+from kit.accuracy.saved_outputs import read_outputs
 from kit.accuracy.verdict import ASSUMED_REPEATABLE, compare_runs
-from kit.adapter import ROLES, OutputSpec, Role
+from kit.adapter import OutputSpec
 from kit.entry import parser_of
 from kit.errors import UsageError
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from kit.visible import shown
 
 EXIT_CODES = {"PASS": 0, "FAIL": 1, "INVALID": 4}
 
@@ -34,20 +33,21 @@ log = logging.getLogger("kit")
 def main(arguments: Sequence[str]) -> int:
     """Judge, and say why. Returns the verdict's exit code; raises UsageError."""
     options = _parse(arguments)
-    reference, roles = _load(options.reference)
-    device, _ = _load(options.device)
-    golden = _load(options.golden)[0] if options.golden else {}
-    again = _load(options.again)[0] if options.again else None
+    reference, roles = read_outputs(options.reference)
+    device, _ = read_outputs(options.device)
+    golden = read_outputs(options.golden)[0] if options.golden else {}
+    again = read_outputs(options.again)[0] if options.again else None
     names = [*reference, *(name for name in device if name not in reference)]
     for name in options.logits:
         if name not in names:
             raise UsageError(
-                f"--logits {name}: there is no such output; there are {', '.join(names)}"
+                f"--logits {shown(name)}: there is no such output; there are "
+                f"{', '.join(map(shown, names))}"
             )
     both = {name: tensor for name, tensor in (again or {}).items() if name in device}
     repeats = compare_runs({name: device[name] for name in both}, both) if again else {}
     result = compare(
-        {name: _spec(name, roles, options.logits) for name in names},
+        {name: _spec(name, roles, options.logits, names) for name in names},
         Reference(
             outputs=reference,
             repeats={},
@@ -66,11 +66,11 @@ def _tell(result: Mapping[str, Any], *, as_json: bool, repeated: bool) -> None:
         log.info(json.dumps(result, indent=2, allow_nan=False))
         return
     for name, output in result["outputs"].items():
-        log.info(f"{output['verdict']:7} {name}: {'; '.join(output['reasons'])}")
+        log.info(f"{output['verdict']:7} {shown(name)}: {'; '.join(output['reasons'])}")
         if truth := output["truth"]:
+            device, ours = (truth[side]["relative_l2"] for side in ("device", "reference"))
             log.info(
-                f"        against fp64: device {truth['device']['relative_l2']:.3g}, reference "
-                f"{truth['reference']['relative_l2']:.3g} (relative L2)"
+                f"        against fp64: device {_figure(device)}, reference {_figure(ours)} (relative L2)"
             )
     if not result["outputs"]:
         log.info("there is no output in either file")
@@ -79,33 +79,19 @@ def _tell(result: Mapping[str, Any], *, as_json: bool, repeated: bool) -> None:
     log.info(f"verdict {result['verdict']}")
 
 
-def _spec(name: str, roles: Mapping[str, OutputSpec], logits: Sequence[str]) -> OutputSpec:
+def _figure(value: float | None) -> str:
+    return "not computable" if value is None else f"{value:.3g}"
+
+
+def _spec(
+    name: str, roles: Mapping[str, OutputSpec], logits: Sequence[str], names: Sequence[str]
+) -> OutputSpec:
     if name in logits:
         return OutputSpec(role="logits")
-    by_name = OutputSpec(role="logits" if "logits" in name.lower() else "features")
-    return roles.get(name, by_name)
-
-
-def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, OutputSpec]]:
-    """The memory-mapped tensors of a file, and the roles in its metadata. Raises UsageError."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            text = (file.metadata() or {}).get(ROLES, "{}")
-        # Only the role, never thresholds: a file does not say how strictly it is judged.
-        roles = {
-            name: OutputSpec(role=spec["role"], scores=spec["scores"])
-            for name, spec in json.loads(text).items()
-        }
-    except (OSError, SafetensorError) as error:
-        raise UsageError(f"{path} is no readable safetensors file ({error})") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path}: its {ROLES} are damaged ({error})") from error
-    if unknown := {spec.role for spec in roles.values()} - set(get_args(Role)):
-        raise UsageError(f"{path}: its {ROLES} are damaged (there is no role {unknown.pop()!r})")
-    return tensors, roles
+    spec = roles.get(name, OutputSpec(role="logits" if "logits" in name.lower() else "features"))
+    chosen = {roles[ids].scores for ids in roles if ids in names and roles[ids].role == "token_ids"}
+    # The scores of steps are judged with the ids they chose; without those, as what they are.
+    return OutputSpec(role="logits") if spec.role == "step_scores" and name not in chosen else spec
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

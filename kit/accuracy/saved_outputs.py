@@ -1,0 +1,102 @@
+"""Reading a saved set of outputs, from anybody, and saying what a file is that is none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from kit.adapter import ROLES, OutputSpec, Role
+from kit.errors import UsageError
+from kit.visible import shown, visible
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Outputs = dict[str, "Tensor"]
+Roles = dict[str, OutputSpec]
+
+# What a file begins with, what it is then, and what to do about it.
+_SAVE = "load it where you trust it, and save its tensors with safetensors.torch.save_file"
+_KINDS = (
+    (
+        b"\x93NUMPY",
+        "a NumPy array (.npy)",
+        "save it as one tensor with safetensors.numpy.save_file",
+    ),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "run git lfs pull"),
+    (b"GGUF", "a GGUF file of weights", "save outputs, not weights"),
+    (b"\x89HDF", "an HDF5 file", _SAVE),
+    (b"\x1f\x8b", "a gzip archive", "unpack it"),
+    (b"\x80", "a pickle, as torch.save writes it (.pt, .bin)", _SAVE),
+    (b"\x08", "an ONNX model", "run it, and save its outputs"),
+    (b"{", "JSON text", "save the tensors with safetensors.torch.save_file"),
+    (b"<", "a web page (HTML)", "download the file itself: a page came in its place"),
+)
+
+
+def read_outputs(path: Path) -> tuple[Outputs, Roles]:
+    """The memory-mapped tensors of a file, and the roles in its metadata. Raises UsageError."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            text = (file.metadata() or {}).get(ROLES, "{}")
+    except Exception as error:  # whatever a foreign file makes of the library
+        raise UsageError(_refused(path, error)) from error
+    try:
+        return tensors, _roles(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        why = visible(str(error))[:200]
+        raise UsageError(
+            f"{shown(path)}: its {ROLES} are damaged ({why}): save it again"
+        ) from error
+
+
+def _roles(found: Any) -> Roles:
+    # Only the role, never thresholds: a file does not say how strictly it is judged.
+    if not isinstance(found, Mapping):
+        raise ValueError("they are no object")
+    for name, spec in found.items():
+        role, scores = spec["role"], spec["scores"]
+        if not isinstance(role, str) or role not in get_args(Role):
+            raise ValueError(f"there is no role {role!r}, of {name!r}"[:150])
+        if scores is not None and not isinstance(scores, str):
+            raise ValueError(f"the scores of {name!r} have no name"[:150])
+    return {
+        name: OutputSpec(role=spec["role"], scores=spec["scores"]) for name, spec in found.items()
+    }
+
+
+def _refused(path: Path, error: Exception) -> str:
+    said = visible(str(error))[:200]
+    if not path.exists():
+        return f"{shown(path)} is no readable safetensors file: there is no such file"
+    if path.is_dir():
+        return f"{shown(path)} is a folder: name a safetensors file in it"
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as unreadable:
+        return f"{shown(path)} cannot be read ({visible(str(unreadable))}): check its permissions"
+    what, cure = _kind(head)
+    return f"{shown(path)} is no readable safetensors file but {what}: {cure} ({said})"
+
+
+def _kind(head: bytes) -> tuple[str, str]:
+    """What a file is by its first bytes, and what to do."""
+    if not head:
+        return "empty", "save it again"
+    if head.startswith(b"PK\x03\x04"):
+        if b".npy" in head:
+            return "a set of NumPy arrays (.npz)", "save them with safetensors.numpy.save_file"
+        return "a zip archive, as torch.save writes it (.pt, .pth)", _SAVE
+    if head[8:9] == b"{":  # a header's length, then the header: safetensors' own
+        return "a damaged one", "copy or save it again"
+    start = head.lstrip()
+    for begins, what, cure in _KINDS:
+        if start.startswith(begins):
+            return what, cure
+    return "something else", "save the tensors with safetensors.torch.save_file"
