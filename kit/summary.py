@@ -6,10 +6,12 @@ why; nothing is guessed, and a CPU or simulated run never gives an NPU figure.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import kit
+from kit.accuracy.thresholds import ONE_PERCENT
 from kit.schema import SCHEMA_VERSION
 
 _NOT_COMPARED = "compare_accuracy.py has not judged this run"
@@ -150,13 +152,35 @@ def _basis(outputs: Mapping[str, Any]) -> str:
         for name, output in outputs.items()
         if output["thresholds"]["reason"]
     ]
+    parts = [
+        f"{name} has a part further off: {', '.join(found)}"
+        for name, output in outputs.items()
+        if (found := _parts_beyond(output))
+    ]
     return "; ".join(
         [
             "relative L2 <= 1% and max|diff|/max|ref| <= 1% in every output: the largest are "
             f"{largest[0]} and {largest[1]}",
+            *parts,
             *own,
         ]
     )
+
+
+def _parts_beyond(output: Mapping[str, Any]) -> list[str]:
+    """The parts of an output that withhold the 1%, each with its own relative L2."""
+    named = ("row", "channel", "scale_class")
+    parts = {name: output["metrics"]["parts"][name] for name in named} if output["metrics"] else {}
+    counting = {name: part for name, part in parts.items() if part and part["above_floor"]}
+    off = {
+        name: math.inf if part["relative_l2"] is None else part["relative_l2"]
+        for name, part in counting.items()
+    }
+    return [
+        f"a {name.replace('_', ' ')} {error:.3g}"
+        for name, error in off.items()
+        if error > ONE_PERCENT
+    ]
 
 
 def _largest(outputs: Mapping[str, Any], figure: str) -> str:

@@ -14,7 +14,7 @@ from pairs import Pair, pair
 from safetensors.torch import save_file
 
 from kit.accuracy.comparison import Reference, compare
-from kit.accuracy.verdict import ASSUMED_REPEATABLE
+from kit.accuracy.verdict import ASSUMED_REPEATABLE, judge_outputs
 from kit.adapter import OutputSpec, Role
 
 Sides = tuple[torch.Tensor, torch.Tensor]
@@ -194,6 +194,23 @@ def test_pass_says_what_it_saw() -> None:
     assert any(
         "worst row, 3, 5, has a relative L2 of 0.03" in reason for reason in found["reasons"]
     )
+
+
+def test_the_fp64_truth_says_what_rounding_does_in_a_part() -> None:
+    """A row of which little is left after two large numbers cancel."""
+    exact = torch.randn(64, 200, dtype=torch.float64, generator=dice())
+    large = 1e4 * torch.randn(200, dtype=torch.float64, generator=dice(1))
+    exact[7] /= 1000
+    sides = [side.float() for side in (exact, exact)]
+    for side, other in zip(sides, (large, 3 * large), strict=True):
+        side[7] = (exact[7].float() + other.float()) - other.float()
+    assert judged(sides[0], sides[1])["verdict"] == "FAIL"
+    specs, reference = {"x": OutputSpec(role="features")}, {"x": sides[0]}
+    device, repeats = {"x": sides[1]}, {"x": ASSUMED_REPEATABLE}
+    found = judge_outputs(specs, reference, device, repeats, {"x": exact})["x"]
+    assert found.verdict == "PASS", found.reasons
+    device["x"] = changed(sides[1], 9, sides[1][10])
+    assert judge_outputs(specs, reference, device, repeats, {"x": exact})["x"].verdict == "FAIL"
 
 
 def test_changed_top1_rows_are_no_more_than_their_errors_explain() -> None:

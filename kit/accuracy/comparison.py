@@ -36,7 +36,7 @@ def compare(
     device_repeats: Mapping[str, Repeat],
 ) -> dict[str, Any]:
     """The comparison that summarise() takes. All tensors are on the CPU."""
-    verdicts = judge_outputs(specs, reference.outputs, device, device_repeats)
+    verdicts = judge_outputs(specs, reference.outputs, device, device_repeats, reference.golden)
     readings = {
         name: read(found.metrics)
         for name, found in verdicts.items()

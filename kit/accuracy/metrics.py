@@ -120,18 +120,24 @@ class Metrics:
 
 
 def measure(
-    reference: Tensor, device: Tensor, *, ranked: bool = False, threads: int | None = None
+    reference: Tensor,
+    device: Tensor,
+    *,
+    ranked: bool = False,
+    truth: Tensor | None = None,
+    threads: int | None = None,
 ) -> Metrics:
     """Compare two CPU tensors of one shape, of any dtypes and strides; in fp64, so that integers
     beyond 2**53 are rounded, and a norm some 150 decades below the other side's is 0.
 
     `ranked` adds the figures of classes over the last dimension (fp64 memory: a few rows of it).
+    `truth` is the reference in fp64, whose distance from it says what rounding does in each part.
     `threads` is for large tensors, by default one for each core; the figures do not depend on it.
     Raises ValueError for shapes that differ or are empty: a comparison of nothing is no comparison.
     """
     if reference.shape != device.shape or reference.numel() == 0:
         raise ValueError(f"shapes {list(reference.shape)} and {list(device.shape)} do not compare")
-    paired = reference.is_complex() or device.is_complex()
+    paired, shape = reference.is_complex() or device.is_complex(), reference.shape
     roundoff, smallest = _rounding(reference, device)
     reference, device = as_real(reference), as_real(device)
     if reference.dim() == 0:
@@ -148,6 +154,12 @@ def measure(
     if totals["finite"] and largest and not _SQUARES[0] < largest < _SQUARES[1]:
         scale = 2.0 ** max(-1000, min(1000, -math.frexp(largest)[1]))
         scaled = replace(walk, scale=scale, ranked=False).run()
+    own = None
+    if truth is not None and truth.shape == shape:
+        exact = as_real(truth).reshape(reference.shape)
+        own = (
+            replace(walk, reference=exact, device=reference, scale=scale, ranked=False).run().parts
+        )
     rank = finish_ranking(found.ranks, partial(_row, walk)) if ranked else None
     parts = find_parts(
         scaled.parts,
@@ -156,6 +168,7 @@ def measure(
         smallest=smallest,
         largest=max(map(abs, totals.ends[1:3].tolist())) if totals["finite"] else 0.0,
         scale=scale,
+        own=own,
         probabilities=None if paired else distances(walk.pair, found.parts, layout, totals.ends[1]),
     )
     return _finish(walk, totals, scaled.totals, scale, parts, rank)

@@ -13,8 +13,9 @@ either side; the largest counts. What tells parts apart hides behind what they s
 It counts where it is above what rounding alone may do there. The floor of a part, per element, is
 4 max(u, s) S: S is the scale that the part was computed at (the RMS of its scale class, or its own
 where that is larger), u the unit roundoff (2^-24, or that of a coarser dtype), and s how far parts of
-this kind are off typically (the median of their error over S), at most 2^-10: no arithmetic whose
-outputs are within 1% rounds worse, and errors beyond are not excused by being everywhere. Where the
+this kind are off typically (the median of their error over S), or how far the reference itself is off
+the fp64 truth there, where there is one; s is at most 2^-10: no arithmetic whose outputs are within 1%
+rounds much worse, and larger errors are not excused by being everywhere. Where the
 reference has values of ordinary size, 2^-24 may be lost: fp16 has nothing smaller.
 
 Rounding is not correlated with what it rounds. So a part whose device values no longer follow the
@@ -134,8 +135,10 @@ def find_parts(
     largest: float,
     scale: float,
     probabilities: Distances | None,
+    own: PartSums | None,
 ) -> Parts:
-    """The parts of an output whose values times `scale` the sums are of.
+    """The parts of an output whose values times `scale` the sums are of; `own` are those of the fp64
+    truth and the reference, where there is a truth.
 
     `roundoff` is the coarser dtype's, `smallest` its smallest number, `largest` max|r|.
     """
@@ -145,9 +148,12 @@ def find_parts(
     channels: list[Part] = []
     classes: list[Part] = []
     judged = 0
-    for dimension, table in _partitions(sums, layout):
+    tables = _partitions(sums, layout)
+    truths = tables if own is None else _partitions(own, layout)
+    for (dimension, table), (_, truth) in zip(tables, truths, strict=True):
         members = _classes(table)
-        found, joined = _judge(table, members, rounding)
+        error = None if own is None else _root(truth[:, EE], truth[:, COUNT])
+        found, joined = _judge(table, members, rounding, error)
         judged += int((found.count >= _ENOUGH).sum())
         if (found.count >= _ENOUGH).any():
             worst = _worst(found)
@@ -203,24 +209,28 @@ def _classes(table: Floats) -> NDArray[np.int64]:
 
 
 def _judge(
-    table: Floats, classes: NDArray[np.int64], rounding: _Rounding
+    table: Floats, classes: NDArray[np.int64], rounding: _Rounding, own_error: Floats | None
 ) -> tuple[_Judged, _Judged]:
-    """Every part, and every scale class of them."""
+    """Every part, and every scale class of them. `own_error` is the reference's, per element."""
     count, ways = table[:, COUNT], _ways(table)
     own, joined = _root(table[:, RR], count), _joined(table, classes)
     together = _root(joined[:, RR], _joined(np.where(own > 0, count, 0.0)[:, None], classes)[:, 0])
     scale = np.maximum(own, together[classes])
     there = own > 0
-    typical = 0.0
+    typical = np.zeros(len(table))
     if there.any():
         off = np.sort(_root(table[there, EE], count[there]) / scale[there])
-        typical = min(_TYPICAL_MOST, float(off[(len(off) - 1) // 2]))
+        typical[:] = off[(len(off) - 1) // 2]
+    of_classes = np.full(len(joined), typical.max(initial=0.0))
+    if own_error is not None:
+        typical = np.maximum(typical, own_error / np.where(scale > 0, scale, 1.0))
+    typical, of_classes = np.minimum(typical, _TYPICAL_MOST), np.minimum(of_classes, _TYPICAL_MOST)
     # A single part may be quieter than what others' rounding does: then it follows nothing.
     heard = own > _FLOOR * typical * scale
     parts = _figures(table, own, ways, scale, typical, rounding, heard)
     all_ways = [_joined(way, classes) for way in ways]
     everywhere = np.ones(len(joined), dtype=bool)
-    return parts, _figures(joined, together, all_ways, together, typical, rounding, everywhere)
+    return parts, _figures(joined, together, all_ways, together, of_classes, rounding, everywhere)
 
 
 def _joined(table: Floats, classes: NDArray[np.int64]) -> Floats:
@@ -232,7 +242,7 @@ def _figures(
     own: Floats,
     ways: Sequence[Floats],
     scale: Floats,
-    typical: float,
+    typical: Floats,
     rounding: _Rounding,
     heard: Bools,
 ) -> _Judged:
@@ -240,7 +250,7 @@ def _figures(
     count = table[:, COUNT]
     effective = table[:, ABS_R] ** 2 / np.where(table[:, RR] > 0, table[:, RR], 1.0)
     heard = heard & (effective >= _EFFECTIVE)
-    floor = np.maximum(_FLOOR * max(rounding.unit, typical) * scale, rounding.lost)
+    floor = np.maximum(_FLOOR * np.maximum(rounding.unit, typical) * scale, rounding.lost)
     least = np.maximum(_FLOOR * rounding.unit * scale, rounding.lost)
     relative, allowed = np.zeros(len(count)), np.full(len(count), np.inf)
     slope, above = np.ones(len(count)), np.zeros(len(count), dtype=bool)
@@ -280,6 +290,7 @@ def _ways(table: Floats) -> list[Floats]:
 def _worst(found: _Judged) -> int:
     """The number of the worst part that has elements enough."""
     key = np.where(found.above, 1e100, 1.0) * np.minimum(found.relative, 1e100)
+    key[~found.above & np.isinf(found.relative)] = 0.0  # rounding where the reference has nothing
     return int(np.where(found.count >= _ENOUGH, key, -1).argmax())
 
 

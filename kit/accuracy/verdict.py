@@ -63,11 +63,13 @@ def judge_outputs(
     reference: Mapping[str, Tensor],
     device: Mapping[str, Tensor],
     repeats: Mapping[str, Repeat],
+    golden: Mapping[str, Tensor] | None = None,
 ) -> dict[str, OutputVerdict]:
-    """Judge every output of `specs` but the step scores, which are judged with the ids they chose."""
+    """Judge every output of `specs` but the step scores, which are judged with the ids they chose.
+    `golden` are the reference's outputs in fp64, as far as there are any."""
     return settle(
         {
-            name: judge_output(name, spec, reference, device, repeats.get(name))
+            name: judge_output(name, spec, reference, device, repeats.get(name), golden)
             for name, spec in specs.items()
             if spec.role != "step_scores"
         }
@@ -93,6 +95,7 @@ def judge_output(
     reference: Mapping[str, Tensor],
     device: Mapping[str, Tensor],
     repeat: Repeat | None,
+    golden: Mapping[str, Tensor] | None = None,
 ) -> OutputVerdict:
     """Judge the output `name` of both sides (CPU tensors)."""
     if name not in device or name not in reference:
@@ -114,7 +117,12 @@ def judge_output(
         return _judge_exact(reference[name], device[name], repeat)
     if any(exact):
         return _invalid(f"{reference[name].dtype} and {device[name].dtype} do not compare")
-    metrics = measure(reference[name], device[name], ranked=spec.role == "logits")
+    truth = (golden or {}).get(name)
+    if truth is not None and (
+        _is_exact(truth) or truth.is_complex() != reference[name].is_complex()
+    ):
+        truth = None
+    metrics = measure(reference[name], device[name], ranked=spec.role == "logits", truth=truth)
     return judge_metrics(metrics, repeat, spec.thresholds)
 
 
@@ -281,8 +289,10 @@ def _why_failed(metrics: Metrics, thresholds: Thresholds) -> tuple[list[str], li
         else:
             failed.append(f"{label} {value:.3g} > {100 * limit:.3g}%")
     for name, part in metrics.parts.named.items():
-        lost = part.above_floor and not _within(part, max(LOST, 10 * thresholds.relative_l2))
-        (failed if lost else notes).append(_told(name, part))
+        if part.above_floor and not _within(part, max(LOST, 10 * thresholds.relative_l2)):
+            failed.append(_told(name, part))
+        elif part.relative_l2:
+            notes.append(_told(name, part))
     for label, distance in _distances(metrics.parts):
         (failed if distance > LOST else notes).append(
             f"rows are probabilities: the largest {label} of one is {distance:.3g}"
