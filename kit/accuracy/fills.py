@@ -1,14 +1,16 @@
 """Values that stand for "nothing here": what a mask writes in finite numbers.
 
-A fill is an extreme value that many positions share exactly, far beyond every other: finfo.min, -1e9, a
-dtype's own minimum after a cast. It says what -inf says, so it is read as -inf (+inf where it is
-positive): out of every sum, counted, and it must agree by position.
+A fill is an extreme value that many positions share, far beyond every other: finfo.min, -1e9, a dtype's
+own minimum after a cast; or, where a mask of -1e4 was added to something, one that they share within 1%.
+It says what -inf says, so it is read as -inf (+inf where it is positive): out of every sum, counted, and
+it must agree by position.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kit.accuracy.blocks import blocks, widen
@@ -19,9 +21,16 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 18  # elements
 _MANY = 4  # positions that share a value: one alone is an activation, however large
 _BEYOND = 8.0  # times the largest other value: a clamp's limit lies beside the values that it cuts
+_LIKE = 0.99  # of the extreme: what an added mask leaves of what it was added to
 _LEAST = 50.0  # masks write large numbers; one-hot ones and saturated scores are values
 
 Fills = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class _Fill:
+    value: float
+    exact: bool
 
 
 def find_fills(
@@ -39,42 +48,45 @@ def find_fills(
         ends = [*_ends(reference), *_ends(device)]
     found: tuple[list[float], list[float]] = ([], [])
     for sign, at in ((-1, 0), (1, 1)):
-        sides = [
-            _fill(side, ends[2 * number + at], sign)
-            for number, side in enumerate((reference, device))
-        ]
-        there = [
-            fill is not None or (infinite and _has_infinity(side, sign))
-            for fill, side in zip(sides, (reference, device), strict=True)
-        ]
-        if all(there):
-            for fills, fill in zip(found, sides, strict=True):
-                if fill is not None:
-                    fills.append(fill)
+        ours, theirs = _fill(reference, ends[at], sign), _fill(device, ends[2 + at], sign)
+        if ours and theirs and not (ours.exact and theirs.exact) and not _near(ours, theirs):
+            continue
+        if ours and (theirs or (infinite and ours.exact and _has_infinity(device, sign))):
+            found[0].append(ours.value)
+        if theirs and (ours or (infinite and theirs.exact and _has_infinity(reference, sign))):
+            found[1].append(theirs.value)
     return tuple(found[0]), tuple(found[1])
 
 
 def without_fills(values: Tensor, fills: Fills) -> Tensor:
     """`values` with infinities in the place of fills; a copy where there are any."""
     for fill in fills:
-        values = values.masked_fill(values == fill, math.copysign(math.inf, fill))
+        at = values <= _LIKE * fill if fill < 0 else values >= _LIKE * fill
+        values = values.masked_fill(at, math.copysign(math.inf, fill))
     return values
 
 
-def _fill(side: Tensor, value: float, sign: int) -> float | None:
+def _fill(side: Tensor, value: float, sign: int) -> _Fill | None:
     """`value`, the side's end in the direction of `sign`, where it is a fill."""
     if not math.isfinite(value) or value * sign < _LEAST:
         return None
-    count, rest = 0, 0.0
+    count, same, rest = 0, 0, 0.0
     for _, block, _ in blocks(side, side, _BLOCK):
         values = widen(block, single=False)
-        here = values == value
+        here = values * sign >= _LIKE * abs(value)
         count += int(here.sum())
+        same += int((values == value).sum())
         others = values[~here & values.isfinite()]
         rest = max(rest, float(others.abs().max()) if len(others) else 0.0)
         if rest * _BEYOND > abs(value):
             return None
-    return value if count >= _MANY and rest > 0 else None
+    if sign > 0 and same < count:  # only masks that are added are negative
+        return None
+    return _Fill(value, exact=same == count) if count >= _MANY and rest > 0 else None
+
+
+def _near(ours: _Fill, theirs: _Fill) -> bool:
+    return abs(ours.value - theirs.value) <= (1 - _LIKE) * abs(ours.value)
 
 
 def _ends(side: Tensor) -> tuple[float, float]:

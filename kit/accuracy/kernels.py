@@ -18,11 +18,12 @@ from kit.accuracy.part_sums import (
     ABS_R,
     CHANGED,
     COUNT,
-    DOMINATED,
     EE,
     FRACTIONAL,
     LOWEST,
     OCTAVES,
+    QUIET,
+    QUIET_SHARE,
     RE,
     RR,
     SHARED_EE,
@@ -246,7 +247,7 @@ def _add_unit(
     unit[RE] += own[4] - own[2]
     unit[ABS_R] += own[7]
     unit[ABS_E] += own[0]
-    if own[7] < DOMINATED * math.sqrt(r.size * own[2]):
+    if _is_mixed(r, own[2]):
         _add_octaves(r, d, own[2], octaves)
     return found
 
@@ -273,8 +274,19 @@ def _add_short(r: Array, d: Array, unit: Double, octaves: Double) -> None:
     unit[RE] += product
     unit[ABS_R] += size
     unit[ABS_E] += abs_error
-    if size < DOMINATED * math.sqrt(r.size * square):
+    if _is_mixed(r, square):
         _add_octaves(r, d, square, octaves)
+
+
+@_finite
+def _is_mixed(r: Array, square: float) -> bool:
+    """part_sums._mixed of one row, the sum of whose squares is `square`."""
+    one, none = r.dtype.type(1), r.dtype.type(0)
+    limit = r.dtype.type(QUIET * math.sqrt(square / r.size))
+    quiet = none
+    for i in range(r.size):
+        quiet += one if r[i] < limit and r[i] > -limit and r[i] != none else none
+    return bool(quiet >= max(QUIET_SHARE * r.size, 1.0))
 
 
 @_exact
@@ -285,20 +297,21 @@ def _add_octaves(r: Array, d: Array, square: float, octaves: Double) -> None:
         size = abs(np.float64(r[i]))
         count += 1 if size > 0.0 else 0
         largest = max(largest, size)
-    mean = square / count
-    rms = math.sqrt(mean)
+    rms = math.sqrt(square / count)
     for i in range(r.size):
         ours = np.float64(r[i])
         if ours == 0.0:
             continue
         e = np.float64(d[i]) - ours
-        octave = octaves[min(max(math.frexp(abs(ours) / rms)[1] - 1 - LOWEST, 0), OCTAVES - 1)]
+        number = math.frexp(abs(ours) / rms)[1] - 1 - LOWEST
+        if number < 0:
+            continue
+        octave = octaves[min(number, OCTAVES - 1)]
         octave[0] += 1.0
-        octave[1] += ours * ours / mean
-        octave[2] += e * e / mean
-        octave[3] += ours * e / mean
-        octave[4] += largest * largest / mean
-        octave[5] += 1.0 / mean
+        octave[1] += ours * ours
+        octave[2] += e * e
+        octave[3] += ours * e
+        octave[4] += largest * largest
 
 
 @_exact

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 # without the mean row of either side, where rows share one.
 COUNT, R, E, RR, EE, RE, ABS_R, ABS_E, SHARED_RR, SHARED_EE, SHARED_RE = range(11)
 FIELDS = 11
-# Of each octave of |r| / (the row's RMS): elements, r^2, e^2 and r e over the row's mean square, and
-# what the row's largest value, and 1, are over its RMS (squares, summed).
-OCTAVES, LOWEST = 96, -72  # from 2^-72 to 2^24 times the RMS
-OCTAVE_FIELDS = 6
+# Of each octave of |r| / (the row's RMS): elements, r^2, e^2, r e, and the square of the row's largest.
+OCTAVES, LOWEST = (
+    50,
+    -26,
+)  # from 2^-26 times the RMS, below which there is but rounding, to 2^24 times
+OCTAVE_FIELDS = 5
 # Beside FIELDS, of a column: its values that are no whole numbers, and those whose whole number changed.
 FRACTIONAL, CHANGED = FIELDS, FIELDS + 1
 
@@ -34,8 +36,9 @@ _MOST_UNITS = 1 << 18
 _MOST_COLUMNS = 1 << 14
 _LEAST_ROWS = 16
 _SAMPLED, _SAMPLED_ELEMENTS = 64, 1 << 18
-# A row is dominated by few values where its mean |r| is below half of its RMS (0.8 for a normal one).
-DOMINATED = 0.5
+# A row is looked at by octaves where a 16th of it is below this, times its RMS (a 40th of a normal one).
+QUIET = 2.0**-5
+QUIET_SHARE = 1 / 16
 
 
 @dataclass(frozen=True)
@@ -156,10 +159,19 @@ def block_sums(reference: Tensor, device: Tensor, offset: int, layout: Layout) -
         sums = found.units[at : at + (end - begin) // shape[1]]
         for name, values in enumerate(fields):
             sums[:, name] = values[begin:end].view(shape).sum(1).numpy()
-        lonely = sums[:, ABS_R] < DOMINATED * np.sqrt(sums[:, COUNT] * sums[:, RR])
-        if lonely.any():
-            add_octaves(found.octaves, *(v[begin:end].view(shape)[lonely].numpy() for v in (r, e)))
+        rows, errors = (side[begin:end].view(shape).numpy() for side in (r, e))
+        mixed = _mixed(rows, sums)
+        if mixed.any():
+            add_octaves(found.octaves, rows[mixed], errors[mixed])
     return found
+
+
+def _mixed(rows: Floats, sums: Floats) -> NDArray[np.bool_]:
+    """Which rows have many values far below the rest; a zero is none."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        limit = QUIET * np.sqrt(sums[:, RR] / np.maximum(sums[:, COUNT], 1))
+    quiet = (np.abs(rows) < limit[:, None]) & (rows != 0)
+    return np.asarray(quiet.sum(1) >= np.maximum(QUIET_SHARE * rows.shape[1], 1))
 
 
 def add_octaves(octaves: Floats, r: Floats, e: Floats) -> None:
@@ -171,12 +183,12 @@ def add_octaves(octaves: Floats, r: Floats, e: Floats) -> None:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         mean_square = (r * r).sum(1, keepdims=True) / np.maximum(count, 1)
         octave = np.frexp(size / np.sqrt(mean_square))[1] - 1
-        number = np.clip(octave - LOWEST, 0, OCTAVES - 1)[there].astype(np.int64)
+        there &= octave >= LOWEST
+        number = np.minimum(octave - LOWEST, OCTAVES - 1)[there].astype(np.int64)
         whole = np.broadcast_to(size.max(1, keepdims=True), r.shape)
-        values = (r * r, e * e, r * e, whole * whole, np.ones_like(r))
-        shares = [np.ones_like(r), *(value / mean_square for value in values)]
-        for name, share in enumerate(shares):
-            octaves[:, name] += np.bincount(number, share[there], OCTAVES)
+        values = (np.ones_like(r), r * r, e * e, r * e, whole * whole)
+        for name, value in enumerate(values):
+            octaves[:, name] += np.bincount(number, value[there], OCTAVES)
 
 
 def _pieces(offset: int, length: int, unit: int) -> list[tuple[int, int, int]]:

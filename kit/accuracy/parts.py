@@ -3,7 +3,7 @@
 The rule. Masks are out already (kit/accuracy/fills.py). The parts of an output are its rows (vectors of
 the last dimension), its channels (an index of any other dimension, and of the last one where the output
 is a table: at least as many rows as columns), and its scale classes: parts, or values within rows, that
-a gap of a factor of 16 sets apart from the others. A part has a relative L2 of its own,
+a gap of a factor of 16, or a valley between two peaks, sets apart. A part has a relative L2 of its own,
 
     ||e - mean e|| / ||r - mean r||,   e = device - reference,
 
@@ -11,12 +11,13 @@ in three ways: with nothing taken away, without the part's own mean, and (rows) 
 either side; the largest counts. What tells parts apart hides behind what they share otherwise.
 
 It counts where it is above what rounding alone may do there. The floor of a part, per element, is
-4 max(u, s) S: S is the scale that the part was computed at (the RMS of its scale class, or its own
-where that is larger), u the unit roundoff (2^-24, or that of a coarser dtype), and s how far parts of
-this kind are off typically (the median of their error over S), or how far the reference itself is off
-the fp64 truth there, where there is one; s is at most 2^-10: no arithmetic whose outputs are within 1%
-rounds much worse, and larger errors are not excused by being everywhere. Where the
-reference has values of ordinary size, 2^-24 may be lost: fp16 has nothing smaller.
+4 max(2^-24, s) S, and at least 4 u times its own RMS. S is the scale that the part was computed at: the
+RMS of its scale class, its own, or that of the plane that a row is of, the largest. u is the unit
+roundoff of the dtype, by which results are rounded each by itself. s is how far parts of this kind are
+off typically (the median of their error over S), or how far the reference itself is off the fp64 truth
+there, where there is one; at most 2^-9 (or u): no arithmetic whose outputs are within 1% rounds much
+worse, and larger errors are not excused by being everywhere. Where the reference has values of ordinary
+size, 2^-25 may be lost: fp16 rounds what is smaller to 0.
 
 Rounding is not correlated with what it rounds. So a part whose device values no longer follow the
 reference's (their regression's slope is off 1 by more than 10%, at six standard errors) counts also
@@ -49,11 +50,11 @@ _CLASS = 64  # elements of a scale class at least, and a 16th of all parts or va
 _GAP = 16.0
 _NOTHING = 2.0**-24  # of the largest part
 _EFFECTIVE = 32  # elements that a slope needs: (sum |r|)^2 / sum r^2
-_OCTAVES_OF_GAP = 4
+_VALLEY = 8  # times fewer values than at the lower of two peaks
 _FLOOR = 4.0
 _FP32 = 2.0**-24
-_TYPICAL_MOST = 2.0**-10
-_FLUSHED, _ORDINARY = 2.0**-24, 2.0**-6
+_TYPICAL_MOST = 2.0**-9
+_FLUSHED, _ORDINARY = 2.0**-25, 2.0**-6
 _STANDARD_ERRORS = 6.0
 # What is left of fp64 sums of squares when a mean is taken away.
 _CANCELS = 1e-13
@@ -153,7 +154,8 @@ def find_parts(
     for (dimension, table), (_, truth) in zip(tables, truths, strict=True):
         members = _classes(table)
         error = None if own is None else _root(truth[:, EE], truth[:, COUNT])
-        found, joined = _judge(table, members, rounding, error)
+        planes = _planes(table, layout) if dimension is None else None
+        found, joined = _judge(table, members, rounding, error, planes)
         judged += int((found.count >= _ENOUGH).sum())
         if (found.count >= _ENOUGH).any():
             worst = _worst(found)
@@ -163,7 +165,7 @@ def find_parts(
         worst, count = _worst(joined), np.bincount(members)
         classes.append(_part(joined, worst, scale, dimension=dimension, members=int(count[worst])))
     if probabilities is None:
-        classes += _octave_classes(sums.octaves, rounding)
+        classes += _octave_classes(sums.octaves, rounding, scale)
     return Parts(
         judged=judged,
         row=_first(rows),
@@ -188,6 +190,14 @@ def _partitions(sums: PartSums, layout: Layout) -> list[tuple[int | None, Floats
     return found
 
 
+def _planes(table: Floats, layout: Layout) -> Floats | None:
+    """The RMS of the plane that each row is of, where rows are of planes (a feature map's channels)."""
+    if len(layout.lead) < 3:
+        return None
+    sums = table[:, [RR, COUNT]].reshape(-1, layout.lead[-1], 2).sum(1)
+    return np.repeat(_root(sums[:, 0], sums[:, 1]), layout.lead[-1])
+
+
 def _classes(table: Floats) -> NDArray[np.int64]:
     """The scale class of each part, by gaps in their raw scales; few parts between two gaps are of the
     class above, and those that hold next to nothing, of the class that most are of."""
@@ -209,13 +219,20 @@ def _classes(table: Floats) -> NDArray[np.int64]:
 
 
 def _judge(
-    table: Floats, classes: NDArray[np.int64], rounding: _Rounding, own_error: Floats | None
+    table: Floats,
+    classes: NDArray[np.int64],
+    rounding: _Rounding,
+    own_error: Floats | None,
+    planes: Floats | None,
 ) -> tuple[_Judged, _Judged]:
-    """Every part, and every scale class of them. `own_error` is the reference's, per element."""
+    """Every part, and every scale class of them. `own_error` is the reference's, per element; `planes`
+    are scales that the parts were computed at, at least."""
     count, ways = table[:, COUNT], _ways(table)
     own, joined = _root(table[:, RR], count), _joined(table, classes)
     together = _root(joined[:, RR], _joined(np.where(own > 0, count, 0.0)[:, None], classes)[:, 0])
     scale = np.maximum(own, together[classes])
+    if planes is not None:
+        scale = np.maximum(scale, planes)
     there = own > 0
     typical = np.zeros(len(table))
     if there.any():
@@ -224,7 +241,8 @@ def _judge(
     of_classes = np.full(len(joined), typical.max(initial=0.0))
     if own_error is not None:
         typical = np.maximum(typical, own_error / np.where(scale > 0, scale, 1.0))
-    typical, of_classes = np.minimum(typical, _TYPICAL_MOST), np.minimum(of_classes, _TYPICAL_MOST)
+    most = max(_TYPICAL_MOST, rounding.unit)
+    typical, of_classes = np.minimum(typical, most), np.minimum(of_classes, most)
     # A single part may be quieter than what others' rounding does: then it follows nothing.
     heard = own > _FLOOR * typical * scale
     parts = _figures(table, own, ways, scale, typical, rounding, heard)
@@ -250,8 +268,9 @@ def _figures(
     count = table[:, COUNT]
     effective = table[:, ABS_R] ** 2 / np.where(table[:, RR] > 0, table[:, RR], 1.0)
     heard = heard & (effective >= _EFFECTIVE)
-    floor = np.maximum(_FLOOR * np.maximum(rounding.unit, typical) * scale, rounding.lost)
-    least = np.maximum(_FLOOR * rounding.unit * scale, rounding.lost)
+    least = np.maximum(_FLOOR * _FP32 * scale, _FLOOR * rounding.unit * own)
+    least = np.maximum(least, rounding.lost)
+    floor = np.maximum(_FLOOR * typical * scale, least)
     relative, allowed = np.zeros(len(count)), np.full(len(count), np.inf)
     slope, above = np.ones(len(count)), np.zeros(len(count), dtype=bool)
     for rr, ee, re in (way.T for way in ways):
@@ -324,33 +343,33 @@ def _part(
     )
 
 
-def _octave_classes(octaves: Floats, rounding: _Rounding) -> list[Part]:
-    """The values below a gap in rows that few others dominate; scales are relative to the rows' RMS."""
+def _octave_classes(octaves: Floats, rounding: _Rounding, scale: float) -> list[Part]:
+    """The values within rows that lie below a valley of their octaves, between two peaks."""
     count = octaves[:, 0]
     total = count.sum()
-    empty = count <= 1e-3 * total
     parts = []
-    for top in range(1, sums_of.OCTAVES - _OCTAVES_OF_GAP):
-        if not empty[top : top + _OCTAVES_OF_GAP].all() or empty[top - 1]:
+    for valley in range(1, sums_of.OCTAVES - 1):
+        deepest = count[valley]
+        peaks = count[:valley].max(), count[valley + 1 :].max()
+        members, rr, ee, re, largest = octaves[:valley].sum(0)
+        if deepest > min(peaks) / _VALLEY or deepest > count[valley - 1 : valley + 2].min():
             continue
-        below, above = octaves[:top].sum(0), octaves[top + _OCTAVES_OF_GAP :].sum(0)
-        if not above[0] or not 0 < below[1] < math.inf or below[0] < max(_ENOUGH, total / 16):
-            continue
-        floor = math.sqrt(
-            max(_FLOOR**2 * rounding.unit**2 * below[4], rounding.lost**2 * below[5], 0.0)
-        )
-        slope = 1 + below[3] / below[1]
-        error = math.sqrt(below[2])
+        least = _FP32**2 * largest
+        if members < max(_ENOUGH, total / 16) or rr <= (4 * _FLOOR) ** 2 * least:
+            continue  # too few, or the reference's own rounding
+        floor = _FLOOR * max(math.sqrt(least), rounding.unit * math.sqrt(rr))
+        floor = max(floor, rounding.lost * math.sqrt(members))
+        error, norm = math.sqrt(ee), math.sqrt(rr)
         parts.append(
             Part(
                 dimension=None,
                 index=None,
-                members=int(below[0]),
-                elements=int(below[0]),
-                scale=math.sqrt(below[1] / below[0]),
-                relative_l2=finite(error / math.sqrt(below[1])),
-                floor=finite(floor / math.sqrt(below[1])),
-                slope=finite(slope),
+                members=int(members),
+                elements=int(members),
+                scale=norm / math.sqrt(members) / scale,
+                relative_l2=finite(error / norm),
+                floor=finite(floor / norm),
+                slope=finite(1 + re / rr),
                 above_floor=error > floor,
             )
         )
