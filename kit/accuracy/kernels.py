@@ -20,6 +20,7 @@ from kit.accuracy.part_sums import (
     COUNT,
     EE,
     FRACTIONAL,
+    LONG,
     LOWEST,
     OCTAVES,
     QUIET,
@@ -281,6 +282,8 @@ def _add_short(r: Array, d: Array, unit: Double, octaves: Double) -> None:
 @_finite
 def _is_mixed(r: Array, square: float) -> bool:
     """part_sums._mixed of one row, the sum of whose squares is `square`."""
+    if r.size < LONG:
+        return False
     one, none = r.dtype.type(1), r.dtype.type(0)
     limit = r.dtype.type(QUIET * math.sqrt(square / r.size))
     quiet = none

@@ -39,6 +39,7 @@ _SAMPLED, _SAMPLED_ELEMENTS = 64, 1 << 18
 # A row is looked at by octaves where a 16th of it is below this, times its RMS (a 40th of a normal one).
 QUIET = 2.0**-5
 QUIET_SHARE = 1 / 16
+LONG = 64  # elements of a row that has scales within
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,8 @@ def block_sums(reference: Tensor, device: Tensor, offset: int, layout: Layout) -
         sums = found.units[at : at + (end - begin) // shape[1]]
         for name, values in enumerate(fields):
             sums[:, name] = values[begin:end].view(shape).sum(1).numpy()
+        if shape[1] < LONG:
+            continue
         rows, errors = (side[begin:end].view(shape).numpy() for side in (r, e))
         mixed = _mixed(rows, sums)
         if mixed.any():

@@ -10,14 +10,14 @@ a gap of a factor of 16, or a valley between two peaks, sets apart. A part has a
 in three ways: with nothing taken away, without the part's own mean, and (rows) without the mean row of
 either side; the largest counts. What tells parts apart hides behind what they share otherwise.
 
-It counts where it is above what rounding alone may do there. The floor of a part, per element, is
-4 max(2^-24, s) S, and at least 4 u times its own RMS. S is the scale that the part was computed at: the
-RMS of its scale class, its own, or that of the plane that a row is of, the largest. u is the unit
-roundoff of the dtype, by which results are rounded each by itself. s is how far parts of this kind are
-off typically (the median of their error over S), or how far the reference itself is off the fp64 truth
-there, where there is one; at most 2^-9 (or u): no arithmetic whose outputs are within 1% rounds much
-worse, and larger errors are not excused by being everywhere. Where the reference has values of ordinary
-size, 2^-25 may be lost: fp16 rounds what is smaller to 0.
+It counts where it is above what rounding alone may do there. The floor of a part of n elements is, per
+element, 4 max(2^-24, s (1 + 4 / sqrt n)) S, and at least 4 u times its own RMS. S is the scale that the
+part was computed at: the RMS of its scale class, its own, or that of the plane that a row is of, the
+largest. u is the unit roundoff of the dtype, by which results are rounded each by itself. s is how far
+parts of this kind are off typically (the median of their error over S), or how far the reference itself
+is off the fp64 truth there, where there is one; at most 2^-9 (or u): no arithmetic whose outputs are
+within 1% rounds much worse, and larger errors are not excused by being everywhere. Where the reference
+has values of ordinary size, 2^-25 may be lost: fp16 rounds what is smaller to 0.
 
 Rounding is not correlated with what it rounds. So a part whose device values no longer follow the
 reference's (their regression's slope is off 1 by more than 10%, at six standard errors) counts also
@@ -51,7 +51,7 @@ _GAP = 16.0
 _NOTHING = 2.0**-24  # of the largest part
 _EFFECTIVE = 32  # elements that a slope needs: (sum |r|)^2 / sum r^2
 _VALLEY = 8  # times fewer values than at the lower of two peaks
-_FLOOR = 4.0
+_FLOOR, _FEW = 4.0, 4.0
 _FP32 = 2.0**-24
 _TYPICAL_MOST = 2.0**-9
 _FLUSHED, _ORDINARY = 2.0**-25, 2.0**-6
@@ -270,7 +270,9 @@ def _figures(
     heard = heard & (effective >= _EFFECTIVE)
     least = np.maximum(_FLOOR * _FP32 * scale, _FLOOR * rounding.unit * own)
     least = np.maximum(least, rounding.lost)
-    floor = np.maximum(_FLOOR * typical * scale, least)
+    # The RMS of few errors is further off the typical one than that of many.
+    few = 1 + _FEW / np.sqrt(np.maximum(count, 1))
+    floor = np.maximum(_FLOOR * few * typical * scale, least)
     relative, allowed = np.zeros(len(count)), np.full(len(count), np.inf)
     slope, above = np.ones(len(count)), np.zeros(len(count), dtype=bool)
     for rr, ee, re in (way.T for way in ways):
@@ -355,7 +357,7 @@ def _octave_classes(octaves: Floats, rounding: _Rounding, scale: float) -> list[
         if deepest > min(peaks) / _VALLEY or deepest > count[valley - 1 : valley + 2].min():
             continue
         least = _FP32**2 * largest
-        if members < max(_ENOUGH, total / 16) or rr <= (4 * _FLOOR) ** 2 * least:
+        if members < max(_CLASS, total / 16) or rr <= (4 * _FLOOR) ** 2 * least:
             continue  # too few, or the reference's own rounding
         floor = _FLOOR * max(math.sqrt(least), rounding.unit * math.sqrt(rr))
         floor = max(floor, rounding.lost * math.sqrt(members))

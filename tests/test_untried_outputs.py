@@ -1,0 +1,184 @@
+"""Outputs of many kinds that fooled the rule, or might: each right and wrong in a way of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from test_parts import Sides, changed, judged, noised, normal
+
+from kit.adapter import Role
+
+Wrong = Callable[[], tuple[torch.Tensor, torch.Tensor, Role]]
+MASK = torch.where(torch.arange(384) < 120, 0.0, -1e4)
+
+
+def cache() -> torch.Tensor:
+    """Keys with a large constant feature."""
+    return changed(normal(1, 8, 128, 64), (..., 10), 30 + normal(1, 8, 128, seed=1))
+
+
+def spectrum() -> torch.Tensor:
+    return torch.fft.rfft(normal(1, 50, 512)) * 10 ** (-torch.linspace(0, 5, 257))
+
+
+def heatmaps() -> torch.Tensor:
+    """Seventeen joints, of which some are hardly seen."""
+    down, right = torch.meshgrid(torch.arange(64.0), torch.arange(48.0), indexing="ij")
+    middle = torch.rand(17, 2, 1, 1, generator=torch.Generator().manual_seed(0)) * 40 + 4
+    peaks = torch.exp(-((down - middle[:, 0]) ** 2 + (right - middle[:, 1]) ** 2) / 8)
+    return (peaks * 10 ** -torch.linspace(0, 2, 17)[:, None, None])[None]
+
+
+def states() -> torch.Tensor:
+    return torch.stack([normal(3, 16, 128).tanh(), 20 * normal(3, 16, 128, seed=1)])
+
+
+def flow() -> torch.Tensor:
+    return torch.stack([30 * normal(60, 80), 0.05 * normal(60, 80, seed=1)])[None]
+
+
+def halves() -> torch.Tensor:
+    """A waveform, loud and then quiet."""
+    return torch.cat([normal(1, 8000), 1e-3 * normal(1, 8000, seed=1)], 1)
+
+
+def attention() -> torch.Tensor:
+    return (normal(1, 12, 64, 64) * 3).softmax(-1)
+
+
+def offsets() -> torch.Tensor:
+    """Channels that differ by their means, with little in each."""
+    return normal(1, 64, 28, 28) / 2 + 100 * normal(1, 64, 1, 1, seed=1)
+
+
+def regions() -> torch.Tensor:
+    return ((torch.arange(512)[:, None] + torch.arange(512)[None] // 3) // 100)[None]
+
+
+def border() -> Sides:
+    """Eight pixels take the class of their right neighbour."""
+    maps = regions()
+    at = (maps[:, :, 1:] != maps[:, :, :-1]).nonzero()[::97][:8]
+    return maps, changed(maps, tuple(at.T), maps[at[:, 0], at[:, 1], at[:, 2] + 1])
+
+
+def probable_classes() -> torch.Tensor:
+    """Scores of background, far below what fp16 holds, and a few detections."""
+    scores = (normal(1, 80, 2000) * 1.5 - 14).sigmoid()
+    scores[0, 3, 50:60] = 0.9
+    return scores
+
+
+WRONG: dict[str, Wrong] = {
+    "a head of the cache zero": lambda: (
+        cache(),
+        changed(noised(cache(), 3e-4), (0, 3), 0.0),
+        "features",
+    ),
+    "a stale position of the cache": lambda: (
+        cache(),
+        changed(noised(cache(), 3e-4), (0, slice(None), 77), cache()[0, :, 76]),
+        "features",
+    ),
+    "quiet bins of another phase": lambda: (
+        spectrum(),
+        torch.where(torch.arange(257) > 100, spectrum().conj(), spectrum()),
+        "features",
+    ),
+    "the faintest joint gone": lambda: (
+        heatmaps(),
+        changed(noised(heatmaps()), (0, 16), 0.0),
+        "features",
+    ),
+    "a state beside a larger one": lambda: (
+        states(),
+        changed(noised(states()), 0, normal(3, 16, 128, seed=4).tanh()),
+        "features",
+    ),
+    "the small direction of a flow": lambda: (
+        flow(),
+        changed(noised(flow(), 1e-3), (0, 1), 0.05 * normal(60, 80, seed=4)),
+        "features",
+    ),
+    "the quiet half of a waveform": lambda: (
+        halves(),
+        changed(noised(halves()), (0, slice(8000, None)), 0.0),
+        "features",
+    ),
+    "a uniform head of attention": lambda: (
+        attention(),
+        changed(noised(attention()), (0, 3), 1 / 64),
+        "features",
+    ),
+    "what channels hold beside their means": lambda: (
+        offsets(),
+        offsets().mean((2, 3), keepdim=True).expand(1, 64, 28, 28).contiguous(),
+        "features",
+    ),
+    "a mask of -1e4 that was added": lambda: (
+        normal(4, 384) + MASK,
+        torch.where(MASK < 0, normal(4, 384) + MASK, normal(4, 384, seed=5)),
+        "logits",
+    ),
+    "a quiet row of bf16": lambda: (
+        changed(normal(64, 256), 3, normal(256, seed=1) / 100).bfloat16(),
+        changed(normal(64, 256), 3, normal(256, seed=2) / 100).bfloat16(),
+        "features",
+    ),
+    "one feature of 512 over all rows": lambda: (
+        normal(1000, 512),
+        changed(noised(normal(1000, 512)), (..., 3), 1.2 * normal(1000, 512)[:, 3]),
+        "features",
+    ),
+    "a class of a map merged": lambda: (regions(), regions().clamp(max=4), "features"),
+    "a block of a map relabelled": lambda: (
+        regions(),
+        changed(regions(), (0, slice(100, 110), slice(200, 210)), 0),
+        "features",
+    ),
+    "one id of a grid of tokens": lambda: (
+        torch.arange(64).repeat(64, 1),
+        changed(torch.arange(64).repeat(64, 1), (3, 5), 6),
+        "features",
+    ),
+    "the background of a detector gone": lambda: (
+        probable_classes() * 1e4,
+        torch.where(probable_classes() > 0.5, probable_classes() * 1e4, 0.0),
+        "features",
+    ),
+}
+
+
+def rounded_mask() -> Sides:
+    masked = normal(4, 384) + MASK
+    return masked, torch.where(MASK < 0, masked * (1 + 1e-7), noised(masked, 5e-4))
+
+
+RIGHT: dict[str, Callable[[], Sides]] = {
+    "cache": lambda: (cache(), noised(cache(), 1e-3)),
+    "spectrum": lambda: (spectrum(), spectrum() * (1 + 1e-3 * normal(1, 50, 257))),
+    "heatmaps": lambda: (heatmaps(), heatmaps() + 2e-5 * normal(1, 17, 64, 48)),
+    "states": lambda: (states(), noised(states(), 1e-3)),
+    "flow": lambda: (flow(), noised(flow(), 1e-3)),
+    "halves": lambda: (halves(), noised(halves(), 1e-3)),
+    "attention in bf16": lambda: (attention(), attention().bfloat16().float()),
+    "offsets": lambda: (offsets(), noised(offsets(), 3e-4)),
+    "an added mask": rounded_mask,
+    "a border of a map": border,
+    "background scores in fp16": lambda: (probable_classes(), probable_classes().half().float()),
+    "fp8": lambda: (normal(64, 64).to(torch.float8_e4m3fn),) * 2,
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong(name: str) -> None:
+    found = judged(*WRONG[name]())
+    assert found["verdict"] == "FAIL", found["reasons"]
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right(name: str) -> None:
+    found = judged(*RIGHT[name]())
+    assert found["verdict"] == "PASS", found["reasons"]
