@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from kit.accuracy.blocks import as_real, blocks, fits_single, widen
 from kit.accuracy.fills import Fills, find_fills, without_fills
+from kit.accuracy.part import Parts
 from kit.accuracy.part_sums import Layout, PartSums, layout_of, no_sums, shared_rows
-from kit.accuracy.parts import Parts, find_parts
+from kit.accuracy.parts import find_parts
 from kit.accuracy.probabilities import distances
 from kit.accuracy.ranking import Ranking, RankTotals, finish_ranking
 from kit.accuracy.torch_blocks import Read, TorchBlocks

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from kit.accuracy.metrics import Metrics, measure
-from kit.accuracy.parts import Part, Parts
+from kit.accuracy.part import Part, Parts
 from kit.accuracy.ranking import top1_dispute
 from kit.accuracy.regions import compare_maps
 from kit.accuracy.thresholds import LOST, ONE_PERCENT, REPEATABLE, USUAL, Thresholds

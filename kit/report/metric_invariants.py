@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 from kit.accuracy.metrics import Metrics, Side
-from kit.accuracy.parts import Part
+from kit.accuracy.part import Part
 from kit.accuracy.ranking import Ranking
 from kit.accuracy.totals import CLOSE
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from kit.accuracy.comparison import described_readings, why_unsound
 from kit.accuracy.metrics import Close, Metrics, NonFinite, Side
-from kit.accuracy.parts import Part, Parts
+from kit.accuracy.part import Part, Parts
 from kit.accuracy.ranking import RankedRow, Ranking
 from kit.accuracy.readings import Reading, read, worst
 from kit.accuracy.thresholds import Thresholds
