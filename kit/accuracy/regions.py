@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -85,15 +86,14 @@ def _classes(maps: Tensor) -> Tensor | None:
     return found.long() if 1 < len(found) <= _MOST_CLASSES else None
 
 
-def _neighbours(maps: Tensor) -> list[Tensor]:
-    """The eight neighbours of every pixel; at the edge, itself."""
-    from torch.nn.functional import pad
+def _neighbours(maps: Tensor) -> Iterator[Tensor]:
+    """The eight neighbours of every pixel, one after another; at the edge, itself."""
+    import torch
 
     height, width = maps.shape[-2:]
-    padded = pad(maps.double()[:, None], (1, 1, 1, 1), mode="replicate")[:, 0].long()
-    return [
-        padded[:, 1 + down : 1 + down + height, 1 + right : 1 + right + width]
-        for down in (-1, 0, 1)
-        for right in (-1, 0, 1)
-        if (down, right) != (0, 0)
-    ]
+    of_rows, of_columns = torch.arange(height), torch.arange(width)
+    for down in (-1, 0, 1):
+        rows = maps[:, (of_rows + down).clamp(0, height - 1)]
+        for right in (-1, 0, 1):
+            if (down, right) != (0, 0):
+                yield rows[..., (of_columns + right).clamp(0, width - 1)]
