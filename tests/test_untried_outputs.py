@@ -107,6 +107,11 @@ WRONG: dict[str, Wrong] = {
         changed(noised(halves()), (0, slice(8000, None)), 0.0),
         "features",
     ),
+    "fifty small values beside fifty large ones": lambda: (
+        torch.cat([normal(50) * 1000, normal(50, seed=1) / 100]),
+        torch.cat([normal(50) * 1000, normal(50, seed=2) / 100]),
+        "features",
+    ),
     "a uniform head of attention": lambda: (
         attention(),
         changed(noised(attention()), (0, 3), 1 / 64),

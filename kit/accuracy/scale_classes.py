@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _CLASS = 64  # elements of a scale class at least, and a 16th of all parts or values
+_VALUES = 32  # values within rows at least
 _GAP = 16.0
 _NOTHING = 2.0**-24  # of the largest part
 _VALLEY = 8  # times fewer values than at the lower of two peaks
@@ -56,7 +57,7 @@ def quiet_values(octaves: Floats, rounding: Rounding, scale: float) -> list[Part
         if deepest > min(peaks) / _VALLEY or deepest > count[valley - 1 : valley + 2].min():
             continue
         least = FP32**2 * largest
-        if members < max(_CLASS, total / 16) or rr <= (4 * FLOOR) ** 2 * least:
+        if members < max(_VALUES, total / 16) or rr <= (4 * FLOOR) ** 2 * least:
             continue  # too few, or the reference's own rounding
         floor = FLOOR * max(math.sqrt(least), rounding.unit * math.sqrt(rr))
         floor = max(floor, rounding.lost * math.sqrt(members))
