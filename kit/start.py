@@ -26,19 +26,16 @@ def end_when_interrupted() -> None:
     """
     heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     stderr = _copy_of_stderr()
-    process = os.getpid()
     leaving = threading.Lock()  # both threads may have seen the signal: one of them speaks
 
-    def leave(number: int, _: object = None) -> None:
-        if os.getpid() != process:  # a forked child, before it has forgotten
-            _forget()
-            os.kill(os.getpid(), number)
-        elif leaving.acquire(blocking=False):
+    def leave(*_: object) -> None:
+        if leaving.acquire(blocking=False):
             _say_interrupted(stderr)
             os._exit(INTERRUPTED)
 
     if os.name == "posix":
         _watch(heeded, leave)
+        _keep_from_children()
     for number in heeded:
         signal.signal(number, leave)
 
@@ -54,18 +51,32 @@ def _watch(heeded: "Sequence[int]", leave: "Callable[[int], None]") -> None:
             if number in heeded:
                 leave(number)
 
-    def write() -> None:
-        if threading.current_thread() is threading.main_thread():  # no other may say so
-            signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-
-    def write_no_more() -> None:
-        if threading.current_thread() is threading.main_thread():
-            signal.set_wakeup_fd(-1)
-
-    write()
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     threading.Thread(target=wait, daemon=True).start()
-    # A child's signals must not reach this pipe, not even in its first moment.
-    os.register_at_fork(before=write_no_more, after_in_parent=write, after_in_child=_forget)
+
+
+def _keep_from_children() -> None:
+    """Let signals do in a forked child what they do by default, from its first moment on.
+
+    They are held back meanwhile: in the child they would reach this process's pipe, or be lost between two
+    handlers.
+    """
+    masks = []
+
+    def before() -> None:
+        masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS))
+
+    def in_parent() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.pop())
+
+    def in_child() -> None:
+        signal.set_wakeup_fd(-1)
+        for number in _SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
+        in_parent()
+
+    os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)
 
 
 def _copy_of_stderr() -> int:
@@ -88,14 +99,6 @@ def _say_interrupted(stderr: int) -> None:
         os.write(stderr, bar + b"interrupted\n")
     except (OSError, OverflowError):
         pass
-
-
-def _forget() -> None:
-    """In a forked child: signals do there what they do by default."""
-    signal.set_wakeup_fd(-1)
-    for number in _SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
 
 
 if threading.current_thread() is threading.main_thread():
