@@ -17,6 +17,8 @@ import pytest
 from filelock import FileLock
 from starting import SERVER, Process, kept_environment, start_fork_server, start_python
 
+from kit.processor import usable_cores
+
 ROOT = Path(__file__).resolve().parent.parent
 SIMULATED_NPU = ROOT / "tests" / "simulated_npu"
 # In the background of a shell SIGINT is ignored, and every script started from here would ignore it, too.
@@ -121,6 +123,11 @@ def ended(process: Process, timeout: float = 300) -> Result:
     """Wait for its end."""
     out, err = process.communicate(timeout=timeout)
     return Result(process.returncode, out, err)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are cores: some tests wait, for a deadline that is to end something."""
+    return usable_cores() + 1
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

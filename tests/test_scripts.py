@@ -95,7 +95,7 @@ def test_require_pretrained_without_weights(kit: Kit) -> None:
     assert kit.record["error"]["exit_code"] == 3
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float16", pytest.param("bfloat16", marks=pytest.mark.full)])
 def test_half_precision_is_compared_with_fp32(npu: Kit, dtype: str) -> None:
     assert npu.infer(*VIT, "--dtype", dtype).code == 0
     assert npu.record["outputs"]["features"]["dtype"] == dtype
