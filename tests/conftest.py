@@ -127,7 +127,7 @@ def ended(process: Process, timeout: float = 300) -> Result:
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One more than there are cores: some tests wait, for a deadline that is to end something."""
-    return usable_cores() + 1
+    return (usable_cores() or 1) + 1
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -24,14 +24,8 @@ def test_requirements_for_ascend_never_name_the_pair() -> None:
     assert ours <= set(lines("requirements-npu.txt"))
 
 
-@pytest.mark.parametrize(
-    ("torch", "torchvision"),
-    # pip takes half a minute for it; .ci/run does it.
-    [
-        pytest.param("2.9.0", "0.24.0", marks=pytest.mark.full),
-        pytest.param("2.11.0", "0.26.0", marks=pytest.mark.full),
-    ],
-)
+@pytest.mark.full  # pip takes half a minute for each; .ci/run does it
+@pytest.mark.parametrize(("torch", "torchvision"), [("2.9.0", "0.24.0"), ("2.11.0", "0.26.0")])
 def test_dry_run_on_an_ascend_host_replaces_nothing(
     tmp_path: Path, torch: str, torchvision: str
 ) -> None:
