@@ -154,6 +154,7 @@ def test_an_allocation_that_hangs(kit: Kit) -> None:
     assert found["disk"]["state"] == "ok"
 
 
+@pytest.mark.full
 def test_the_users_own_bound_on_an_allocation(kit: Kit) -> None:
     found = doctor(kit, SIM_NPU_HANG="1", KIT_PROBE_SECONDS="1", **SIMULATED)
     assert "did not return within 1 s" in found["npu:0"]["found"]
