@@ -68,22 +68,23 @@ class RunRecord:
 
     def device(self, device: Device, precision: Precision) -> None:
         """The device that was chosen, its arithmetic flags, and the environment."""
-        self.document["device"] = {
-            "kind": device.kind,
-            "spec": device.spec,
-            "name": device.name,
-            "count": device.count,
-            "cann_version": device.cann_version(),
-            "simulated": device.simulated,
-            "reason": device.reason,
-        }
-        self.document["precision"] = asdict(precision)
-        self.document["environment"] = describe_environment()
+        self._fill(
+            device={
+                "kind": device.kind,
+                "spec": device.spec,
+                "name": device.name,
+                "count": device.count,
+                "cann_version": device.cann_version(),
+                "simulated": device.simulated,
+                "reason": device.reason,
+            },
+            precision=asdict(precision),
+            environment=describe_environment(),
+        )
         if device.simulated:
             log.warning("this NPU is a simulation: nothing here is an NPU result")
         for flag in precision.not_set:
             log.warning(f"--precision {precision.requested}: {flag} did not take the value")
-        self.keep()
 
     def attempts(self, found: Located) -> None:
         """The search for the weights, in pretrained_attempt.log and on the console."""
@@ -95,7 +96,7 @@ class RunRecord:
     def weights(self, found: Located, loaded: LoadedWeights, *, seed: int) -> None:
         """What was loaded, or why nothing was."""
         file = found.file
-        self.document["weights"] = {
+        weights = {
             "pretrained_used": found.pretrained_used,
             "pretrained_reason": found.pretrained_reason,
             "local_weight_used": file is not None and not found.downloaded,
@@ -109,7 +110,7 @@ class RunRecord:
             "parameters": loaded.parameters,
             "tensors": loaded.tensors,
         }
-        self.keep()
+        self._fill(weights=weights)
         if file is None:
             log.warning(f"RANDOM WEIGHTS (seed {seed}): {found.pretrained_reason}")
             return
@@ -122,25 +123,25 @@ class RunRecord:
 
     def input(self, chosen: ModelInput) -> None:
         """What the model is fed."""
-        self.document["input"] = {
-            "description": chosen.description,
-            "input_tokens": chosen.input_tokens,
-            "decoder_input": chosen.decoder_input,
-            "tensors": describe_tensors(chosen.tensors),
-            "fingerprint": fingerprint(chosen.tensors),
-        }
-        self.keep()
+        self._fill(
+            input={
+                "description": chosen.description,
+                "input_tokens": chosen.input_tokens,
+                "decoder_input": chosen.decoder_input,
+                "tensors": describe_tensors(chosen.tensors),
+                "fingerprint": fingerprint(chosen.tensors),
+            }
+        )
         log.info(f"input {chosen.description}")
 
     def proof(self, device_proof: Mapping[str, Any]) -> None:
         """Where everything was, and what fell back."""
-        self.document["device_proof"] = dict(device_proof)
-        self.keep()
+        self._fill(device_proof=dict(device_proof))
         _warn_of_fallbacks(device_proof)
 
     def samples(self, section: dict[str, Any], data: Path) -> None:
         """The further samples: their inputs, and where their outputs are."""
-        self.document["samples"] = section
+        self._fill(samples=section)
         self._keep_path("data", data)
         log.info(
             f"{section['count']} samples of {data.resolve().name} run in batches of up to "
@@ -159,13 +160,12 @@ class RunRecord:
         from kit.accuracy.verdict import compare_runs
 
         repeats = compare_runs(outputs, repeated)
-        self.document["outputs"] = describe_tensors(outputs)
-        self.document["noise"] = {
-            "device_repeat": {name: asdict(repeat) for name, repeat in repeats.items()}
-        }
-        self.document["latency"] = asdict(latency)
-        self.document["described"] = dict(described)
-        self.keep()
+        self._fill(
+            outputs=describe_tensors(outputs),
+            noise={"device_repeat": {name: asdict(repeat) for name, repeat in repeats.items()}},
+            latency=asdict(latency),
+            described=dict(described),
+        )
         same = all(repeat.bit_identical for repeat in repeats.values())
         if same:
             log.info("second run identical")
@@ -192,6 +192,11 @@ class RunRecord:
         check("run", self.document)
         check("summary", summary)
         self._write(summary)
+
+    def _fill(self, **sections: Any) -> None:
+        """Put sections into the record, and the record into its file."""
+        self.document |= sections
+        self.keep()
 
     def _keep_path(self, what: str, path: Path) -> None:
         self._local_paths[what] = str(path.absolute())
