@@ -29,7 +29,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
-from types import FunctionType
 from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -150,8 +149,8 @@ def read_the_environment_again() -> None:
     """What the libraries read when they were imported."""
     importlib.reload(sys.modules["huggingface_hub.constants"])
     for value in vars(sys.modules["transformers.utils.import_utils"]).values():
-        if isinstance(value, FunctionType) or hasattr(value, "cache_clear"):
-            getattr(value, "cache_clear", lambda: None)()
+        if hasattr(value, "cache_clear"):
+            value.cache_clear()
 
 
 def run(argv: list[str]) -> None:

@@ -19,14 +19,8 @@ from kit.adapter import OutputSpec
 from kit.summary import summarise
 
 
-@pytest.fixture
-def compared(judged_run: Kit) -> Kit:
-    """A compared run of ViT on the simulated NPU, to be tampered with at will."""
-    return judged_run
-
-
-def test_the_truth_lies_nearer_to_fp32_than_to_the_device(compared: Kit) -> None:
-    for output in compared.summary["outputs"].values():
+def test_the_truth_lies_nearer_to_fp32_than_to_the_device(judged_run: Kit) -> None:
+    for output in judged_run.summary["outputs"].values():
         truth = output["truth"]
         # fp32 rounds at 2^-24, the NPU's HF32 convolutions at 2^-12.
         assert 1e-8 < truth["reference"]["relative_l2"] < 1e-5
@@ -38,8 +32,8 @@ def test_the_truth_lies_nearer_to_fp32_than_to_the_device(compared: Kit) -> None
         )
 
 
-def test_seven_readings_stand_side_by_side(compared: Kit) -> None:
-    summary = compared.summary
+def test_seven_readings_stand_side_by_side(judged_run: Kit) -> None:
+    summary = judged_run.summary
     assert list(summary["readings_of_1_percent"]) == list(READINGS)
     assert len(READINGS) == 7
     for name, reading in summary["readings_of_1_percent"].items():
@@ -79,20 +73,20 @@ def test_the_worst_output_is_named_and_a_figure_that_is_missing_is_no_pass() -> 
     assert worst({})["relative_l2"].within is None
 
 
-def test_rejudge_runs_no_model_and_says_the_same(compared: Kit) -> None:
-    before = compared.summary
-    (compared.logs / "inputs.safetensors").unlink()  # a model could not be run without it
-    result = compared.compare("--rejudge")
+def test_rejudge_runs_no_model_and_says_the_same(judged_run: Kit) -> None:
+    before = judged_run.summary
+    (judged_run.logs / "inputs.safetensors").unlink()  # a model could not be run without it
+    result = judged_run.compare("--rejudge")
     assert result.code == 0
-    assert compared.summary == before
+    assert judged_run.summary == before
 
 
-def test_rejudge_refuses_other_outputs(compared: Kit) -> None:
-    shutil.copy(compared.logs / "outputs.safetensors", compared.logs / "reference.safetensors")
-    result = compared.compare("--rejudge")
+def test_rejudge_refuses_other_outputs(judged_run: Kit) -> None:
+    shutil.copy(judged_run.logs / "outputs.safetensors", judged_run.logs / "reference.safetensors")
+    result = judged_run.compare("--rejudge")
     assert result.code == 4
     assert "reference.safetensors is not what the record says" in result.error
-    assert compared.summary["verdict"] == "INVALID"
+    assert judged_run.summary["verdict"] == "INVALID"
 
 
 def test_rejudge_needs_a_finished_comparison(vit_run: Kit) -> None:
@@ -101,11 +95,11 @@ def test_rejudge_needs_a_finished_comparison(vit_run: Kit) -> None:
     assert "without --rejudge" in result.error
 
 
-def test_no_golden_is_said_and_nothing_is_guessed(compared: Kit) -> None:
-    assert (compared.logs / "golden.safetensors").exists()
-    assert compared.compare("--golden", "off").code == 0
-    assert not (compared.logs / "golden.safetensors").exists()
-    summary = compared.summary
+def test_no_golden_is_said_and_nothing_is_guessed(judged_run: Kit) -> None:
+    assert (judged_run.logs / "golden.safetensors").exists()
+    assert judged_run.compare("--golden", "off").code == 0
+    assert not (judged_run.logs / "golden.safetensors").exists()
+    summary = judged_run.summary
     assert summary["reference"]["golden"] == {"outputs": None, "reason": "--golden off"}
     assert all(output["truth"] is None for output in summary["outputs"].values())
 
@@ -125,7 +119,7 @@ def test_the_reference_too_must_be_repeatable() -> None:
     assert verdict(1e-2) == "INVALID"
 
 
-def test_other_thresholds_need_a_reason_that_the_summary_shows(compared: Kit) -> None:
+def test_other_thresholds_need_a_reason_that_the_summary_shows(judged_run: Kit) -> None:
     for wrong in (
         {"relative_l2": 0.05},
         {"max_over_range": 0.05, "reason": " "},
@@ -146,11 +140,11 @@ def test_other_thresholds_need_a_reason_that_the_summary_shows(compared: Kit) ->
     assert judged(strict, 1.001)["verdict"] == "FAIL"
     comparison = judged(loose, 1.03)
     assert comparison["verdict"] == "PASS"
-    record = json.loads(json.dumps(compared.record))
+    record = json.loads(json.dumps(judged_run.record))
     spec = OutputSpec(role="features", thresholds=loose)
     record["model"] |= {"primary_output": "x", "outputs": {"x": dataclasses.asdict(spec)}}
     summary = summarise(
-        record, comparison | {"reference": compared.summary["reference"], "samples": None}
+        record, comparison | {"reference": judged_run.summary["reference"], "samples": None}
     )
     assert summary["match_within_1_percent"] is False
     assert "x is judged by other limits (trained in int8)" in summary["match_basis"]

@@ -16,6 +16,7 @@ from lint_examples import EXAMPLES
 from kit.report.lint.finding import Finding
 from kit.report.lint.reader import Report
 from kit.report.lint.rules import RULES, findings
+from kit.report.lint.text import read_lines
 
 PUBLISHED = ROOT / "tests" / "published_reports"
 CLEAN = sorted((ROOT / "tests" / "clean_reports").iterdir())
@@ -102,17 +103,19 @@ def test_clean_reports_are_clean(kit: Kit, report: Path) -> None:
     assert found(kit, report.read_bytes()) == []
 
 
-def findings_in(text: str) -> list[Finding]:
-    return findings(Report(text.splitlines(), Path("report.md")))
+def findings_in(folder: Path, text: str) -> list[Finding]:
+    path = folder / "report.md"
+    path.write_text(text, "utf-8")
+    return findings(Report(read_lines(path), path))
 
 
 @pytest.mark.parametrize(
     ("rule", "bad", "good"), EXAMPLES, ids=lambda value: value.split("\n")[0][:40]
 )
-def test_each_rule(rule: str, bad: str, good: str) -> None:
+def test_each_rule(tmp_path: Path, rule: str, bad: str, good: str) -> None:
     """In this process; the command says the same of a fair sample, and of every rule in .ci/full."""
-    assert rule in [finding.rule for finding in findings_in(bad)]
-    assert rule not in [finding.rule for finding in findings_in(good)]
+    assert rule in [finding.rule for finding in findings_in(tmp_path, bad)]
+    assert rule not in [finding.rule for finding in findings_in(tmp_path, good)]
 
 
 @pytest.mark.parametrize(
