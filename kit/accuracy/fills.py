@@ -42,9 +42,8 @@ def find_fills(
     says whether one side has infinities. A fill of one side counts only where the other has one, or an
     infinity, of the same sign: else it is a value that went wrong.
     """
-    if (
-        infinite
-    ):  # the ends are of positions where both are finite: not those of a fill against -inf
+    if infinite:
+        # `ends` are of positions where both are finite: not those of a fill against -inf.
         ends = [*_ends(reference), *_ends(device)]
     found: tuple[list[float], list[float]] = ([], [])
     for sign, at in ((-1, 0), (1, 1)):

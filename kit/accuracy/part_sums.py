@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 COUNT, R, E, RR, EE, RE, ABS_R, ABS_E, SHARED_RR, SHARED_EE, SHARED_RE = range(11)
 FIELDS = 11
 # Of each octave of |r| / (the row's RMS): elements, r^2, e^2, r e, and the square of the row's largest.
-OCTAVES, LOWEST = (
-    50,
-    -26,
-)  # from 2^-26 times the RMS, below which there is but rounding, to 2^24 times
+# From 2^-26 times the RMS, below which there is but rounding, to 2^24 times.
+OCTAVES, LOWEST = 50, -26
 OCTAVE_FIELDS = 5
 # Beside FIELDS, of a column: its values that are no whole numbers, and those whose whole number changed.
 FRACTIONAL, CHANGED = FIELDS, FIELDS + 1

@@ -24,12 +24,10 @@ class CudaDevice(Device):
             raise Unavailable("this torch is built without CUDA; install a CUDA build of torch")
         if not torch.cuda.is_available():
             hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-            cure = (
-                f"CUDA_VISIBLE_DEVICES={hidden!r} may hide some: unset it"
-                if hidden is not None
-                else ""
-            )
-            raise Unavailable(f"no CUDA device is visible; {cure or 'check nvidia-smi'}")
+            cure = "check nvidia-smi"
+            if hidden is not None:
+                cure = f"CUDA_VISIBLE_DEVICES={hidden!r} may hide some: unset it"
+            raise Unavailable(f"no CUDA device is visible; {cure}")
         check_index(self.spec, index, torch.cuda.device_count())
         prove(self)
 
