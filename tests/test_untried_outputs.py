@@ -138,6 +138,11 @@ WRONG: dict[str, Wrong] = {
         "features",
     ),
     "a class of a map merged": lambda: (regions(), regions().clamp(max=4), "features"),
+    "a class of a map of floats merged": lambda: (
+        regions().float(),
+        regions().clamp(max=4).float(),
+        "features",
+    ),
     "a block of a map relabelled": lambda: (
         regions(),
         changed(regions(), (0, slice(100, 110), slice(200, 210)), 0),
@@ -172,6 +177,7 @@ RIGHT: dict[str, Callable[[], Sides]] = {
     "offsets": lambda: (offsets(), noised(offsets(), 3e-4)),
     "an added mask": rounded_mask,
     "a border of a map": border,
+    "a border of a map of floats": lambda: tuple(side.float() for side in border()),
     "background scores in fp16": lambda: (probable_classes(), probable_classes().half().float()),
     "fp8": lambda: (normal(64, 64).to(torch.float8_e4m3fn),) * 2,
 }

@@ -412,8 +412,8 @@ def add_rows(
         _top_of_row(r, top[0, row])
         _top_of_row(d, top[1, row])
         most_r, most_d = np.float64(r[top[0, row, 0]]), np.float64(d[top[1, row, 0]])
-        _fill_powers(r, d, most_r, most_d, powers)
-        apart = _softmax_difference(powers[0], powers[1], apart)
+        totals = _fill_powers(r, d, most_r, most_d, powers)
+        apart = _softmax_difference(powers, totals, apart)
     return at, apart
 
 
@@ -439,20 +439,26 @@ def _top_of_row(row: Array, indices: NDArray[np.int64]) -> None:
 @_exact
 def _fill_powers(
     reference: Array, device: Array, most_r: float, most_d: float, powers: Double
-) -> None:
-    """exp(reference - most_r) and exp(device - most_d) of a row, whose largest values those are."""
+) -> tuple[float, float]:
+    """exp(reference - most_r) and exp(device - most_d) of a row, whose largest values those are;
+    returns their sums, each piece of which is taken while the first-level cache holds it."""
+    total_r = total_d = 0.0
     for start in range(0, reference.size, _PIECE):
         at = slice(start, min(start + _PIECE, reference.size))
         r, d, ours, theirs = reference[at], device[at], powers[0, at], powers[1, at]
         _exp_below(r, most_r, ours)
         if not _exp_near(r, d, most_r, most_d, ours, theirs):
             _exp_below(d, most_d, theirs)
+        total_r += _sum(ours)
+        total_d += _sum(theirs)
+    return total_r, total_d
 
 
 @_exact
-def _softmax_difference(ours: Double, theirs: Double, largest: float) -> float:
-    """The largest difference of two probabilities, at least `largest`; a row's exponentials."""
-    scale_r, scale_d = 1.0 / _sum(ours), 1.0 / _sum(theirs)
+def _softmax_difference(powers: Double, totals: tuple[float, float], largest: float) -> float:
+    """The largest difference of two probabilities, at least `largest`; a row's exponentials and their
+    sums."""
+    ours, theirs, scale_r, scale_d = powers[0], powers[1], 1.0 / totals[0], 1.0 / totals[1]
     for start in range(0, ours.size, _LOOK):
         stop = min(start + _LOOK, ours.size)
         if _any_apart(ours[start:stop], theirs[start:stop], scale_r, scale_d, largest):

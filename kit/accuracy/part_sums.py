@@ -132,9 +132,11 @@ def sums_of_block(offset: int, elements: int, layout: Layout) -> PartSums:
     return PartSums(np.zeros((last - first + 1, FIELDS)), _no_columns(layout), first=first)
 
 
-def block_sums(reference: Tensor, device: Tensor, offset: int, layout: Layout) -> PartSums:
-    """The sums of one block: two 1-D fp64 tensors whose first element is number `offset`."""
-    there = reference.isfinite() & device.isfinite()
+def block_sums(
+    reference: Tensor, device: Tensor, there: Tensor, offset: int, layout: Layout
+) -> PartSums:
+    """The sums of one block: two 1-D fp64 tensors whose first element is number `offset`, where both
+    are finite (`there`)."""
     r = reference.where(there, 0.0)
     e = (device - reference).where(there, 0.0)
     fields = [there.double(), r, e, r * r, e * e, r * e, r.abs(), e.abs()]

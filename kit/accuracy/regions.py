@@ -81,6 +81,18 @@ def compare_maps(reference: Tensor, device: Tensor) -> Regions | None:
     )
 
 
+def as_classes(tensor: Tensor) -> Tensor | None:
+    """The integers of a map of classes that is stored in a floating dtype; None where it is no plane, or
+    has other values than whole ones."""
+    if tensor.is_complex() or tensor.dim() < 2 or min(tensor.shape[-2:]) < _LEAST:
+        return None
+    for _, values, _ in blocks(tensor, tensor, 1 << 16):  # most tensors end it at the first block
+        values = values.double()
+        if not bool(((values == values.round()) & (values.abs() < 2**31)).all()):
+            return None
+    return tensor.long()
+
+
 def _classes(maps: Tensor) -> Tensor | None:
     found = maps.unique()
     return found.long() if 1 < len(found) <= _MOST_CLASSES else None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from kit.accuracy.metrics import Metrics, measure
 from kit.accuracy.part import Part, Parts
 from kit.accuracy.ranking import top1_dispute
-from kit.accuracy.regions import compare_maps
+from kit.accuracy.regions import as_classes, compare_maps
 from kit.accuracy.thresholds import LOST, ONE_PERCENT, REPEATABLE, USUAL, Thresholds
 from kit.adapter import OutputSpec
 from kit.visible import shown
@@ -117,6 +117,8 @@ def judge_output(
         return _judge_exact(reference[name], device[name], repeat)
     if any(exact):
         return _invalid(f"{reference[name].dtype} and {device[name].dtype} do not compare")
+    if repeat.bit_identical and (verdict := _judge_float_map(reference[name], device[name])):
+        return verdict
     truth = (golden or {}).get(name)
     if truth is not None and (
         _is_exact(truth) or truth.is_complex() != reference[name].is_complex()
@@ -178,11 +180,25 @@ def _judge_exact(reference: Tensor, device: Tensor, repeat: Repeat) -> OutputVer
         if reference.numel() > 1 and bool((reference == first).all()):
             return _blank(f"{reason}, and all are {int(first)}")
         return OutputVerdict(verdict="PASS", reasons=(reason,), within_1_percent=None)
+    return _judge_map(reference, device) or _fail(
+        f"{different} of {reference.numel()} integers differ"
+    )
+
+
+def _judge_float_map(reference: Tensor, device: Tensor) -> OutputVerdict | None:
+    """As _judge_map, of classes that are stored as floats."""
+    ours = as_classes(reference)
+    theirs = None if ours is None else as_classes(device)
+    return None if ours is None or theirs is None else _judge_map(ours, theirs)
+
+
+def _judge_map(reference: Tensor, device: Tensor) -> OutputVerdict | None:
+    """Judge two maps of classes; None where they are none, or equal."""
     regions = compare_maps(reference, device)
-    if regions is None:
-        return _fail(f"{different} of {reference.numel()} integers differ")
+    if regions is None or not regions.changed:
+        return None
     reason = (
-        f"a map of classes: {different} of {regions.pixels} pixels differ, {regions.strayed} of them "
+        f"a map of classes: {regions.changed} of {regions.pixels} pixels differ, {regions.strayed} of them "
         f"from all their neighbours; {regions.borders} lie at borders; the smallest intersection over "
         f"union is {regions.least_iou:.4g}, of class {regions.least_class}"
     )
