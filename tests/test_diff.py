@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 from conftest import VIT, Kit, Result
 
 
@@ -32,6 +33,7 @@ def test_a_run_does_not_differ_from_itself(vit_run: Kit) -> None:
     assert (result.code, result.out.strip()) == (0, "nothing differs")
 
 
+@pytest.mark.full
 def test_precision_of_two_runs(vit_run: Kit) -> None:
     """An A/B of HF32: the flags, the outputs, and how near each came to the CPU."""
     strict = vit_run.scratch / "strict"

@@ -109,6 +109,7 @@ def test_a_machine_without_an_npu_is_a_warning(kit: Kit) -> None:
         assert found[name]["state"] == "ok", found[name]
 
 
+@pytest.mark.full  # two imports of the wheel; the simulation gives the same error in the tests below
 def test_the_wheel_without_cann(kit: Kit, wheel: Wheel) -> None:  # noqa: F811
     found = doctor(kit, PYTHONPATH=str(wheel.site))
     in_time(found)
@@ -144,6 +145,7 @@ def test_no_device_behind_torch_npu(kit: Kit) -> None:
     assert "ASCEND_RT_VISIBLE_DEVICES" in found["devices"]["cure"]
 
 
+@pytest.mark.full  # test_devices.py has a shorter one
 def test_an_allocation_that_hangs(kit: Kit) -> None:
     found = doctor(kit, SIM_NPU_HANG="1", SIM_NPU_DEVICES="2", **SIMULATED)
     in_time(found)
@@ -219,7 +221,13 @@ with open(os.environ["PIDS"], "a") as file:
 """
 
 
-@pytest.mark.parametrize("then", ["time.sleep(600)", "child and os._exit(0); time.sleep(600)"])
+@pytest.mark.parametrize(
+    "then",
+    [
+        pytest.param("time.sleep(600)", marks=pytest.mark.full),
+        "child and os._exit(0); time.sleep(600)",
+    ],
+)
 def test_no_process_is_left_behind(kit: Kit, tmp_path: Path, then: str) -> None:
     text = STUBBORN.format(then=then)
     pids = tmp_path / "pids"
@@ -264,6 +272,7 @@ def test_faults_of_a_device_name_their_cure(kit: Kit) -> None:
     assert "Ascend-cann-kernels" in found["npu:0"]["cure"]
 
 
+@pytest.mark.full  # a planted fault in a run: test_faults.py
 def test_a_wrong_product_is_broken(kit: Kit) -> None:
     found = doctor(kit, SIM_NPU_FAULT="aten::mm:1", **SIMULATED)
     assert found["npu:0"]["state"] == "broken" and "64.0 is right" in found["npu:0"]["found"]
@@ -400,8 +409,13 @@ SICK = """
         (f"cat <<'E'{SICK.replace('Alarm', 'OK')}E", "ok", "24.1.rc2; 2 cards: 910B4"),
         (f"cat <<'E'{SICK}E", "warning", "2 cards, health Alarm"),
         ("echo 'dcmi model initialized failed, ret is -8020'; exit 1", "warning", "holds the card"),
-        pytest.param("sleep 600", "broken", "did not return within 4 s", marks=pytest.mark.full),
-        ("trap '' TERM; sleep 600 & sleep 600", "broken", "did not return within 4 s"),
+        ("sleep 600", "broken", "did not return within 4 s"),
+        pytest.param(
+            "trap '' TERM; sleep 600 & sleep 600",
+            "broken",
+            "did not return within 4 s",
+            marks=pytest.mark.full,
+        ),
         pytest.param("yes", "broken", "did not return within 4 s", marks=pytest.mark.full),
     ],
     ids=["ok", "sick", "held", "hangs", "hangs with a child", "never stops printing"],
@@ -455,7 +469,9 @@ def test_a_mirror_that_answers_in_the_hubs_place(kit: Kit, tmp_path: Path) -> No
     assert "KIT_MIRRORS" in doctor(kit, KIT_MIRRORS="ftp://x", PYTHONPATH=quick)["hub"]["cure"]
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:9", "https://hub.invalid"])
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:9", pytest.param("https://hub.invalid", marks=pytest.mark.full)]
+)
 def test_without_a_network(kit: Kit, address: str) -> None:
     found = doctor(kit, HF_ENDPOINT=address)
     in_time(found)

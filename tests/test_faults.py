@@ -97,6 +97,7 @@ def test_a_fallback_in_the_further_samples_only(npu: Kit) -> None:
     assert f"operators fell back to the CPU: {NORM}" in npu.summary["submission_blockers"]
 
 
+@pytest.mark.full
 def test_silenced_fallback_warnings_are_no_clean_run(npu: Kit) -> None:
     summary = judged(
         npu,
@@ -108,6 +109,7 @@ def test_silenced_fallback_warnings_are_no_clean_run(npu: Kit) -> None:
     assert any("TORCH_NPU_DISABLED_WARNING" in line for line in summary["submission_blockers"])
 
 
+@pytest.mark.full
 def test_910a_rounds_to_fp16(npu: Kit) -> None:
     summary = judged(npu, 0, SIM_NPU_CHIP="910A")
     assert 1e-4 < summary["outputs"]["features"]["metrics"]["relative_l2"] < 1e-2
@@ -118,6 +120,7 @@ def test_exact_arithmetic_is_the_cpu_s(npu: Kit) -> None:
     assert summary["outputs"]["features"]["metrics"]["relative_l2"] < 1e-6
 
 
+@pytest.mark.full
 def test_the_delay_of_an_asynchronous_device_is_in_the_latency(vit_run: Kit) -> None:
     """400 ms a convolution, which only synchronize waits for; ViT has one a forward."""
     npu, arguments = vit_run, ("--model", "vit_tiny_patch16_224", *QUICK[:-1], "5")

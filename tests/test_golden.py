@@ -91,6 +91,7 @@ def test_every_operator_of_every_output_is_fp64(name: str) -> None:
     assert outputs.keys() == adapter.outputs.keys()
 
 
+@pytest.mark.full
 def test_the_instrument_sees_what_double_alone_leaves() -> None:
     adapter, model, inputs = built(T5)
     model.double()
@@ -386,6 +387,7 @@ def test_what_has_no_fp64_form_is_an_error(form: Callable[[Tensor], Tensor], rea
     assert torch.get_default_dtype() == torch.float32
 
 
+@pytest.mark.full
 def test_weights_are_converted_once_stay_tied_and_come_back() -> None:
     adapter, model, inputs = built(T5)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

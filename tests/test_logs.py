@@ -51,7 +51,10 @@ def test_interrupted_during_the_passes(judged_run: Kit, signal_number: int) -> N
     assert json.loads((earlier / "summary.json").read_text())["verdict"] == "PASS"
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
+# Of SIGINT at random moments, test_start.py has more.
+@pytest.mark.parametrize(
+    "signal_number", [pytest.param(signal.SIGINT, marks=pytest.mark.full), signal.SIGKILL]
+)
 def test_ended_at_any_moment(kit: Kit, signal_number: int) -> None:
     """Whenever a run ends, what is in logs/ is whole, fits its schema and claims no verdict."""
     begun = time.monotonic()

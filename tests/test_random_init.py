@@ -29,6 +29,7 @@ def built(name: str) -> tuple[Adapter, torch.nn.Module, dict[str, torch.Tensor]]
     return adapter, model, state_dict
 
 
+@pytest.mark.full  # what was loaded is counted in every run, and the record's check compares
 @pytest.mark.parametrize("name", model_names())
 def test_counts_are_the_published_ones(name: str) -> None:
     adapter, model, state_dict = built(name)

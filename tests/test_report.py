@@ -191,7 +191,8 @@ FAIR = {
     ("vit_tiny_patch16_224", "random", "simulated pass"),
     ("vit_tiny_patch16_224", "random", "not compared"),
     ("vit_tiny_patch16_224", "file", "interrupted"),
-    ("flan_t5_small", "random", "cpu"),
+    ("vit_tiny_patch16_224", "random", "cpu"),
+    ("flan_t5_small", "random", "simulated pass"),
 }
 PRODUCT = [
     pytest.param(model, weights, situation,
@@ -317,7 +318,7 @@ STATES = list(itertools.product(PLACES, ("verified", "unverified", "random"), OU
 
 
 @pytest.mark.parametrize(
-    "states", [STATES[::7], pytest.param(STATES, marks=pytest.mark.full)], ids=["some", "all"]
+    "states", [STATES[::14], pytest.param(STATES, marks=pytest.mark.full)], ids=["some", "all"]
 )
 def test_the_claim_fits_every_state(
     runs: Runs, tmp_path: Path, states: list[tuple[str, str, str]]
@@ -457,9 +458,12 @@ def leaves(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from leaves(value, (*path, key))
 
 
+@pytest.mark.parametrize("count", [20, pytest.param(100, marks=pytest.mark.full)])
 @pytest.mark.parametrize("document", ["summary.json", "run.json"])
-def test_no_mutation_changes_a_claim(judged: Kit, tmp_path: Path, document: str) -> None:
-    """50 seeded mutations of each document. Each is refused, and leaves no report; or the report differs
+def test_no_mutation_changes_a_claim(
+    judged: Kit, tmp_path: Path, document: str, count: int
+) -> None:
+    """Seeded mutations of each document. Each is refused, and leaves no report; or the report differs
     from the true one only in lines that show the mutated value, harmless, or that it was not measured,
     and neither its first sentence, its tags nor its score table are among them."""
     logs = tmp_path / "logs"
@@ -468,7 +472,7 @@ def test_no_mutation_changes_a_claim(judged: Kit, tmp_path: Path, document: str)
     true, original = report(logs), json.loads((logs / document).read_text())
     dice = random.Random(document)
     paths, outcomes = list(leaves(original)), {"refused": 0, "rendered": 0}
-    for _ in range(50):
+    for _ in range(count):
         mutated, path, name = copy.deepcopy(original), dice.choice(paths), dice.choice(list(VALUES))
         parent = mutated
         for key in path[:-1]:
@@ -498,7 +502,7 @@ def test_no_mutation_changes_a_claim(judged: Kit, tmp_path: Path, document: str)
         escaped = {"pipe": "x\\|y\\|z", "line": "x\\\\n\\\\n# y", "script": "script"}
         shown = escaped.get(name, str(VALUES[name]))
         assert all(shown in line or "未测量" in line for line in changed), (path, name, changed)
-    assert outcomes["refused"] > 20, outcomes
+    assert outcomes["refused"] > 0.4 * count, outcomes
 
 
 def test_figures_that_contradict_each_other_are_refused(judged: Kit, tmp_path: Path) -> None:
@@ -616,6 +620,7 @@ def test_the_command_imports_no_torch_and_refuses_what_is_no_run(
     assert "PASS" in status(report(logs))
 
 
+@pytest.mark.full
 def test_samples_and_outputs_that_are_no_numbers(npu: Kit) -> None:
     photos = npu.scratch / "photos"
     photos.mkdir()

@@ -166,7 +166,7 @@ def test_data_elsewhere_on_this_machine(five: Kit) -> None:
     [
         # One convolution a forward: five for the input, two for the first batch, two more.
         (9, 1, "1 of 5 samples do not pass; the worst, 'img4.png' is FAIL: features: relative L2"),
-        (6, 4, "two runs of the device differ"),
+        pytest.param(6, 4, "two runs of the device differ", marks=pytest.mark.full),
     ],
 )
 def test_planted_fault_in_one_batch(npu: Kit, call: int, code: int, reason: str) -> None:
@@ -193,17 +193,17 @@ def test_texts_of_several_lengths(
     (folder / "model.safetensors").symlink_to(weights_of("flan_t5_small"))
     write_tokenizer(folder / "tokenizer.json")
     (tmp_path / "texts.txt").write_text("How old are you?\nyou are old\r\nHow old?\nunused\n")
-    run = ("--weights", folder, "--data", tmp_path / "texts.txt", "--samples", 3)
+    run = ("--weights", folder, "--data", tmp_path / "texts.txt", "--samples", 2)
     result = kit.infer(*T5, *run)
     assert result.code == 0, result.err
     assert kit.record["samples"]["batch_size"] == 1
     stored = list(read_samples(Logs(kit.logs), kit.record["samples"]["files"]))
-    assert [row["encoder_last_hidden_state"].shape[1] for row in stored] == [6, 4, 4]
+    assert [row["encoder_last_hidden_state"].shape[1] for row in stored] == [6, 4]
     assert kit.compare("--golden", "off").code == 0
-    assert [line["sample"] for line in lines(kit)] == ["line 1", "line 2", "line 3"]
+    assert [line["sample"] for line in lines(kit)] == ["line 1", "line 2"]
     assert kit.summary["verdict"] == "SELF_CHECK"
     assert kit.summary["samples"]["outputs"].keys() == {"logits", "encoder_last_hidden_state"}
-    assert kit.summary["samples"]["top1"]["agree"] == 3
+    assert kit.summary["samples"]["top1"]["agree"] == 2
 
 
 def test_texts_without_a_tokenizer(kit: Kit, tmp_path: Path) -> None:

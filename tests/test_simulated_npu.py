@@ -385,6 +385,7 @@ def test_planted_faults() -> None:
     ]
 
 
+@pytest.mark.full  # a cold start
 def test_the_interpreter_s_exit_is_silent() -> None:
     run_silently("held = torch.ones(2, device=NPU) + 1", KIT_TESTS_COLD="1")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from loopback_hub import COMMIT, safetensors_bytes
+from starting import SERVER
 
 from kit.adapter import ModelInfo
 from kit.weights import progress
@@ -61,8 +62,8 @@ def info(**changes: Any) -> ModelInfo:
 
 
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No cache, endpoint, token or proxy of the machine's own."""
-    for name in list(os.environ):
+    """No cache, endpoint, token or proxy of the machine's own; the fork server stays."""
+    for name in set(os.environ) - {SERVER}:
         if name.startswith(("HF_", "HUGGING", "KIT_", "MODELSCOPE")) or "proxy" in name.lower():
             monkeypatch.delenv(name)
     monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
