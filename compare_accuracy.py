@@ -19,12 +19,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.adapter import Adapter, describe_roles
+from kit.accuracy.spec import describe_roles
+from kit.models.adapter import Adapter
 from kit.devices import select_device
-from kit.documents import read_record
+from kit.evidence.documents import read_record
 from kit.entry import parser_of, run_script
 from kit.errors import UsageError
-from kit.evidence import (
+from kit.evidence.handover import (
     check_input,
     check_weights,
     distrust_on_record,
@@ -34,7 +35,7 @@ from kit.evidence import (
     read_tensors,
     write_summary,
 )
-from kit.logs import (
+from kit.evidence.logs import (
     CHARTS,
     COMPARE_LOG,
     INPUTS,
@@ -45,7 +46,7 @@ from kit.logs import (
     claim_logs,
     log,
 )
-from kit.summary import summarise
+from kit.evidence.summary import summarise
 
 if TYPE_CHECKING:
     from kit.accuracy.comparison import Reference
@@ -70,10 +71,10 @@ def compare_run(options: argparse.Namespace, logs: Logs) -> dict[str, Any]:
     """From the record to the verdict, which is written, told and returned; raises KitError."""
     from kit.accuracy.comparison import compare, comparison_text
     from kit.accuracy.verdict import Repeat
-    from kit.report.evidence import read_evidence
-    from kit.saved_charts import write_charts
-    from kit.saved_reference import describe_reference, read_reference
-    from kit.saved_samples import judge_saved_samples
+    from kit.evidence.charts import write_charts
+    from kit.evidence.reading import read_evidence
+    from kit.evidence.reference import describe_reference, read_reference
+    from kit.evidence.sample_files import judge_saved_samples
 
     with distrust_on_record(logs):
         record = read_record(logs)
@@ -110,10 +111,10 @@ def run_reference(
     """The same weights and the same input on the CPU. Raises KitError where either is not the same."""
     device = select_device("cpu")
     log.info(f"reference {device.spec} ({device.name}), float32")
+    from kit.evidence.reference import save_reference
+    from kit.evidence.sample_files import check_shards
     from kit.run.reference import run_references
     from kit.run.samples import find_samples_again, run_reference_samples
-    from kit.saved_reference import save_reference
-    from kit.saved_samples import check_shards
     from kit.weights.load import load_weights
     from kit.weights.sources import companions
 
@@ -130,7 +131,7 @@ def run_reference(
         at_hand = companions(adapter.info, weights.parent if weights else None)
         files = run_reference_samples(adapter, model, samples, at_hand, logs, record["samples"])
         reference = replace(reference, samples=files)
-    save_reference(logs, reference, describe_roles(adapter))
+    save_reference(logs, reference, describe_roles(adapter.outputs))
     return reference
 
 

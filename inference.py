@@ -18,13 +18,14 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from kit.adapter import Adapter, describe_roles, find_adapter, model_names
-from kit.background import LogGate, in_background
+from kit.accuracy.spec import describe_roles
+from kit.models.adapter import Adapter, find_adapter, model_names
+from kit.machine.background import LogGate, in_background
 from kit.devices import PRECISIONS, check_device_name, select_device
 from kit.entry import at_least, parser_of, run_script
 from kit.errors import CannotRunError
-from kit.logs import FIRST_PASS, INPUTS, OUTPUTS, Logs, claim_logs, log
-from kit.run.record import RunRecord, recorded_run
+from kit.evidence.logs import FIRST_PASS, INPUTS, OUTPUTS, Logs, claim_logs, log
+from kit.evidence.record import RunRecord, recorded_run
 from kit.run.samples import Sample, add_sample_arguments, choose_samples, load_sample, run_samples
 from kit.weights.arguments import add_download_arguments
 from kit.weights.endpoints import mirror_list
@@ -79,7 +80,7 @@ def run(
     import torch
 
     from kit.run.passes import run_passes, to_device
-    from kit.run.place import move, prove_place
+    from kit.run.placement import move, prove_place
     from kit.weights.load import load_weights
 
     model = adapter.build()
@@ -125,7 +126,7 @@ def run(
     del model  # writing the record then adds nothing to the peak memory of a run
     outputs = {name: tensor.cpu() for name, tensor in passes.outputs.items()}
     repeated = {name: tensor.cpu() for name, tensor in passes.repeated.items()}
-    logs.write_tensors(OUTPUTS, outputs, describe_roles(adapter))
+    logs.write_tensors(OUTPUTS, outputs, describe_roles(adapter.outputs))
     record.results(outputs, repeated, passes.latency, adapter.describe(outputs, found.companions))
 
 

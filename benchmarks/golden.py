@@ -1,10 +1,8 @@
 """What fp64 costs: the golden's forward beside the fp32 forward on the CPU, one call of each in turn.
 
-Both have their weights in place, the golden's converted before (kit.run.golden), in one process, because
-a shared machine's speed changes between two seconds. A pair is the median of 20 calls of each, after 3
-of warm-up. Ends with 1 where the median of the pair ratios is above the limit.
-
-    python benchmarks/golden.py [--pairs 9] [--model flan_t5_small] [--results FILE.json]
+Both have their weights in place, the golden's converted before (kit.arithmetic.fp64), in one process,
+because a shared machine's speed changes between two seconds. A pair is the median of 20 calls of each,
+after 3 of warm-up. Ends with 1 where the median of the pair ratios is above the limit.
 """
 
 from __future__ import annotations
@@ -23,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from overhead import describe_hardware
 
-from kit.adapter import load_adapter, model_names
-from kit.run.golden import float64_only
+from kit.arithmetic.fp64 import float64_only
+from kit.models.adapter import load_adapter, model_names
 from kit.weights.load import load_weights
 
 RATIO_LIMIT = 3

@@ -22,9 +22,9 @@ import plain
 import torch
 from overhead import PLAIN_NAMES, prepare
 
-from kit.adapter import load_adapter
 from kit.devices import select_device
-from kit.run.place import move
+from kit.models.adapter import load_adapter
+from kit.run.placement import move
 from kit.run.timing import time_once
 from kit.weights.load import load_weights
 

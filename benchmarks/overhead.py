@@ -95,7 +95,7 @@ def prepare(model: str, scratch: Path) -> None:
     """A folder with the model's config and random weights under the published names."""
     from safetensors.torch import save_file
 
-    from kit.adapter import load_adapter
+    from kit.models.adapter import load_adapter
     from kit.weights.checkpoint import published_tensors
     from kit.weights.random_init import random_state_dict
 

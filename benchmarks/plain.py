@@ -56,7 +56,8 @@ def time_once(forward):
 
 
 def main():
-    # As kit/families/torchvision_ops.py: without it neither library can be imported beside a CPU torch.
+    # As kit/models/families/torchvision_ops.py: without it neither library can be imported beside a
+    # CPU torch.
     library = torch.library.Library("torchvision", "FRAGMENT")
     for op in ("nms", "qnms"):
         library.define(f"{op}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

@@ -11,12 +11,12 @@ from kit.entry import Parser, run_script
 # was asked for is imported.
 COMMANDS = {
     "doctor": ("kit.doctor", "look at this machine: what works, what does not, and the cure"),
-    "judge": ("kit.accuracy.judge", "judge two saved sets of outputs, without a model"),
-    "diff": ("kit.diff", "what differs between two runs"),
+    "judge": ("kit.evidence.judge", "judge two saved sets of outputs, without a model"),
+    "diff": ("kit.evidence.diff", "what differs between two runs"),
     "report": ("kit.report.command", "write the report of a run again"),
     "export": ("kit.publish", "write the repository that publishes one model and its run"),
     "fetch": ("kit.weights.fetch", "download a model's files, resumable and verified"),
-    "lint-report": ("kit.report.lint", "what is blank, contradictory or unsupported in a report"),
+    "lint-report": ("kit.lint", "what is blank, contradictory or unsupported in a report"),
 }
 
 

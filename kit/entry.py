@@ -11,9 +11,9 @@ from contextlib import suppress
 from io import TextIOWrapper
 from typing import NoReturn, TextIO
 
-from kit.cures import cure_for
 from kit.devices import forbid_autoload
-from kit.errors import CannotRunError, KitError, UsageError
+from kit.errors import UsageError
+from kit.machine.cures import as_kit_error
 
 log = logging.getLogger("kit")
 
@@ -118,21 +118,3 @@ def _check_arguments() -> None:
             argument.encode("utf-8")
         except UnicodeEncodeError:
             raise UsageError(f"{argument!r} is no UTF-8: name it otherwise") from None
-
-
-def as_kit_error(error: Exception) -> KitError:
-    """Any exception as an error with a next step: known device failures get their cure."""
-    if isinstance(error, KitError):
-        return error
-    text = " ".join(str(error).split())
-    if isinstance(error, ModuleNotFoundError):
-        return CannotRunError(
-            f"the package {error.name} is not installed: pip install -r requirements.txt (on an Ascend "
-            "host requirements-npu.txt)"
-        )
-    if cure := cure_for(text):
-        return CannotRunError(f"{type(error).__name__}: {text[:300]}: {cure}")
-    return CannotRunError(
-        f"unexpected {type(error).__name__}: {text[:300]}; once a run has begun, the traceback is in its "
-        "run_npu.log"
-    )

@@ -1,7 +1,8 @@
 """Errors a user can act on: what happened, with which value, and the next step, on one line.
 
 Raised anywhere, caught once at the entry point (kit/entry.py), which prints the line and exits with
-the class's code. The traceback goes to the log, never to the console.
+the class's code. The traceback goes to the log, never to the console. Foreign text in them is made
+visible: what would act on a terminal or a reader is written by its number.
 """
 
 from __future__ import annotations
@@ -36,3 +37,28 @@ class UntrustedError(KitError):
     """The evidence cannot be trusted: fingerprints differ, a record is damaged, a run is not repeatable."""
 
     exit_code = 4
+
+
+def visible(text: str) -> str:
+    """`text` on one line: line ends and other controls, what turns the direction of text and what takes
+    no width are written by their numbers, seen and without effect."""
+    return "".join(char if is_shown(char) else code(char) for char in text)
+
+
+def shown(name: object) -> str:
+    """A foreign name on one line, quoted where it holds more than letters, digits and signs."""
+    text = str(name)
+    plain = text.isprintable() and text and not set(text) & set(" '\"")
+    return text if plain else "'" + visible(text) + "'"
+
+
+def is_shown(char: str) -> bool:
+    """Whether a character is seen as it is."""
+    return char == " " or char.isprintable()
+
+
+def code(char: str) -> str:
+    """The character by its number, as Python and bash write it."""
+    if ord(char) > 0x7F:
+        return f"\\U{ord(char):08x}" if ord(char) > 0xFFFF else f"\\u{ord(char):04x}"
+    return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(char, f"\\x{ord(char):02x}")

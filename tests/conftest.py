@@ -17,7 +17,7 @@ import pytest
 from filelock import FileLock
 from starting import SERVER, Process, kept_environment, start_fork_server, start_python
 
-from kit.processor import usable_cores
+from kit.machine.processor import usable_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 SIMULATED_NPU = ROOT / "tests" / "simulated_npu"
@@ -229,7 +229,7 @@ def weights_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         if model not in made:
             from safetensors.torch import save_file
 
-            from kit.adapter import load_adapter
+            from kit.models.adapter import load_adapter
             from kit.weights.checkpoint import published_tensors
             from kit.weights.random_init import random_state_dict
 

@@ -90,7 +90,7 @@ def import_libraries() -> object:
     """Import what the scripts import; the kit itself is forgotten again. Returns the declarations of
     torchvision's operators, which end with this value."""
     sys.path.insert(0, str(ROOT))
-    from kit.families.torchvision_ops import declare_missing_ops, without_torchvision
+    from kit.models.families.torchvision_ops import declare_missing_ops, without_torchvision
 
     declarations = declare_missing_ops()
     with without_torchvision():

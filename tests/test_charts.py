@@ -12,7 +12,7 @@ import torch
 from conftest import VIT, Kit
 
 from kit.accuracy.distribution import EVEN, LARGEST, Distribution, distribution
-from kit.schema import violation
+from kit.evidence.schema import violation
 
 
 def bins(found: Distribution) -> dict[float, int]:

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from kit.adapter import load_adapter
+from kit.models.adapter import load_adapter
+from kit.storage.fingerprint import fingerprint, fingerprint_of_file
 from kit.weights.checkpoint import assign, published_tensors, read_checkpoint
-from kit.weights.fingerprint import fingerprint, fingerprint_of_file
 
 
 def test_fingerprint_of_a_file_is_that_of_its_tensors(tmp_path: Path) -> None:

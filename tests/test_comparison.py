@@ -13,10 +13,10 @@ from conftest import VIT, Kit
 from kit.accuracy.comparison import Reference, compare
 from kit.accuracy.metrics import measure
 from kit.accuracy.readings import READINGS, read, worst
+from kit.accuracy.spec import OutputSpec
 from kit.accuracy.thresholds import Thresholds
 from kit.accuracy.verdict import ASSUMED_REPEATABLE, Repeat
-from kit.adapter import OutputSpec
-from kit.summary import summarise
+from kit.evidence.summary import summarise
 
 
 def test_the_truth_lies_nearer_to_fp32_than_to_the_device(judged_run: Kit) -> None:

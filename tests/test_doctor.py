@@ -22,7 +22,7 @@ from loopback_hub import LoopbackHub
 from test_torch_npu_wheel import Wheel, wheel  # noqa: F401
 
 from kit.doctor import packages
-from kit.doctor.bounded import run_bounded
+from kit.machine.bounded import run_bounded
 
 BOUND_SECONDS = 10.0
 SIMULATED = {"PYTHONPATH": str(SIMULATED_NPU)}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import VIT, Kit
 
-from kit.environment import describe_environment
+from kit.machine.environment import describe_environment
 
 
 def test_the_environment_is_complete_and_both_machines_have_theirs(

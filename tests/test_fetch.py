@@ -21,7 +21,7 @@ from loopback_hub import Fault, LoopbackHub, safetensors_bytes
 from test_weights_faults import FAULTS, STATES
 from tiny_hub import DATA, FILES, SHA256, WEIGHTS
 
-from kit.adapter import load_adapter, model_names
+from kit.models.adapter import load_adapter, model_names
 from kit.weights.known_hashes import complete_files, known_models
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -305,7 +305,7 @@ def embed(folder: Path, sentences: tuple[str, ...]) -> Any:
     """Unit embeddings: the mean over a sentence's tokens, normalised, as the model's card has it."""
     import torch
 
-    from kit.families.torchvision_ops import declare_missing_ops
+    from kit.models.families.torchvision_ops import declare_missing_ops
 
     declare_missing_ops()
     from tokenizers import Tokenizer

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from kit.adapter import Adapter, ModelInfo, ModelInput, load_adapter, model_names
+from kit.arithmetic.fp64 import float64_only, golden_skipped, run_golden
 from kit.errors import CannotRunError
-from kit.run.golden import float64_only, golden_skipped, run_golden
-from kit.run.memory import available_bytes
+from kit.machine.memory import available_bytes
+from kit.models.adapter import Adapter, ModelInfo, ModelInput, load_adapter, model_names
 from kit.run.reference import run_references
 from kit.weights.load import load_weights
 

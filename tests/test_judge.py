@@ -14,8 +14,8 @@ import torch
 from conftest import Kit, Result
 from safetensors.torch import save_file
 
-from kit.accuracy.judge import main
 from kit.errors import KitError
+from kit.evidence.judge import main
 
 Pairs = dict[str, tuple[torch.Tensor, torch.Tensor]]
 

@@ -13,10 +13,10 @@ import pytest
 from conftest import ROOT, Kit, Result
 from lint_examples import EXAMPLES
 
-from kit.report.lint.finding import Finding
-from kit.report.lint.reader import Report
-from kit.report.lint.rules import RULES, findings
-from kit.report.lint.text import read_lines
+from kit.lint.finding import Finding
+from kit.lint.reader import Report
+from kit.lint.rules import RULES, findings
+from kit.lint.text import read_lines
 
 PUBLISHED = ROOT / "tests" / "published_reports"
 CLEAN = sorted((ROOT / "tests" / "clean_reports").iterdir())

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import VIT, Kit
 
-from kit.schema import violation
+from kit.evidence.schema import violation
 
 
 def test_two_runs_into_one_folder(npu: Kit) -> None:

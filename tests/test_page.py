@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import ROOT, T5, VIT, Finished, Kit
 
-from kit.documents import read_summary
-from kit.logs import Logs
-from kit.report.evidence import Evidence, read_evidence
+from kit.evidence.documents import read_summary
+from kit.evidence.logs import Logs
+from kit.evidence.reading import Evidence, read_evidence
 from kit.report.page import write_page
 from kit.report.page_texts import PageTexts
 
@@ -77,7 +77,7 @@ def fail(kit: Kit) -> None:
     """A device whose outputs are off by a third, judged again."""
     from safetensors.torch import load_file, save_file
 
-    from kit.weights.fingerprint import describe_tensors
+    from kit.storage.fingerprint import describe_tensors
 
     path, record = kit.logs / "outputs.safetensors", kit.record
     tensors = {
@@ -257,8 +257,8 @@ def test_the_page_needs_no_torch_and_does_without_matplotlib(copy_of: State) -> 
 def python(code: str, folder: Path, seed: str = "0") -> None:
     start = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path; "
-        "from kit.logs import Logs; from kit.report.page import write_page; "
-        f"from kit.report.evidence import read_evidence; folder = Path({str(folder)!r}); "
+        "from kit.evidence.logs import Logs; from kit.report.page import write_page; "
+        f"from kit.evidence.reading import read_evidence; folder = Path({str(folder)!r}); "
     )
     environment = {"PYTHONHASHSEED": seed, "HOME": str(folder)}
     subprocess.run([sys.executable, "-c", start + code], check=True, env=environment)

@@ -14,8 +14,8 @@ from pairs import Pair, pair
 from safetensors.torch import save_file
 
 from kit.accuracy.comparison import Reference, compare
+from kit.accuracy.spec import OutputSpec, Role
 from kit.accuracy.verdict import ASSUMED_REPEATABLE, judge_outputs
-from kit.adapter import OutputSpec, Role
 
 Sides = tuple[torch.Tensor, torch.Tensor]
 MIN = torch.finfo(torch.float32).min

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from kit.adapter import Adapter, load_adapter, model_names
+from kit.models.adapter import Adapter, load_adapter, model_names
+from kit.storage.fingerprint import fingerprint
 from kit.weights.checkpoint import assign, published_tensors, retie
-from kit.weights.fingerprint import fingerprint
 from kit.weights.random_init import random_state_dict
 
 # Made once with numpy 2.4.6 and torch 2.13.0; any other library version must give the same.

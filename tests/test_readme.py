@@ -172,6 +172,7 @@ def test_the_map_names_what_is_there_and_every_file_of_the_kit(page: str) -> Non
 
 
 def covered_by_folder(path: Path, named: set[str]) -> bool:
-    """Whether the map names the file's folder as a whole: none of what is in it by itself."""
+    """Whether the map names the file's folder as a whole: none of the files in it by itself."""
     folder = f"{path.parent.as_posix()}/"
-    return folder in named and not any(name != folder and name.startswith(folder) for name in named)
+    inside = [name for name in named if name.startswith(folder) and not name.endswith("/")]
+    return folder in named and not inside

@@ -20,8 +20,8 @@ from conftest import ROOT
 from safetensors.torch import load_file
 from test_parts import judged
 
-from kit.adapter import Role
-from kit.families.torchvision_ops import declare_missing_ops
+from kit.accuracy.spec import Role
+from kit.models.families.torchvision_ops import declare_missing_ops
 
 pytestmark = pytest.mark.full
 

@@ -23,18 +23,18 @@ from conftest import QUICK, ROOT, VIT, Finished, Kit
 from markdown_it import MarkdownIt
 from test_logs import wait_for
 
-from kit.adapter import model_names
-from kit.documents import read_summary_file
 from kit.errors import KitError
-from kit.logs import Logs
+from kit.evidence.documents import read_summary_file
+from kit.evidence.logs import Logs
+from kit.evidence.rejudged import rebuild_comparison
+from kit.evidence.summary import summarise
+from kit.lint.against_summary import differences
+from kit.lint.finding import Level
+from kit.lint.reader import Report
+from kit.lint.rules import findings
+from kit.lint.text import read_lines
+from kit.models.adapter import model_names
 from kit.report.command import write_reports
-from kit.report.lint.against_summary import differences
-from kit.report.lint.finding import Level
-from kit.report.lint.reader import Report
-from kit.report.lint.rules import findings
-from kit.report.lint.text import read_lines
-from kit.report.rejudged import rebuild_comparison
-from kit.summary import summarise
 
 FAULT = {"SIM_NPU_FAULT": "aten::native_layer_norm:*:1.2"}
 T5_FAULT = {"SIM_NPU_FAULT": "aten::mm:*:1.2"}
@@ -370,10 +370,10 @@ def check_npu_rows(text: str, logs: Path, *, real: bool) -> None:
 
 
 def test_front_matter_reads_back_equal(judged: Kit, tmp_path: Path) -> None:
+    from kit.errors import visible
+    from kit.evidence.reading import Evidence
     from kit.report.claims import claim_of
-    from kit.report.evidence import Evidence
     from kit.report.front_matter import front_matter as written
-    from kit.visible import visible
 
     record, summary = copy.deepcopy(judged.record), judged.summary
     placed("npu", False, "verified")(record)
@@ -548,8 +548,8 @@ def test_honest_figures_are_never_refused(kind: str) -> None:
 
     from kit.accuracy.comparison import _json_ready
     from kit.accuracy.metrics import measure
-    from kit.report.metric_invariants import METRICS, RANKING
-    from kit.report.rejudged import metrics_of
+    from kit.evidence.metric_invariants import METRICS, RANKING
+    from kit.evidence.rejudged import metrics_of
 
     for seed, names in enumerate(DTYPES[len(kind) % 3 :: 3]):
         for shape in SHAPES:

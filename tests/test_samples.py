@@ -14,12 +14,12 @@ from conftest import QUICK, T5, VIT, Kit, write_tokenizer
 from PIL import Image
 
 from kit import saved_samples
-from kit.accuracy.samples import judge_samples, wilson
+from kit.accuracy.sample_verdicts import judge_samples, wilson
+from kit.accuracy.spec import OutputSpec
 from kit.accuracy.verdict import Repeat
-from kit.adapter import OutputSpec
-from kit.contradictions import find_contradictions
-from kit.logs import Logs
-from kit.saved_samples import DEVICE, SampleWriter, read_samples
+from kit.evidence.contradictions import find_contradictions
+from kit.evidence.logs import Logs
+from kit.evidence.sample_files import DEVICE, SampleWriter, read_samples
 
 SAME = Repeat(bit_identical=True, relative_l2=0.0, nonfinite_agree=True)
 NAMES = [f"img{number}.png" for number in range(5)]
@@ -269,7 +269,7 @@ def test_samples_without_data_and_more_than_there_are(kit: Kit) -> None:
 
 
 def _adapter() -> Any:
-    from kit.adapter import load_adapter
+    from kit.models.adapter import load_adapter
 
     return load_adapter("vit_tiny_patch16_224")
 

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, VIT, Kit
 from jsonschema import Draft202012Validator
 
-from kit.schema import NAMES, check, violation
+from kit.evidence.schema import NAMES, check, violation
 
 DESIGN = (
     """

@@ -18,7 +18,7 @@ from conftest import ROOT, VIT, Kit
 from starting import start_python
 
 import kit as package
-from kit.schema import violation
+from kit.evidence.schema import violation
 
 # Read by an old Python before it is told so.
 FIRST = (

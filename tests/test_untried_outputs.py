@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_parts import Sides, changed, judged, noised, normal
 
-from kit.adapter import Role
+from kit.accuracy.spec import Role
 
 Wrong = Callable[[], tuple[torch.Tensor, torch.Tensor, Role]]
 MASK = torch.where(torch.arange(384) < 120, 0.0, -1e4)

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from kit.accuracy.readings import Reading, read, worst
+from kit.accuracy.spec import OutputSpec
 from kit.accuracy.truth import against_truth
 from kit.accuracy.verdict import OutputVerdict, Repeat, judge_outputs, overall, unrepeatable
-from kit.adapter import OutputSpec
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from kit.adapter import ROLES, OutputSpec, Role
-from kit.errors import UsageError
-from kit.visible import shown, visible
+from kit.accuracy.spec import ROLES, OutputSpec, Role
+from kit.errors import UsageError, shown, visible
 
 if TYPE_CHECKING:
     from torch import Tensor

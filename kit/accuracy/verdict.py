@@ -15,9 +15,9 @@ from kit.accuracy.metrics import Metrics, measure
 from kit.accuracy.part import Part, Parts
 from kit.accuracy.ranking import top1_dispute
 from kit.accuracy.regions import as_classes, compare_maps
+from kit.accuracy.spec import OutputSpec
 from kit.accuracy.thresholds import LOST, ONE_PERCENT, REPEATABLE, USUAL, Thresholds
-from kit.adapter import OutputSpec
-from kit.visible import shown
+from kit.errors import shown
 
 if TYPE_CHECKING:
     from torch import Tensor

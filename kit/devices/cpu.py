@@ -5,7 +5,7 @@ from __future__ import annotations
 from kit.devices.device import Device
 from kit.devices.npu import hide_torch_npu
 from kit.devices.precision import Precision
-from kit.processor import processor_name
+from kit.machine.processor import processor_name
 
 
 class CpuDevice(Device):

@@ -11,9 +11,9 @@ import threading
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from kit.cures import cure_for
 from kit.devices.precision import Precision
 from kit.errors import UsageError
+from kit.machine.cures import cure_for
 
 # The first allocation on an idle NPU takes seconds; one that takes longer than this is stuck.
 _PROBE_SECONDS = 60.0

@@ -15,11 +15,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kit.cann import cann_version
-from kit.cures import cure_for
 from kit.devices.device import Device, Unavailable, check_index, prove
 from kit.devices.precision import Precision, set_flags
 from kit.devices.versions import release_of, versions_match
+from kit.machine.cann import cann_version
+from kit.machine.cures import cure_for
 
 _NO_NPU = "torch_npu sees no NPU; npu-smi info must list one"
 

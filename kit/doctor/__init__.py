@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 
-from kit.background import in_background
 from kit.devices import probe_seconds
 from kit.doctor import host, packages
 from kit.doctor.check import Check, worst
 from kit.doctor.child import probe
 from kit.doctor.network import hub
 from kit.entry import parser_of
+from kit.machine.background import in_background
 from kit.weights.progress import Deadline
 
 # For what has no bound of its own, such as a look at a network disk; the others are done sooner.

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kit.cures import cure_for
 from kit.devices import probe_seconds
-from kit.doctor.bounded import Ended, run_bounded
 from kit.doctor.check import Check
+from kit.machine.bounded import Ended, run_bounded
+from kit.machine.cures import cure_for
 
 _ROOT = Path(__file__).resolve().parents[2]
 # Without a sign of life: the first allocation on an NPU takes seconds, but not idle ones alone.

@@ -18,12 +18,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.cann import ASCEND, cann_home, cann_version, driver_version
-from kit.cures import cure_for
-from kit.doctor.bounded import run_bounded
 from kit.doctor.check import Check
-from kit.processor import processor_name, usable_cores
-from kit.run.memory import available_bytes
+from kit.machine.bounded import run_bounded
+from kit.machine.cann import ASCEND, cann_home, cann_version, driver_version
+from kit.machine.cures import cure_for
+from kit.machine.memory import available_bytes
+from kit.machine.processor import processor_name, usable_cores
 from kit.weights.caches import hf_root
 
 NPU_SMI_SECONDS = 4.0
@@ -35,7 +35,7 @@ _HAL = "libascend_hal.so"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Host:
+class Machine:
     """The facts that more than one check needs. Versions are those of the metadata."""
 
     torch: str | None
@@ -62,14 +62,14 @@ class Host:
         return "broken" if self.wants_npu else "warning"
 
 
-def look() -> Host:
+def look() -> Machine:
     """Read the facts."""
     torch, npu = _folder("torch"), _folder("torch_npu")
     # The metadata lack the build (+cpu, +cu130) at times, and the CUDA that it was built for always.
     built = _text(torch / "version.py") if torch else ""
     version = re.search(r"^__version__\s*=\s*'([^']+)'", built, re.MULTILINE)
     cuda = re.search(r"^cuda\b[^=]*=\s*'([^']+)'", built, re.MULTILINE)
-    return Host(
+    return Machine(
         torch=version[1] if version else installed("torch"),
         torch_cuda=cuda[1] if cuda else None,
         torch_npu=installed("torch_npu"),
@@ -91,7 +91,7 @@ def installed(package: str) -> str | None:
     return version
 
 
-def system(host: Host) -> Iterator[Check]:
+def system(host: Machine) -> Iterator[Check]:
     """Operating system and processor."""
     name = processor_name() or platform.processor() or "unknown processor"
     found = (
@@ -106,13 +106,13 @@ def system(host: Host) -> Iterator[Check]:
         yield Check("system", "ok", found)
 
 
-def python(_: Host) -> Iterator[Check]:
+def python(_: Machine) -> Iterator[Check]:
     """The interpreter."""
     found = f"{platform.python_version()} ({sys.executable})"
     yield Check("Python", "ok", found)  # an older one has not come this far
 
 
-def cann(host: Host) -> Iterator[Check]:
+def cann(host: Machine) -> Iterator[Check]:
     """CANN and whether its set_env.sh was sourced in this shell."""
     home = host.cann_home
     scripts = [*ASCEND.glob("ascend-toolkit/set_env.sh"), *ASCEND.glob("cann*/set_env.sh")]
@@ -138,7 +138,7 @@ def cann(host: Host) -> Iterator[Check]:
         yield Check("CANN", "ok", f"{host.cann} in {home}")
 
 
-def driver(host: Host) -> Iterator[Check]:
+def driver(host: Machine) -> Iterator[Check]:
     """The Ascend driver: its library, its version, the devices that it shows."""
     folders = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
     own = ASCEND / "driver" / "lib64"
@@ -154,7 +154,7 @@ def driver(host: Host) -> Iterator[Check]:
         yield Check("driver", "ok", "none, and none is needed without an NPU")
 
 
-def npu_smi(host: Host) -> Iterator[Check]:
+def npu_smi(host: Machine) -> Iterator[Check]:
     """What the driver's own tool says of the cards."""
     path = shutil.which("npu-smi")
     if path is None:
@@ -186,7 +186,7 @@ def npu_smi(host: Host) -> Iterator[Check]:
         yield Check("npu-smi", "ok", found)
 
 
-def memory(_: Host) -> Iterator[Check]:
+def memory(_: Machine) -> Iterator[Check]:
     """What the reference on the CPU may take."""
     free = available_bytes()
     if free is None:
@@ -198,7 +198,7 @@ def memory(_: Host) -> Iterator[Check]:
         yield Check("memory", "ok", f"{free / _GB:.1f} GB are free")
 
 
-def disk(_: Host) -> Iterator[Check]:
+def disk(_: Machine) -> Iterator[Check]:
     """Room for weights in the Hugging Face cache."""
     root = hf_root()
     there = next(path for path in (root, *root.parents) if os.access(path, os.F_OK))

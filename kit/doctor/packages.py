@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kit.devices.versions import release_of, versions_match
 from kit.doctor.check import Check
-from kit.doctor.host import Host, installed
+from kit.doctor.host import Machine, installed
 
 _ROOT = Path(__file__).resolve().parents[2]
 _REQUIREMENT = re.compile(r"([A-Za-z][\w.-]*)\s*([<>=!~].*)?")
@@ -23,7 +23,7 @@ _ROWS = {
 _REPORTS = ("8.5", "2.9.0.post1")
 
 
-def torch_pair(host: Host) -> Iterator[Check]:
+def torch_pair(host: Machine) -> Iterator[Check]:
     """torch, torch_npu, and whether they belong together."""
     name = "torch, torch_npu"
     npu = f"torch_npu {host.torch_npu}"
@@ -51,7 +51,7 @@ def torch_pair(host: Host) -> Iterator[Check]:
         yield Check(name, "ok", both)
 
 
-def versions_row(host: Host) -> Iterator[Check]:
+def versions_row(host: Machine) -> Iterator[Check]:
     """Which row of the documented versions this host is on, and what to install where on none."""
     name, npu = "version row", host.torch_npu
     if host.cann is not None:
@@ -87,7 +87,7 @@ def versions_row(host: Host) -> Iterator[Check]:
         yield Check(name, "ok", "none: neither CANN nor torch_npu is installed")
 
 
-def libraries(host: Host) -> Iterator[Check]:
+def libraries(host: Machine) -> Iterator[Check]:
     """Everything that the requirements name, within their ranges."""
     file = "requirements-npu.txt" if host.wants_npu else "requirements.txt"
     missing, outside, inside = [], [], []
@@ -135,7 +135,7 @@ def _compare(one: str, other: str) -> int:
     return 0
 
 
-def _install(host: Host) -> str:
+def _install(host: Machine) -> str:
     """The commands for a documented pair: of CANN's row, else of torch_npu's own, else of any.
 
     Within these the pair for the torch that is here, else the newest.
@@ -152,11 +152,11 @@ def _install(host: Host) -> str:
     return f"for CANN {series}.0: {torch} && pip install torch_npu=={npu}"
 
 
-def _series(host: Host) -> str:
+def _series(host: Machine) -> str:
     return ".".join((host.cann or "").split(".")[:2])
 
 
-def _torch_command(host: Host, release: str | None) -> str:
+def _torch_command(host: Machine, release: str | None) -> str:
     """PyPI's torch for x86-64 is a CUDA build; the CPU build is on PyTorch's own index."""
     if host.machine == "x86_64":
         return f"pip install torch=={release}+cpu --index-url https://download.pytorch.org/whl/cpu"

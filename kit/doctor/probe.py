@@ -14,9 +14,9 @@ import time
 from contextlib import suppress
 from typing import IO, Any
 
-from kit.cures import cure_for
 from kit.devices import Device, forbid_autoload, select_device, visible_devices
 from kit.errors import KitError, UsageError
+from kit.machine.cures import cure_for
 
 _SIZE = 256
 _GIB = 2**30
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def _look_at_torchvision(report: _Report) -> None:
-    from kit.families.torchvision_ops import declare_missing_ops
+    from kit.models.families.torchvision_ops import declare_missing_ops
 
     report.begin("torchvision")
     try:
@@ -87,7 +87,7 @@ def _look_at_torchvision(report: _Report) -> None:
     if whole:
         report.end("torchvision", "ok", "its compiled ops load")
         return
-    # As kit/families/torchvision_ops.py explains: the kit itself gets along with it.
+    # As kit/models/families/torchvision_ops.py explains: the kit itself gets along with it.
     found = (
         "its compiled ops do not load beside this torch; timm and transformers outside the kit fail"
     )

@@ -17,13 +17,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from kit.adapter import find_adapter
 from kit.entry import parser_of
+from kit.models.adapter import find_adapter
 from kit.publish.contents import collect
-from kit.publish.place import check_target, put_in_place
 from kit.publish.privacy import refuse_private
+from kit.publish.published_run import read_run
 from kit.publish.readme import front_page, kit_pages
-from kit.publish.run import read_run
+from kit.publish.target import check_target, put_in_place
 
 log = logging.getLogger("kit")
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from kit.adapter import MODELS_ROOT
 from kit.errors import CannotRunError
+from kit.models.adapter import MODELS_ROOT
 
 ROOT = MODELS_ROOT.parent
 

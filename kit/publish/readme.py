@@ -10,10 +10,10 @@ import posixpath
 import re
 from collections.abc import Callable, Collection, Mapping
 
-from kit.adapter import Adapter
-from kit.logs import REPORT
+from kit.evidence.logs import REPORT
+from kit.models.adapter import Adapter
 from kit.publish.contents import ROOT
-from kit.publish.run import PublishedRun
+from kit.publish.published_run import PublishedRun
 
 # The kit's pages by their name in a repository, and in this checkout where that is no repository.
 _PAGES = {"KIT.md": "README.md", "KIT.zh-CN.md": "README.zh-CN.md"}

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kit.documents import read_charts
 from kit.errors import UntrustedError
-from kit.logs import Logs
-from kit.report.evidence import Evidence
+from kit.evidence.documents import read_charts
+from kit.evidence.logs import Logs
+from kit.evidence.reading import Evidence
 
 
 @dataclass(frozen=True)

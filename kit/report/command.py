@@ -14,10 +14,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from kit.entry import as_kit_error, parser_of
+from kit.entry import parser_of
 from kit.errors import UntrustedError, UsageError
-from kit.logs import PAGE, REPORT, REPORTS, Logs, claim_logs, log
-from kit.report.evidence import read_evidence
+from kit.evidence.logs import PAGE, REPORT, REPORTS, Logs, claim_logs, log
+from kit.evidence.reading import read_evidence
+from kit.machine.cures import as_kit_error
 from kit.report.texts import LANGUAGES
 
 

@@ -7,7 +7,7 @@ import shlex
 
 from markupsafe import Markup
 
-from kit.visible import code, is_shown, visible
+from kit.errors import code, is_shown, visible
 
 # Entities where a browser may see HTML, backslashes where only Markdown means something by it.
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}

@@ -6,8 +6,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from kit.evidence.reading import Evidence
 from kit.report.escaping import markdown
-from kit.report.evidence import Evidence
 from kit.report.texts import Texts
 
 # Sections of run.json that the summary has by another name, of which it says why they are null.

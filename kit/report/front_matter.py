@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kit.errors import visible
+from kit.evidence.reading import Evidence
 from kit.report.claims import Claim
-from kit.report.evidence import Evidence
-from kit.visible import visible
 
 _NPU_TAGS = ("NPU", "Ascend", "ascend-npu")
 # summary field: what it is the figure of

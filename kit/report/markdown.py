@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
-from kit.logs import (
+from kit.evidence.logs import (
     COMPARE_LOG,
     PLOTS,
     RECORD,
@@ -21,9 +21,9 @@ from kit.logs import (
     WEIGHTS_LOG,
     Logs,
 )
+from kit.evidence.reading import Evidence
 from kit.report.claims import claim_of, sentence
 from kit.report.escaping import shell_word
-from kit.report.evidence import Evidence
 from kit.report.facts import Facts
 from kit.report.front_matter import front_matter
 from kit.report.texts import Texts

@@ -8,11 +8,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from kit.logs import PAGE, Logs
+from kit.evidence.logs import PAGE, Logs
+from kit.evidence.reading import Evidence
 from kit.report.charts import Charts, charts_of
 from kit.report.claims import claim_of, sentence
 from kit.report.colours import DARK, LIGHT
-from kit.report.evidence import Evidence
 from kit.report.page_texts import Language, PageTexts
 from kit.report.plots import Plot, can_draw, draw_plots, truths, write_plots
 from kit.report.svg import inline

@@ -15,10 +15,10 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from kit.logs import PLOTS, Logs
+from kit.evidence.logs import PLOTS, Logs
+from kit.evidence.reading import Evidence
 from kit.report import drawing
 from kit.report.charts import Charts
-from kit.report.evidence import Evidence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.adapter import Adapter
 from kit.devices import Device
+from kit.evidence.latency import Latency
+from kit.models.adapter import Adapter
 from kit.run.fallback import FallbackWatch, watch_fallbacks
-from kit.run.timing import Latency, measure_latency, time_once
+from kit.run.timing import measure_latency, time_once
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

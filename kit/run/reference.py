@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 from kit.accuracy.comparison import Reference
 from kit.accuracy.verdict import compare_runs
-from kit.adapter import Adapter
-from kit.environment import describe_environment
 from kit.errors import CannotRunError, UntrustedError
+from kit.machine.environment import describe_environment
+from kit.models.adapter import Adapter
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -45,7 +45,7 @@ def run_references(
 def _golden(
     adapter: Adapter, model: nn.Module, inputs: Mapping[str, Tensor], golden: Golden
 ) -> tuple[dict[str, Tensor], str | None]:
-    from kit.run.golden import golden_skipped, run_golden
+    from kit.arithmetic.fp64 import golden_skipped, run_golden
 
     if golden == "off":
         return {}, "--golden off"

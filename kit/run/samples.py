@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.adapter import Adapter
 from kit.devices import Device
 from kit.entry import at_least
 from kit.errors import CannotRunError, KitError, UntrustedError, UsageError
-from kit.logs import FIRST_PASS, Logs
+from kit.evidence.logs import FIRST_PASS, Logs
+from kit.models.adapter import Adapter
 from kit.run.fallback import FallbackWatch, watch_fallbacks
 from kit.weights.progress import counted
 
@@ -148,8 +148,8 @@ def run_samples(
     UntrustedError where an output is not on the device.
     """
     from kit.accuracy.verdict import compare_runs
+    from kit.evidence.sample_files import DEVICE, SampleWriter
     from kit.run.passes import to_device
-    from kit.saved_samples import DEVICE, SampleWriter
 
     size = 1 if adapter.samples == "texts" else batch_size
     writer = SampleWriter(logs, DEVICE)
@@ -220,7 +220,7 @@ def run_reference_samples(
 
     Raises UntrustedError where a sample's input is not the one that the device was fed.
     """
-    from kit.saved_samples import REFERENCE, SampleWriter
+    from kit.evidence.sample_files import REFERENCE, SampleWriter
 
     model.float()
     fed = {entry["name"]: entry["fingerprint"] for entry in recorded["inputs"]}
@@ -246,7 +246,7 @@ def _batches(
 ) -> Iterator[_Batch]:
     import torch
 
-    from kit.weights.fingerprint import fingerprint
+    from kit.storage.fingerprint import fingerprint
 
     starts = range(0, len(samples), size)
     for start in counted("batches of samples", starts, len(starts), log.info):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kit.weights.endpoints import offline_by_environment
-from kit.weights.hashes import WeightFile
 from kit.weights.progress import Deadline
 from kit.weights.wanted import ModelFiles
+from kit.weights.weight_file import WeightFile
 
 Source = Literal[
     "file", "hf-cache", "modelscope-cache", "weights-cache", "hub", "mirror", "modelscope"

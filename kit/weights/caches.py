@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.errors import UntrustedError, UsageError
-from kit.weights.hashes import sha256_of
+from kit.storage.hashes import sha256_of
 from kit.weights.wanted import ModelFiles
 
 # The sources on this machine, in the order of the chain, and the first word of their labels.

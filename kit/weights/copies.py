@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import IO
 
 from kit.errors import CannotRunError
-from kit.weights.hashes import WeightFile, sha256_of
+from kit.storage.hashes import sha256_of
+from kit.weights.weight_file import WeightFile
 
 _TEMPORARY = re.compile(r"\.kit-fetch-[0-9a-f]{32}\.tmp")
 

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from kit.storage.hashes import PartialFile, git_sha1_of, sha256_of
 from kit.weights.caches import HubRepository, hf_root
-from kit.weights.hashes import HashOrigin, PartialFile, WeightFile, git_sha1_of, sha256_of
 from kit.weights.hub import HubClient, Offer
 from kit.weights.progress import megabytes
 from kit.weights.transport import MIRROR_CURE, HubError
+from kit.weights.weight_file import HashOrigin, WeightFile
 
 DISK_CURE = "set HF_HOME to a folder on another disk, or pass --weights PATH"
 

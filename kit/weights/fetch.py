@@ -14,16 +14,16 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from kit.adapter import find_adapter
 from kit.entry import parser_of
 from kit.errors import CannotRunError, UsageError
+from kit.models.adapter import find_adapter
 from kit.weights.arguments import add_download_arguments
 from kit.weights.copies import copy_into, remove_leftovers
 from kit.weights.endpoints import mirror_list
-from kit.weights.hashes import WeightFile, weight_file
 from kit.weights.known_hashes import complete_files
 from kit.weights.sources import Located, locate
 from kit.weights.wanted import ModelFiles
+from kit.weights.weight_file import WeightFile, weight_file
 
 log = logging.getLogger("kit")
 

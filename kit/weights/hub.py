@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from kit.storage.hashes import PartialFile, is_git_sha1, is_sha256
 from kit.weights import progress
 from kit.weights.caches import is_commit
 from kit.weights.endpoints import file_url, is_endpoint_host, shown
-from kit.weights.hashes import PartialFile, is_git_sha1, is_sha256
 from kit.weights.progress import Deadline, Patience, Progress, TransientError, megabytes
 from kit.weights.transport import MIRROR_CURE, Exchange, Head, HubError, authorization
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit.adapter import Adapter
 from kit.errors import CannotRunError
+from kit.models.adapter import Adapter
+from kit.storage.fingerprint import fingerprint, fingerprint_of_file
 from kit.weights.checkpoint import assign, published_tensors, read_checkpoint
-from kit.weights.fingerprint import fingerprint, fingerprint_of_file
 from kit.weights.random_init import random_state_dict
 
 if TYPE_CHECKING:

@@ -7,17 +7,17 @@ import time
 from pathlib import Path
 
 from kit.errors import UsageError
+from kit.storage.hashes import is_sha256
 from kit.weights import caches
 from kit.weights.attempts import Answer, Attempt, Request, Source, attempt
-from kit.weights.hashes import (
+from kit.weights.wanted import ModelFiles
+from kit.weights.weight_file import (
     DamagedFileError,
     PickleError,
     WeightFile,
     check_safetensors,
-    is_sha256,
     weight_file,
 )
-from kit.weights.wanted import ModelFiles
 
 
 def check_explicit(path: Path, info: ModelFiles) -> Path:

@@ -10,11 +10,11 @@ from kit.weights import caches, progress
 from kit.weights.attempts import Answer, Attempt, Request, attempt
 from kit.weights.download import fetch
 from kit.weights.endpoints import endpoint
-from kit.weights.hashes import DamagedFileError, WeightFile, check_safetensors
 from kit.weights.hub import HubClient
 from kit.weights.progress import megabytes
 from kit.weights.transport import HubError
 from kit.weights.wanted import ModelFiles
+from kit.weights.weight_file import DamagedFileError, WeightFile, check_safetensors
 
 # Companion files are small: a host that is slow with them must not eat the run's whole deadline.
 COMPANION_SECONDS = 60.0

@@ -15,10 +15,10 @@ from pathlib import Path
 from kit.weights import caches
 from kit.weights.attempts import Answer, Attempt, Request
 from kit.weights.caches import resolve
-from kit.weights.hashes import WeightFile
 from kit.weights.local import check_explicit, explicit, local_copy
 from kit.weights.progress import Deadline
 from kit.weights.wanted import ModelFiles
+from kit.weights.weight_file import WeightFile
 
 __all__ = ["Attempt", "Located", "WeightFile", "check_explicit", "companions", "locate", "resolve"]
 

@@ -1,7 +1,7 @@
 """google/flan-t5-small: an instruction-tuned 77 M T5 encoder-decoder."""
 
-from kit.adapter import ModelInfo
-from kit.families.seq2seq_text import Seq2SeqText
+from kit.models.adapter import ModelInfo
+from kit.models.families.seq2seq_text import Seq2SeqText
 
 
 class FlanT5Small(Seq2SeqText):

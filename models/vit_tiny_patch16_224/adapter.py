@@ -1,7 +1,7 @@
 """timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k: ImageNet classification with a 5.7 M ViT."""
 
-from kit.adapter import ModelInfo
-from kit.families.timm_image import TimmImageClassifier
+from kit.models.adapter import ModelInfo
+from kit.models.families.timm_image import TimmImageClassifier
 
 
 class VitTinyPatch16(TimmImageClassifier):

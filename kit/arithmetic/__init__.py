@@ -1,0 +1,1 @@
+"""Other arithmetics than fp32, on the CPU."""

@@ -1,0 +1,73 @@
+"""The JSON documents as they lie in logs/: strict JSON that fits its schema, or an error."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from kit.errors import UntrustedError, UsageError
+from kit.evidence.logs import CHARTS, RECORD, SUMMARY, Logs
+from kit.evidence.schema import SCHEMA_VERSION, violation
+
+AGAIN = "run inference.py again"
+
+
+def read_summary(logs: Logs) -> dict[str, Any]:
+    """summary.json. Raises UsageError where there is none, UntrustedError where it is damaged."""
+    return read_summary_file(logs.path(SUMMARY))
+
+
+def read_summary_file(path: Path) -> dict[str, Any]:
+    """A summary, wherever it lies. Raises UsageError and UntrustedError as read_summary does."""
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such file; run inference.py first")
+    return _read("summary", path)
+
+
+def read_record(logs: Logs) -> dict[str, Any]:
+    """run.json. Raises UsageError where there is none, UntrustedError where it is damaged."""
+    path = logs.path(RECORD)
+    if not path.exists() and logs.path(SUMMARY).exists():
+        raise UntrustedError(f"{RECORD} is missing beside {SUMMARY}: {AGAIN}")
+    if not path.exists():
+        raise UsageError(
+            f"{path}: there is no such file; run inference.py --logs {logs.folder} first"
+        )
+    return _read("run", path)
+
+
+def read_charts(logs: Logs) -> dict[str, Any] | None:
+    """charts.json, None where there is none. Raises UntrustedError where it is damaged."""
+    path = logs.path(CHARTS)
+    return _read("charts", path) if path.exists() else None
+
+
+def _read(schema: str, path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text("utf-8")
+        document = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        json.dumps(document, ensure_ascii=False).encode("utf-8")  # no lone surrogates
+    except (OSError, ValueError, RecursionError) as error:
+        why = str(error).replace(str(path), path.name)  # no folder of this machine
+        raise UntrustedError(f"{path.name} is damaged ({why}): {AGAIN}") from error
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UntrustedError(
+            f"{path.name} has schema_version {version!r}, this kit reads {SCHEMA_VERSION}: {AGAIN}"
+        )
+    if broken := violation(schema, document):
+        raise UntrustedError(f"{path.name} is damaged ({broken[:300]}): {AGAIN}")
+    return dict(document)
+
+
+def _no_constant(token: str) -> None:
+    raise ValueError(f"{token} is no JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value

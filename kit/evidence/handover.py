@@ -1,0 +1,147 @@
+"""Reading a run back from logs/. Records travel between machines and are not trusted.
+
+Everything that is read is checked before it is used: the record against its schema and the adapter's
+own declaration, every tensor file against the hashes in the record. Nothing a record names is imported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit.errors import CannotRunError, UntrustedError, UsageError
+from kit.evidence.contradictions import find_contradictions
+from kit.evidence.documents import AGAIN, read_record
+from kit.evidence.logs import CHARTS, COMPARE_LOG, LOCAL_PATHS, RECORD, SUMMARY, Logs
+from kit.evidence.schema import check
+from kit.evidence.summary import summarise
+from kit.models.adapter import Adapter, describe_model, load_adapter, model_names
+from kit.storage.fingerprint import describe_tensors, fingerprint
+from kit.storage.hashes import sha256_of
+from kit.weights.sources import resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@contextmanager
+def distrust_on_record(logs: Logs) -> Iterator[None]:
+    """Let every UntrustedError write the verdict INVALID before it leaves."""
+    try:
+        yield
+    except UntrustedError as error:
+        try:
+            record = read_record(logs)
+        except (UntrustedError, UsageError):
+            record = {}
+        write_summary(logs, summarise(record, invalid=error.message))
+        logs.discard(CHARTS)
+        logs.write_text(COMPARE_LOG, f"verdict: INVALID\nreason: {error.message}\n")
+        raise
+
+
+def write_summary(logs: Logs, summary: Mapping[str, Any]) -> None:
+    """Write summary.json after checking it against its schema."""
+    check("summary", summary)
+    logs.write_json(SUMMARY, summary)
+
+
+def read_adapter(record: Mapping[str, Any]) -> Adapter:
+    """The adapter of this checkout that made the record. Raises UntrustedError for any other."""
+    name = record["model"]["adapter"]
+    if name not in model_names():
+        raise UntrustedError(
+            f"{RECORD} names the model folder {name!r}, which this checkout does not have: only its "
+            "own models/ are ever imported"
+        )
+    adapter = load_adapter(name)
+    if record["model"] != describe_model(adapter):
+        raise UntrustedError(f"{RECORD} does not describe models/{name} as it is here: {AGAIN}")
+    if record["status"] != "SUCCESS":
+        why = (record["error"] or {}).get("message", "it did not reach its end")
+        raise UntrustedError(f"the run is {record['status']} ({why}): {AGAIN}")
+    if contradictions := find_contradictions(record, adapter):
+        raise UntrustedError(f"{RECORD} contradicts itself ({contradictions[0]}): {AGAIN}")
+    return adapter
+
+
+def read_tensors(logs: Logs, name: str, described: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a file of the run, if they are those that the record describes.
+
+    Raises UntrustedError where the file is missing or damaged, or a name, shape, dtype or hash differs.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = logs.path(name)
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        why = str(error).replace(str(path), name)  # errors travel, folders of this machine do not
+        raise UntrustedError(f"{name} is missing or damaged ({why}): {AGAIN}") from error
+    if tensors.keys() != described.keys():
+        raise UntrustedError(
+            f"{name} holds {sorted(tensors)}, the record {sorted(described)}: {AGAIN}"
+        )
+    if describe_tensors(tensors) != described:
+        raise UntrustedError(
+            f"{name} is not what the record says (shape, dtype or sha256): {AGAIN}"
+        )
+    return tensors
+
+
+def check_input(inputs: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    """Raise UntrustedError where the inputs are not the ones the device was fed."""
+    _same("inputs", fingerprint(inputs), record["input"]["fingerprint"])
+
+
+def check_weights(found: str, record: Mapping[str, Any]) -> None:
+    """Raise UntrustedError where the fingerprint `found` is not that of the run's weights."""
+    _same("weights", found, record["weights"]["fingerprint"])
+
+
+def find_weights_again(
+    logs: Logs, adapter: Adapter, record: Mapping[str, Any], explicit: Path | None
+) -> Path | None:
+    """The weights file of the run on this machine; None where the run's weights were random.
+
+    `explicit` is the user's word on where it is. Raises CannotRunError where it is not to be found,
+    UntrustedError where its bytes are others.
+    """
+    weights = record["weights"]
+    if not weights["files"]:
+        return None
+    [file] = weights["files"]
+    if explicit is not None:
+        path: Path | None = explicit / adapter.info.weights if explicit.is_dir() else explicit
+    else:
+        path = resolve(weights["weight_path"], adapter.info, hint=local_path(logs, "weights"))
+    if path is None or not path.is_file():
+        raise CannotRunError(
+            f"{weights['weight_path']} is not on this machine: name the same file with --weights PATH"
+        )
+    if sha256_of(path) != file["sha256"]:
+        raise UntrustedError(
+            f"{path.name} has another sha256 than the run's weights ({file['sha256'][:12]}...): give the "
+            "same file with --weights PATH, or run inference.py again"
+        )
+    return path
+
+
+def local_path(logs: Logs, what: str) -> Path | None:
+    """Where the run's `weights` or `data` are, if it was made on this machine."""
+    try:
+        return Path(json.loads(logs.path(LOCAL_PATHS).read_text("utf-8"))[what])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None  # the record came from another machine
+
+
+def _same(what: str, found: str, recorded: str) -> None:
+    if found != recorded:
+        raise UntrustedError(
+            f"the fingerprint of the {what} is {found[:12]}..., the record says {recorded[:12]}...: "
+            f"the two sides did not use the same {what}; {AGAIN}"
+        )

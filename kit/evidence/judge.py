@@ -1,0 +1,106 @@
+"""Judge two saved sets of outputs (safetensors), by the rules of compare_accuracy.py, without a model.
+
+An output is logits (classes or tokens in its last dimension) where inference.py wrote so into the
+reference's file, where its name contains "logits", or where --logits names it; integers must be equal;
+anything else is judged as features. Exit code 0 for PASS, 1 for FAIL, 4 for INVALID.
+
+    python -m kit judge logs/reference.safetensors logs/outputs.safetensors
+    python -m kit judge cpu.safetensors npu.safetensors --golden fp64.safetensors --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kit.accuracy.comparison import Reference, compare
+from kit.accuracy.saved_outputs import read_outputs
+from kit.accuracy.spec import OutputSpec
+from kit.accuracy.verdict import ASSUMED_REPEATABLE, compare_runs
+from kit.entry import parser_of
+from kit.errors import UsageError, shown
+
+EXIT_CODES = {"PASS": 0, "FAIL": 1, "INVALID": 4}
+
+log = logging.getLogger("kit")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Judge, and say why. Returns the verdict's exit code; raises UsageError."""
+    options = _parse(arguments)
+    reference, roles = read_outputs(options.reference)
+    device, _ = read_outputs(options.device)
+    golden = read_outputs(options.golden)[0] if options.golden else {}
+    again = read_outputs(options.again)[0] if options.again else None
+    names = [*reference, *(name for name in device if name not in reference)]
+    for name in options.logits:
+        if name not in names:
+            raise UsageError(
+                f"--logits {shown(name)}: there is no such output; there are "
+                f"{', '.join(map(shown, names))}"
+            )
+    both = {name: tensor for name, tensor in (again or {}).items() if name in device}
+    repeats = compare_runs({name: device[name] for name in both}, both) if again else {}
+    result = compare(
+        {name: _spec(name, roles, options.logits, names) for name in names},
+        Reference(
+            outputs=reference,
+            repeats={},
+            golden=golden,
+            golden_reason=None if golden else "no --golden was given",
+        ),
+        device,
+        repeats if again is not None else dict.fromkeys(names, ASSUMED_REPEATABLE),
+    )
+    _tell(result, as_json=options.json, repeated=again is not None)
+    return EXIT_CODES[result["verdict"]]
+
+
+def _tell(result: Mapping[str, Any], *, as_json: bool, repeated: bool) -> None:
+    if as_json:
+        log.info(json.dumps(result, indent=2, allow_nan=False))
+        return
+    for name, output in result["outputs"].items():
+        log.info(f"{output['verdict']:7} {shown(name)}: {'; '.join(output['reasons'])}")
+        if truth := output["truth"]:
+            device, ours = (truth[side]["relative_l2"] for side in ("device", "reference"))
+            log.info(
+                f"        against fp64: device {_figure(device)}, reference {_figure(ours)} (relative L2)"
+            )
+    if not result["outputs"]:
+        log.info("there is no output in either file")
+    if not repeated:
+        log.info("whether the device is repeatable is not judged: no --again was given")
+    log.info(f"verdict {result['verdict']}")
+
+
+def _figure(value: float | None) -> str:
+    return "not computable" if value is None else f"{value:.3g}"
+
+
+def _spec(
+    name: str, roles: Mapping[str, OutputSpec], logits: Sequence[str], names: Sequence[str]
+) -> OutputSpec:
+    if name in logits:
+        return OutputSpec(role="logits")
+    spec = roles.get(name, OutputSpec(role="logits" if "logits" in name.lower() else "features"))
+    chosen = {roles[ids].scores for ids in roles if ids in names and roles[ids].role == "token_ids"}
+    # The scores of steps are judged with the ids they chose; without those, as what they are.
+    return OutputSpec(role="logits") if spec.role == "step_scores" and name not in chosen else spec
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = parser_of(__doc__, prog="python -m kit judge")
+    parser.add_argument("reference", type=Path, metavar="REFERENCE.safetensors")
+    parser.add_argument("device", type=Path, metavar="DEVICE.safetensors")
+    parser.add_argument("--golden", type=Path, metavar="FILE", help="the same outputs in fp64")
+    parser.add_argument("--again", type=Path, metavar="FILE", help="a second run of the device")
+    parser.add_argument(
+        "--logits", action="append", default=[], metavar="NAME", help="an output that is ranked"
+    )
+    parser.add_argument("--json", action="store_true", help="every figure, as JSON")
+    return parser.parse_args(arguments)

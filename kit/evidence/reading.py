@@ -1,0 +1,116 @@
+"""What a report is made from: run.json and summary.json of one run, checked before they are shown.
+
+The summary must follow from the record and from its own figures, the figures must fit each other
+(kit/evidence/invariants.py), and the record must not contradict itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kit.errors import UntrustedError, UsageError
+from kit.evidence.contradictions import find_contradictions
+from kit.evidence.documents import AGAIN, read_record, read_summary
+from kit.evidence.invariants import broken_claims
+from kit.evidence.logs import RECORD, SUMMARY, Logs
+from kit.evidence.rejudged import rebuild_comparison
+from kit.evidence.summary import summarise
+from kit.models.adapter import Adapter, describe_model, load_adapter
+
+_INVALID = "the verdict is INVALID: "
+# What documents that fit their schemas, but not each other, can make of the code that reads them.
+_DOES_NOT_FIT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, StopIteration)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The documents of one run, each fitting its schema, and not contradicting each other.
+
+    `record` is {} where run.json cannot be read and summary.json says so (INVALID).
+    """
+
+    record: dict[str, Any]
+    summary: dict[str, Any]
+
+
+def read_evidence(folder: Path) -> Evidence:
+    """The evidence in a run's folder (logs/, or one of logs/history/), in whatever state the two
+    scripts left it.
+
+    Raises UsageError where there is no run, UntrustedError where a document is damaged or says what
+    cannot be so.
+    """
+    logs = Logs(folder)
+    summary = read_summary(logs)
+    record = _read_record(logs, summary)
+    try:
+        _check_summary(record, summary)
+        # Of a run that is INVALID without a comparison, no figure is shown: it says why, and that is all.
+        if summary["outputs"] is not None or summary["verdict"] != "INVALID":
+            _check_record(record)
+        claim = next(broken_claims(record, summary), None)
+    except _DOES_NOT_FIT as error:
+        raise UntrustedError(
+            f"{SUMMARY} and {RECORD} do not fit each other ({error!r:.200}): {AGAIN}"
+        ) from error
+    if claim:
+        raise UntrustedError(f"{SUMMARY} says what cannot be so (not true: {claim}): {AGAIN}")
+    return Evidence(record=record, summary=summary)
+
+
+def _read_record(logs: Logs, summary: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return read_record(logs)
+    except UntrustedError:
+        if summary["verdict"] == "INVALID":
+            return {}
+        raise
+
+
+def _check_summary(record: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+    """Raise UntrustedError where the summary does not follow from the record and its own figures."""
+    comparison = rebuild_comparison(record, summary) if summary["outputs"] is not None else None
+    invalid = None
+    if comparison is None and summary["verdict"] == "INVALID":
+        reasons = [text for text in summary["submission_blockers"] if text.startswith(_INVALID)]
+        invalid = reasons[0].removeprefix(_INVALID)
+    again = summarise(record, comparison, invalid=invalid)
+    if different := next(_differences(again, summary), None):
+        raise UntrustedError(f"{different} in {SUMMARY} does not follow from {RECORD}: {AGAIN}")
+
+
+def _differences(ours: Any, theirs: Any, name: str = "") -> Iterator[str]:
+    """Dotted names of what differs."""
+    if not isinstance(ours, dict) or not isinstance(theirs, dict):
+        if ours != theirs:
+            yield name
+        return
+    for key in [*ours, *(key for key in theirs if key not in ours)]:
+        dotted = f"{name}.{key}" if name else key
+        if key in ours and key in theirs:
+            yield from _differences(ours[key], theirs[key], dotted)
+        else:
+            yield dotted
+
+
+def _check_record(record: Mapping[str, Any]) -> None:
+    """Raise UntrustedError where the record is of another model than this checkout's, or contradicts
+    itself."""
+    adapter = _adapter(record["model"]["adapter"])
+    if record["model"] != describe_model(adapter):
+        name = record["model"]["adapter"]
+        raise UntrustedError(f"{RECORD} does not describe models/{name} as it is here: {AGAIN}")
+    if record["status"] != "SUCCESS":
+        return
+    if contradictions := find_contradictions(record, adapter):
+        raise UntrustedError(f"{RECORD} contradicts itself ({contradictions[0]}): {AGAIN}")
+
+
+def _adapter(name: str) -> Adapter:
+    try:
+        return load_adapter(name)
+    except UsageError as error:
+        raise UntrustedError(f"{RECORD} names another model folder: {error.message}") from error

@@ -1,0 +1,282 @@
+"""run.json: what one run of inference.py was asked, what it used, and what it measured.
+
+The record is whole at every moment: it starts as INTERRUPTED with every section null, and each section
+is filled when it is known. A run that is killed leaves exactly that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import kit
+from kit.devices import Device, Precision
+from kit.evidence.logs import LOCAL_PATHS, RECORD, RUN_LOG, SUMMARY, WEIGHTS_LOG, Logs, log
+from kit.evidence.schema import SCHEMA_VERSION, check
+from kit.evidence.summary import summarise
+from kit.machine.cures import as_kit_error
+from kit.machine.environment import describe_environment
+from kit.models.adapter import Adapter, ModelInfo, ModelInput, describe_model
+from kit.storage.fingerprint import describe_tensors, fingerprint
+from kit.weights.endpoints import mirror_list, shown
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kit.evidence.latency import Latency
+    from kit.weights.load import LoadedWeights
+    from kit.weights.sources import Located
+
+_SECTIONS = (
+    "device",
+    "weights",
+    "input",
+    "outputs",
+    "described",
+    "samples",
+    "device_proof",
+    "precision",
+    "latency",
+    "noise",
+    "environment",
+)
+
+
+class RunRecord:
+    """The record of the run in hand; each method fills the sections that its arguments tell."""
+
+    def __init__(self, logs: Logs, adapter: Adapter, options: argparse.Namespace) -> None:
+        self._logs = logs
+        self._info = adapter.info
+        self._local_paths: dict[str, str] = {}
+        self.document: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "kit_version": kit.__version__,
+            "status": "INTERRUPTED",
+            "error": None,
+            "started_at": _now(),
+            "finished_at": None,
+            "arguments": _describe_arguments(options),
+            "model": describe_model(adapter),
+        } | dict.fromkeys(_SECTIONS)
+
+    def device(self, device: Device, precision: Precision) -> None:
+        """The device that was chosen, its arithmetic flags, and the environment."""
+        self._fill(
+            device={
+                "kind": device.kind,
+                "spec": device.spec,
+                "name": device.name,
+                "count": device.count,
+                "cann_version": device.cann_version(),
+                "simulated": device.simulated,
+                "reason": device.reason,
+            },
+            precision=asdict(precision),
+            environment=describe_environment(),
+        )
+        if device.simulated:
+            log.warning("this NPU is a simulation: nothing here is an NPU result")
+        for flag in precision.not_set:
+            log.warning(f"--precision {precision.requested}: {flag} did not take the value")
+
+    def attempts(self, found: Located) -> None:
+        """The search for the weights, in pretrained_attempt.log and on the console."""
+        text = attempts_text(self._info, found)
+        self._logs.write_text(WEIGHTS_LOG, text)
+        for line in text.splitlines():
+            log.debug(line)
+
+    def weights(self, found: Located, loaded: LoadedWeights, *, seed: int) -> None:
+        """What was loaded, or why nothing was."""
+        file = found.file
+        weights = {
+            "pretrained_used": found.pretrained_used,
+            "pretrained_reason": found.pretrained_reason,
+            "local_weight_used": file is not None and not found.downloaded,
+            "weight_path": found.label,
+            "fallback_used": file is None,
+            "fallback_reason": found.pretrained_reason if file is None else None,
+            "seed": seed if file is None else None,
+            "files": [] if file is None else [_without(asdict(file), "path")],
+            "attempts": [asdict(attempt) for attempt in found.attempts],
+            "fingerprint": loaded.fingerprint,
+            "parameters": loaded.parameters,
+            "tensors": loaded.tensors,
+        }
+        self._fill(weights=weights)
+        if file is None:
+            log.warning(f"RANDOM WEIGHTS (seed {seed}): {found.pretrained_reason}")
+            return
+        self._keep_path("weights", file.path)
+        log.debug(f"weights file {file.path.absolute()}")
+        log.info(
+            f"weights {found.label}: sha256 {file.sha256[:12]}... ({file.hash_origin}), "
+            f"{loaded.parameters:,} parameters"
+        )
+
+    def input(self, chosen: ModelInput) -> None:
+        """What the model is fed."""
+        self._fill(
+            input={
+                "description": chosen.description,
+                "input_tokens": chosen.input_tokens,
+                "decoder_input": chosen.decoder_input,
+                "tensors": describe_tensors(chosen.tensors),
+                "fingerprint": fingerprint(chosen.tensors),
+            }
+        )
+        log.info(f"input {chosen.description}")
+
+    def proof(self, device_proof: Mapping[str, Any]) -> None:
+        """Where everything was, and what fell back."""
+        self._fill(device_proof=dict(device_proof))
+        _warn_of_fallbacks(device_proof)
+
+    def samples(self, section: dict[str, Any], data: Path) -> None:
+        """The further samples: their inputs, and where their outputs are."""
+        self._fill(samples=section)
+        self._keep_path("data", data)
+        log.info(
+            f"{section['count']} samples of {data.resolve().name} run in batches of up to "
+            f"{section['batch_size']}, the first batch twice"
+        )
+        _warn_of_fallbacks(section)
+
+    def results(
+        self,
+        outputs: Mapping[str, Tensor],
+        repeated: Mapping[str, Tensor],
+        latency: Latency,
+        described: Mapping[str, Any],
+    ) -> None:
+        """Outputs and repeatability (CPU copies), latency, and what the outputs say in words."""
+        from kit.accuracy.verdict import compare_runs
+
+        repeats = compare_runs(outputs, repeated)
+        self._fill(
+            outputs=describe_tensors(outputs),
+            noise={"device_repeat": {name: asdict(repeat) for name, repeat in repeats.items()}},
+            latency=asdict(latency),
+            described=dict(described),
+        )
+        same = all(repeat.bit_identical for repeat in repeats.values())
+        if same:
+            log.info("second run identical")
+        else:
+            worst = max(repeat.relative_l2 or 0.0 for repeat in repeats.values())
+            log.warning(f"the second run differs by a relative L2 of up to {worst:.3g}")
+        log.info(
+            f"latency {latency.mean_ms:.2f} ms mean, {latency.p50_ms:.2f} p50, {latency.p90_ms:.2f} "
+            f"p90 over {latency.iterations} runs; first call {latency.cold_ms:.2f} ms"
+        )
+
+    def keep(self) -> None:
+        """Write the record as far as it is known: whatever ends the process later leaves this.
+
+        Only the record that ends the run is checked against the schemas: the validator comes into
+        memory when the model has left it.
+        """
+        self._write(summarise(self.document))
+
+    def end(self, status: str) -> None:
+        """Check run.json and the summary that follows from it alone, and write both."""
+        self.document |= {"status": status, "finished_at": _now()}
+        summary = summarise(self.document)
+        check("run", self.document)
+        check("summary", summary)
+        self._write(summary)
+
+    def _fill(self, **sections: Any) -> None:
+        """Put sections into the record, and the record into its file."""
+        self.document |= sections
+        self.keep()
+
+    def _keep_path(self, what: str, path: Path) -> None:
+        self._local_paths[what] = str(path.absolute())
+        self._logs.write_json(LOCAL_PATHS, self._local_paths)
+
+    def _write(self, summary: Mapping[str, Any]) -> None:
+        # The summary first: at no moment does an old verdict stand beside a new record.
+        self._logs.write_json(SUMMARY, summary)
+        self._logs.write_json(RECORD, self.document)
+
+
+@contextmanager
+def recorded_run(logs: Logs, adapter: Adapter, options: argparse.Namespace) -> Iterator[RunRecord]:
+    """Begin a run in `logs` and yield its record, to be filled section by section.
+
+    The earlier run goes to the history first. run.json and summary.json say how it ended: SUCCESS,
+    FAILED with the error, or, where the process was ended meanwhile, INTERRUPTED. Any exception leaves as
+    a KitError.
+    """
+    logs.archive_earlier_run()
+    record = RunRecord(logs, adapter, options)
+    record.keep()
+    with logs.logging_to(RUN_LOG):
+        try:
+            yield record
+        except Exception as error:
+            known = as_kit_error(error)
+            record.document["error"] = {"exit_code": known.exit_code, "message": known.message}
+            record.end("FAILED")
+            if known is error:
+                raise  # `from error` would put it in the place of its own cause, which the log needs
+            raise known from error
+        record.end("SUCCESS")
+
+
+def attempts_text(info: ModelInfo, found: Located) -> str:
+    """pretrained_attempt.log: every source that was tried, and how it ended."""
+    lines = [f"{_now()} weights of {info.hub_id} at revision {info.revision}"]
+    lines += [
+        f"{attempt.source:16} {attempt.outcome:8} {attempt.seconds:8.3f} s  {attempt.target}: "
+        f"{attempt.reason}"
+        for attempt in found.attempts
+    ]
+    if found.file is None:
+        lines.append(
+            "RESULT: FAILED, no pretrained weights; a random initialisation is not pretrained"
+        )
+    else:
+        file = found.file
+        lines.append(
+            f"RESULT: {found.label}, {file.bytes} bytes, sha256 {file.sha256} ({file.hash_origin})"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _describe_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """The arguments, without folders of this machine and without credentials: records travel."""
+    kept = "device require_pretrained offline samples batch_size dtype precision warmup iterations seed"
+    model, value = options.model, options.input
+    return {
+        **{name: getattr(options, name) for name in kept.split()},
+        "model": Path(model).name if model and Path(model).is_dir() else model,
+        "mirrors": [shown(url) for url in mirror_list(options.mirror)],
+        "download_timeout_seconds": options.download_timeout,
+        "weights": options.weights and options.weights.name,
+        "data": options.data and options.data.resolve().name,
+        "input": Path(value).name if value and os.path.isfile(value) else value,  # noqa: PTH113
+    }
+
+
+def _warn_of_fallbacks(watched: Mapping[str, Any]) -> None:
+    if watched["fallback_ops"]:
+        log.warning(f"fell back to the CPU: {', '.join(watched['fallback_ops'])}")
+    elif watched["fallback_ops"] is None:
+        log.warning(f"CPU fallback was not watched: {watched['fallback_reason']}")
+
+
+def _without(document: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key != name}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

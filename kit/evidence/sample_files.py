@@ -1,0 +1,148 @@
+"""The outputs of many samples in logs/samples/: written as they come, read back one sample at a time.
+
+Both sides lie there in shards, <side>-00000.safetensors and on, whose tensors are called
+<number of the sample>.<output>; so they can be judged again without running a model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit.accuracy.sample_verdicts import judge_samples
+from kit.accuracy.verdict import Repeat
+from kit.errors import UntrustedError
+from kit.evidence.logs import SAMPLE_FIGURES, SAMPLES, Logs, log
+from kit.evidence.summary import ranked_output
+from kit.models.adapter import Adapter
+from kit.storage.hashes import sha256_of
+from kit.weights.progress import counted
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DEVICE, REFERENCE = "device", "reference"
+# A shard is written as soon as it holds so much. Not more samples either: small tensors that are kept lie
+# between the large ones that are let go, and memory would grow by the gaps (0.25 MiB for each image).
+SHARD_BYTES = 16 << 20
+SHARD_SAMPLES = 64
+
+
+class SampleWriter:
+    """Writes the outputs of one side; no more than one shard is in memory."""
+
+    def __init__(self, logs: Logs, side: str) -> None:
+        self._logs, self._side = logs, side
+        self._files: list[dict[str, Any]] = []
+        self._tensors: dict[str, Tensor] = {}
+        self._count = self._bytes = self._done = 0
+        for earlier in logs.path(SAMPLES).glob(f"{side}-*.safetensors"):
+            earlier.unlink()
+
+    def add(self, outputs: Mapping[str, Tensor]) -> None:
+        """The outputs of the next sample (CPU)."""
+        for name, tensor in outputs.items():
+            self._tensors[f"{_number(self._done + self._count)}.{name}"] = tensor
+            self._bytes += tensor.numel() * tensor.element_size()
+        self._count += 1
+        if self._bytes >= SHARD_BYTES or self._count >= SHARD_SAMPLES:
+            self._flush()
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Write what is left. Returns every file's name, sha256 and number of samples, in order."""
+        if self._count:
+            self._flush()
+        return self._files
+
+    def _flush(self) -> None:
+        name = f"{self._side}-{len(self._files):05}.safetensors"
+        self._logs.write_tensors(f"{SAMPLES}/{name}", self._tensors)
+        sha256 = sha256_of(self._logs.path(SAMPLES) / name)
+        self._files.append({"name": name, "sha256": sha256, "samples": self._count})
+        self._done += self._count
+        self._count = self._bytes = 0
+        self._tensors.clear()
+
+
+def check_shards(logs: Logs, record: Mapping[str, Any]) -> None:
+    """Raise UntrustedError where the device's outputs are not those of the record, before anyone waits
+    for the reference."""
+    for file in (record["samples"] or {"files": []})["files"]:
+        _checked(logs, file)
+
+
+def read_samples(logs: Logs, files: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Tensor]]:
+    """The outputs of one sample after another. Raises UntrustedError for a file that is another one."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    first = 0
+    for file in files:
+        path = _checked(logs, file)
+        try:
+            tensors = load_file(path)
+        except (OSError, SafetensorError) as error:
+            why = str(error).replace(str(path), path.name)
+            raise UntrustedError(
+                f"{SAMPLES}/{path.name} is damaged ({why}): run inference.py again"
+            ) from error
+        rows: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        for key, tensor in tensors.items():
+            number, _, name = key.partition(".")
+            rows[number][name] = tensor
+        for number in map(_number, range(first, first + file["samples"])):
+            yield rows[number]
+        first += file["samples"]
+
+
+def judge_saved_samples(
+    logs: Logs,
+    adapter: Adapter,
+    record: Mapping[str, Any],
+    reference_files: Sequence[Mapping[str, Any]],
+) -> dict[str, Any] | None:
+    """Judge the samples of both sides and write samples.jsonl. Returns the summary's section; None
+    where the run had no --data."""
+    recorded = record["samples"]
+    if recorded is None:
+        return None
+    names = [entry["name"] for entry in recorded["inputs"]]
+    sides = [reference_files, recorded["files"]]
+    if any(sum(file["samples"] for file in files) != len(names) for files in sides):
+        raise UntrustedError(f"{SAMPLES}/ does not hold {len(names)} samples of both sides")
+    reference, device = (read_samples(logs, files) for files in sides)
+    with logs.lines_to(SAMPLE_FIGURES) as write:
+        return judge_samples(
+            adapter.outputs,
+            zip(
+                counted("judging samples", names, len(names), log.info),
+                reference,
+                device,
+                strict=True,
+            ),
+            {name: Repeat(**repeat) for name, repeat in recorded["device_repeat"].items()},
+            ranked=ranked_output(record["model"]),
+            tell=lambda line: write(json.dumps(line, ensure_ascii=False, allow_nan=False)),
+        )
+
+
+def _checked(logs: Logs, file: Mapping[str, Any]) -> Path:
+    path: Path = logs.path(SAMPLES) / file["name"]
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise UntrustedError(
+            f"{SAMPLES}/{path.name} is missing ({error.strerror}): run inference.py again"
+        ) from error
+    if found != file["sha256"]:
+        raise UntrustedError(
+            f"{SAMPLES}/{path.name} has another sha256 than was recorded: run inference.py again"
+        )
+    return path
+
+
+def _number(sample: int) -> str:
+    return f"{sample:08}"

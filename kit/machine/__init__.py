@@ -1,0 +1,1 @@
+"""This machine: its processor, CANN, packages, memory, and a bounded child process."""

@@ -1,0 +1,80 @@
+"""What bears on a number besides the model: versions, processor, threads, environment variables.
+
+The same of the machine that ran the device and of the one that ran the reference, which may be another.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+from typing import Any
+
+from kit.machine.cann import cann_version, driver_version
+from kit.machine.processor import processor_name, usable_cores
+
+_PACKAGES = (
+    "torch",
+    "torch_npu",
+    "torchvision",
+    "transformers",
+    "timm",
+    "safetensors",
+    "tokenizers",
+    "numpy",
+    "huggingface_hub",
+)
+# Those that change numerics, placement, threads or time: of torch_npu (they are in its library; that of
+# HF32 and the like is set by the program), of CANN, of torch and of the libraries beneath it.
+_VARIABLES = """
+    ASCEND_CUSTOM_OPP_PATH ASCEND_GLOBAL_LOG_LEVEL ASCEND_HOME_PATH ASCEND_LAUNCH_BLOCKING ASCEND_OPP_PATH
+    ASCEND_RT_VISIBLE_DEVICES ASCEND_VISIBLE_DEVICES ACL_OP_INIT_MODE COMBINED_ENABLE CPU_AFFINITY_CONF
+    HCCL_DETERMINISTIC INF_NAN_MODE_ENABLE INF_NAN_MODE_FORCE_DISABLE LCCL_DETERMINISTIC
+    MULTI_STREAM_MEMORY_REUSE PYTORCH_NPU_ALLOC_CONF STREAMS_PER_DEVICE TASK_QUEUE_ENABLE
+    TORCH_NPU_DISABLED_WARNING TORCH_NPU_FALLBACK_CPU_DISABLE TORCH_NPU_USE_COMPATIBLE_IMPL
+    TORCH_NPU_WARNING_DISABLE RANK TORCH_CPP_LOG_LEVEL
+    CUBLAS_WORKSPACE_CONFIG CUDA_LAUNCH_BLOCKING CUDA_VISIBLE_DEVICES NVIDIA_TF32_OVERRIDE
+    PYTORCH_CUDA_ALLOC_CONF TORCH_ALLOW_TF32_CUBLAS_OVERRIDE
+    ATEN_CPU_CAPABILITY DNNL_DEFAULT_FPMATH_MODE DNNL_MAX_CPU_ISA GOMP_CPU_AFFINITY KMP_AFFINITY
+    LD_PRELOAD MALLOC_ARENA_MAX MKL_CBWR MKL_DYNAMIC MKL_ENABLE_INSTRUCTIONS MKL_NUM_THREADS
+    OMP_NUM_THREADS OMP_PLACES OMP_PROC_BIND ONEDNN_DEFAULT_FPMATH_MODE ONEDNN_MAX_CPU_ISA
+    OPENBLAS_NUM_THREADS HF_HUB_OFFLINE
+""".split()
+# What such settings look like: numbers, words, lists of them. A path tells of a machine, not of a number.
+_SETTING = re.compile(r"[\w.,:;=+*\[\]{}() -]{0,200}", re.ASCII)
+
+
+def describe_environment() -> dict[str, Any]:
+    """The environment of this process. Versions come from metadata, None where a package is absent."""
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": processor_name(),
+        "cores": usable_cores(),
+        "threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "cann_version": cann_version(),
+        "driver_version": driver_version(),
+        # torch's metadata lacks the build suffix (+cpu, +cu130) that tells the builds apart.
+        "packages": {name: _version(name) for name in _PACKAGES} | {"torch": torch.__version__},
+        "variables": {name: _shown(os.environ[name]) for name in _VARIABLES if name in os.environ},
+    }
+
+
+def _shown(value: str) -> str:
+    """A variable's value, if it is a setting: paths and whatever might hold a secret stay here."""
+    if _SETTING.fullmatch(value):
+        return value
+    return "(a path)" if "/" in value else "(not shown)"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

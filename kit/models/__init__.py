@@ -1,0 +1,1 @@
+"""What a model must say of itself, and finding it."""

@@ -1,0 +1,177 @@
+"""transformers encoder-decoder text models: fixed decoder ids, teacher forcing, greedy generate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from kit.accuracy.spec import OutputSpec
+from kit.errors import CannotRunError, UsageError
+from kit.models.adapter import Adapter, ModelInput
+from kit.models.families.top5 import Labels, top5
+from kit.models.families.torchvision_ops import without_torchvision
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+TOKENIZER = "tokenizer.json"
+
+
+class Seq2SeqText(Adapter):
+    """A transformers model whose config.json and generation_config.json lie in the model's folder.
+
+    `default_ids` are the published tokenizer's ids of `default_text`, so that the default input needs
+    no tokenizer file. The primary output comes from the fixed one-token decoder input (a comparison
+    of logits, not of sampled text); `teacher_ids` feed a longer decoder input, without which decoder
+    self-attention is a softmax over one position and some tensors cannot matter.
+    """
+
+    primary = "logits"
+    outputs: ClassVar[Mapping[str, OutputSpec]] = {
+        "logits": OutputSpec(role="logits"),
+        "encoder_last_hidden_state": OutputSpec(role="features"),
+        "logits_teacher_forced": OutputSpec(role="logits"),
+        "generated_ids": OutputSpec(role="token_ids", scores="generated_scores"),
+        "generated_scores": OutputSpec(role="step_scores"),
+    }
+    samples = "texts"
+    default_text: ClassVar[str]
+    default_ids: ClassVar[tuple[int, ...]]
+    decoder_ids: ClassVar[tuple[int, ...]]
+    teacher_ids: ClassVar[tuple[int, ...]]
+    max_new_tokens: ClassVar[int] = 16
+
+    def check_input(self, value: str | None) -> None:
+        """Raise UsageError for a text without a visible character."""
+        if value is not None and not value.strip():
+            raise UsageError("--input is empty: give a sentence, or leave it out for the default")
+
+    def build(self) -> nn.Module:
+        """The architecture of config.json, on the meta device, in eval mode."""
+        import torch
+
+        with without_torchvision():
+            import transformers
+
+            model_class: Any = getattr(transformers, self.info.architecture)
+        config = transformers.AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
+        with torch.device("meta"):
+            model: Any = model_class(config)
+        if (self.folder / "generation_config.json").is_file():
+            model.generation_config = transformers.GenerationConfig.from_pretrained(self.folder)
+        built: nn.Module = model.eval()
+        return built
+
+    def load_input(self, value: str | None, companions: Mapping[str, Path]) -> ModelInput:
+        """`input_ids` int64 [1, tokens], `decoder_input_ids` [1, 1], `teacher_input_ids` [1, 8]."""
+        import torch
+
+        text = self.default_text if value is None else value
+        ids = list(self.default_ids) if value is None else self._encode(value, companions)
+        decoder = [list(self.decoder_ids)]
+        return ModelInput(
+            tensors={
+                "input_ids": torch.tensor([ids]),
+                "decoder_input_ids": torch.tensor(decoder),
+                "teacher_input_ids": torch.tensor([list(self.teacher_ids)]),
+            },
+            description=text,
+            input_tokens=len(ids),
+            decoder_input=decoder,
+        )
+
+    def forward(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`logits` [1, 1, vocabulary] and `encoder_last_hidden_state` [1, tokens, d_model]."""
+        result = model(
+            input_ids=inputs["input_ids"],
+            decoder_input_ids=inputs["decoder_input_ids"],
+            use_cache=False,
+        )
+        return {
+            "logits": result.logits,
+            "encoder_last_hidden_state": result.encoder_last_hidden_state,
+        }
+
+    def further_outputs(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`logits_teacher_forced` [1, 8, vocabulary]; greedy `generated_ids` [1, 1 + steps] with the
+        `generated_scores` [1, steps, vocabulary] that chose them."""
+        import torch
+
+        teacher = model(
+            input_ids=inputs["input_ids"],
+            decoder_input_ids=inputs["teacher_input_ids"],
+            use_cache=False,
+        )
+        generator: Any = model
+        generated = generator.generate(
+            input_ids=inputs["input_ids"],
+            attention_mask=torch.ones_like(inputs["input_ids"]),
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=self.max_new_tokens,
+            return_dict_in_generate=True,
+            output_scores=True,
+        )
+        return {
+            "logits_teacher_forced": teacher.logits,
+            "generated_ids": generated.sequences,
+            "generated_scores": torch.stack(generated.scores, dim=1),
+        }
+
+    def describe(
+        self, outputs: Mapping[str, Tensor], companions: Mapping[str, Path]
+    ) -> dict[str, Any]:
+        """`generated`: the greedy token ids, and their text where the tokenizer is at hand; `top5`: the
+        five likeliest first tokens."""
+        ids = outputs["generated_ids"][0].tolist()
+        text = None
+        labels: Labels | None = None
+        reason: str | None = f"{TOKENIZER} is not at hand"
+        if TOKENIZER in companions:
+            tokenizer = self._tokenizer(companions)
+            text = tokenizer.decode(ids, skip_special_tokens=True)
+            reason = None
+            labels = partial(_tokens, tokenizer)
+        return {
+            "generated": {"token_ids": ids, "text": text, "text_reason": reason},
+            "top5": top5(outputs["logits"][0, 0], labels),
+        }
+
+    def _encode(self, text: str, companions: Mapping[str, Path]) -> list[int]:
+        tokenizer = self._tokenizer(companions)
+        ids: list[int] = tokenizer.encode(text).ids
+        return ids
+
+    def _tokenizer(self, companions: Mapping[str, Path]) -> Any:
+        """The tokenizer, proven on the default sentence.
+
+        tokenizer.json alone, through the tokenizers library: with a file missing, transformers 5's
+        AutoTokenizer builds a dummy that maps every word to <unk> and says nothing.
+        """
+        if TOKENIZER not in companions:
+            raise CannotRunError(
+                f"a text (--input, --data) needs the model's {TOKENIZER}, which is not at hand: fetch it "
+                f"from {self.info.source_url} and put it beside the weights (--weights DIR)"
+            )
+        tokenizer = _read_tokenizer(companions[TOKENIZER])
+        ids = tuple(tokenizer.encode(self.default_text).ids)
+        if ids != self.default_ids:
+            raise CannotRunError(
+                f"{TOKENIZER} is not this model's: it encodes {self.default_text!r} as {ids[:12]}, "
+                f"not {self.default_ids}; fetch it again from {self.info.source_url}"
+            )
+        return tokenizer
+
+
+def _tokens(tokenizer: Any, indices: list[int]) -> list[str | None]:
+    return [tokenizer.id_to_token(index) for index in indices]
+
+
+@lru_cache(maxsize=1)
+def _read_tokenizer(path: Path) -> Any:
+    """Read once: it is asked for with every text, and is megabytes of JSON."""
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(path))

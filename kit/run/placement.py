@@ -1,0 +1,74 @@
+"""Proof of place: that parameters, buffers and outputs are on the device, and are those bytes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kit.devices import Device
+from kit.errors import UntrustedError
+from kit.run.fallback import FallbackWatch
+from kit.storage.fingerprint import fingerprint
+from kit.weights.checkpoint import published_tensors, retie
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+
+def move(
+    model: nn.Module, tied: Mapping[str, str], device: Device, dtype: torch.dtype, expected: str
+) -> str:
+    """Cast the model, move it to the device, and read its weights back from there.
+
+    `expected` is the fingerprint of the weights as loaded. Returns the fingerprint of the device's
+    copy, which a cast makes another one. Raises UntrustedError where it is not what was sent.
+    """
+    before = {tensor.dtype for tensor in model.state_dict().values() if tensor.is_floating_point()}
+    model.to(dtype)
+    if before != {dtype}:
+        expected = fingerprint(published_tensors(model, tied))
+    if device.kind == "cpu":
+        return expected
+    model.to(device.spec)
+    retie(model, tied)
+    on_device = published_tensors(model, tied)
+    found = fingerprint({name: tensor.cpu() for name, tensor in on_device.items()})
+    if found != expected:
+        raise UntrustedError(
+            f"the weights read back from {device.spec} are not those sent there ({found[:12]} is not "
+            f"{expected[:12]}): check the card and its driver, then run again"
+        )
+    return found
+
+
+def prove_place(
+    model: nn.Module,
+    outputs: Mapping[str, Tensor],
+    device: Device,
+    *,
+    weights_fingerprint: str,
+    fallbacks: FallbackWatch,
+) -> dict[str, Any]:
+    """The record's device_proof. Raises UntrustedError where a tensor is somewhere else."""
+    parameters = Counter(str(parameter.device) for parameter in model.parameters())
+    buffers = Counter(str(buffer.device) for buffer in model.buffers())
+    placed = {name: str(output.device) for name, output in outputs.items()}
+    elsewhere = (set(parameters) | set(buffers) | set(placed.values())) - {device.spec}
+    if elsewhere:
+        raise UntrustedError(
+            f"not everything was on {device.spec}: found tensors on {', '.join(sorted(elsewhere))}; "
+            "the adapter's forward must not leave the device"
+        )
+    return {
+        "simulated": device.simulated,
+        "parameters": dict(parameters),
+        "buffers": dict(buffers),
+        "outputs": placed,
+        "parameter_bytes": sum(p.numel() * p.element_size() for p in model.parameters()),
+        "weights_fingerprint": weights_fingerprint,
+        "peak_bytes": device.peak_bytes(),
+        "fallback_ops": fallbacks.ops,
+        "fallback_reason": fallbacks.reason,
+    }
