@@ -23,7 +23,7 @@ from kit.accuracy.spec import describe_roles
 from kit.models.adapter import Adapter
 from kit.devices import select_device
 from kit.evidence.documents import read_record
-from kit.entry import parser_of, run_script
+from kit.entry import parser_of, run_script, tell_result
 from kit.errors import UsageError
 from kit.evidence.handover import (
     check_input,
@@ -42,6 +42,7 @@ from kit.evidence.logs import (
     OUTPUTS,
     RUN_LOG,
     SAMPLE_FIGURES,
+    SUMMARY,
     Logs,
     claim_logs,
     log,
@@ -64,6 +65,11 @@ def main() -> int:
 
     with claim_logs(options.logs) as logs, logs.logging_to(RUN_LOG), reported(logs):
         summary = compare_run(options, logs)
+    tell_result(
+        verdict=summary["verdict"],
+        submission_ready=summary["submission_ready"],
+        summary=options.logs / SUMMARY,
+    )
     return EXIT_CODES[summary["verdict"]]
 
 
@@ -138,11 +144,11 @@ def run_reference(
 def tell(summary: dict[str, Any]) -> None:
     """The verdict and its reasons on the console."""
     from kit.accuracy.comparison import samples_text
+    from kit.accuracy.table import outputs_table
 
-    log.info(f"input and weights are those of the run; outputs of {summary['device']} against cpu:")
-    for name, output in summary["outputs"].items():
-        log.info(f"  {output['verdict']:7} {name}: {'; '.join(output['reasons'])}")
-    for line in samples_text(summary["samples"]):
+    log.info("input and weights are those of the run")
+    log.info(f"outputs of {summary['device']} against cpu:")
+    for line in (*outputs_table(summary["outputs"]), *samples_text(summary["samples"])):
         log.info(f"  {line}")
     log.info(f"verdict {summary['verdict']}")
     for blocker in summary["submission_blockers"]:

@@ -22,9 +22,9 @@ from kit.accuracy.spec import describe_roles
 from kit.models.adapter import Adapter, find_adapter, model_names
 from kit.machine.background import LogGate, in_background
 from kit.devices import PRECISIONS, check_device_name, select_device
-from kit.entry import at_least, parser_of, run_script
+from kit.entry import at_least, parser_of, run_script, tell_result
 from kit.errors import CannotRunError
-from kit.evidence.logs import FIRST_PASS, INPUTS, OUTPUTS, Logs, claim_logs, log
+from kit.evidence.logs import FIRST_PASS, INPUTS, OUTPUTS, RECORD, Logs, claim_logs, log
 from kit.evidence.record import RunRecord, recorded_run
 from kit.run.samples import Sample, add_sample_arguments, choose_samples, load_sample, run_samples
 from kit.weights.arguments import add_download_arguments
@@ -47,6 +47,12 @@ def main() -> int:
     with claim_logs(options.logs) as logs, recorded_run(logs, adapter, options) as record:
         run(options, adapter, samples, mirrors, logs, record)
     log.info(f"done: judge it with python compare_accuracy.py --logs {options.logs}")
+    tell_result(
+        status=record.document["status"],
+        device=record.document["device"]["spec"],
+        pretrained_used=record.document["weights"]["pretrained_used"],
+        record=options.logs / RECORD,
+    )
     return 0
 
 

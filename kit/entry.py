@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -98,6 +100,16 @@ def run_script(main: Callable[[], int]) -> NoReturn:
         code = known.exit_code
     # Not sys.exit: a thread that is stuck in a driver or in a resolver must not hold the process.
     os._exit(code)
+
+
+def tell_result(**values: object) -> None:
+    """The last line of a script, for other programs: RESULT name=value ..., words as a shell reads them."""
+    words = (
+        value if isinstance(value, str) else json.dumps(value, default=str).strip('"')
+        for value in values.values()
+    )
+    pairs = (f"{name}={shlex.quote(word)}" for name, word in zip(values, words, strict=True))
+    log.info(f"RESULT {' '.join(pairs)}")
 
 
 def at_least(minimum: int) -> Callable[[str], int]:

@@ -20,6 +20,7 @@ from typing import Any
 from kit.accuracy.comparison import Reference, compare
 from kit.accuracy.saved_outputs import read_outputs
 from kit.accuracy.spec import OutputSpec
+from kit.accuracy.table import outputs_table
 from kit.accuracy.verdict import ASSUMED_REPEATABLE, compare_runs
 from kit.entry import parser_of
 from kit.errors import UsageError, shown
@@ -64,12 +65,13 @@ def _tell(result: Mapping[str, Any], *, as_json: bool, repeated: bool) -> None:
     if as_json:
         log.info(json.dumps(result, indent=2, allow_nan=False))
         return
+    for line in outputs_table(result["outputs"]):
+        log.info(line)
     for name, output in result["outputs"].items():
-        log.info(f"{output['verdict']:7} {shown(name)}: {'; '.join(output['reasons'])}")
         if truth := output["truth"]:
-            device, ours = (truth[side]["relative_l2"] for side in ("device", "reference"))
+            device, ours = (_figure(truth[side]["relative_l2"]) for side in ("device", "reference"))
             log.info(
-                f"        against fp64: device {_figure(device)}, reference {_figure(ours)} (relative L2)"
+                f"relative L2 of {shown(name)} against fp64: device {device}, reference {ours}"
             )
     if not result["outputs"]:
         log.info("there is no output in either file")

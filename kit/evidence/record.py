@@ -112,7 +112,9 @@ class RunRecord:
         }
         self._fill(weights=weights)
         if file is None:
-            log.warning(f"RANDOM WEIGHTS (seed {seed}): {found.pretrained_reason}")
+            log.warning(f"RANDOM WEIGHTS (seed {seed}): no pretrained weights were found")
+            for attempt in found.attempts:
+                log.warning(f"  {attempt.source}: {attempt.reason}")
             return
         self._keep_path("weights", file.path)
         log.debug(f"weights file {file.path.absolute()}")
