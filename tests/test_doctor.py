@@ -322,7 +322,7 @@ def test_a_torchvision_whose_ops_do_not_load(kit: Kit, tmp_path: Path) -> None:
 
 def test_the_documented_rows_are_the_readme_s() -> None:
     table = re.findall(
-        r"^\| (\d+\.\d+)\.0 \| ([\w., ]+) \|$", (ROOT / "README.md").read_text(), re.M
+        r"^\| (\d+\.\d+)\.0 \| ([\w., ]+) \|$", (ROOT / "docs" / "usage.md").read_text(), re.M
     )
     assert {cann: tuple(npu.split(", ")) for cann, npu in table} == packages._ROWS
 

@@ -1,4 +1,4 @@
-"""Both READMEs: the same in both languages, the options as --help has them, a map that is true."""
+"""README.md and docs/: the same in both languages, the options as --help has them, a map that is true."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from conftest import ROOT
 
 from kit.__main__ import COMMANDS
 
-ENGLISH, CHINESE = "README.md", "README.zh-CN.md"
-PAGES = (ENGLISH, CHINESE)
+ENGLISH = ("README.md", "docs/usage.md", "docs/evidence.md")
+CHINESE = ("README.zh-CN.md", "docs/usage.zh-CN.md", "docs/evidence.zh-CN.md")
+PAGES = (*ENGLISH, *CHINESE)
+FRONT, USAGE = (ENGLISH[0], CHINESE[0]), (ENGLISH[1], CHINESE[1])
 SCRIPTS = ("inference.py", "compare_accuracy.py")
 FENCED = re.compile(r"^```\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
 
@@ -77,35 +79,43 @@ def documented_commands(page: str) -> dict[str, str]:
     }
 
 
-def test_both_languages_name_the_same_things() -> None:
+@pytest.mark.parametrize(("english", "chinese"), zip(ENGLISH, CHINESE, strict=True))
+def test_both_languages_name_the_same_things(english: str, chinese: str) -> None:
     """Commands, options, files, fields and values stand in code spans and in fenced blocks."""
-    spans = [set(re.findall(r"`([^`]+)`", prose(page))) for page in PAGES]
+    pair = english, chinese
+    spans = [set(re.findall(r"`([^`]+)`", prose(page))) for page in pair]
     assert spans[0] == spans[1]
-    assert first_cells(ENGLISH) == first_cells(CHINESE)
-    links = [re.findall(r"\]\(([^)#]+)\)", prose(page)) for page in PAGES]
-    assert links[0][0] == CHINESE and links[1][0] == ENGLISH
-    assert sorted(links[0][1:]) == sorted(links[1][1:])
-    headings = [re.findall(r"^#+(?= )", prose(page), re.MULTILINE) for page in PAGES]
+    assert first_cells(english) == first_cells(chinese)
+    links = [re.findall(r"\]\(([^)#]+)\)", prose(page)) for page in pair]
+    assert Path(links[0][0]).name == Path(chinese).name
+    assert Path(links[1][0]).name == Path(english).name
+    here = [sorted(name.replace(".zh-CN", "") for name in found[1:]) for found in links]
+    assert here[0] == here[1]
+    headings = [re.findall(r"^#+(?= )", prose(page), re.MULTILINE) for page in pair]
     assert headings[0] == headings[1]
-    commands = [blocks(page)[:-1] for page in PAGES]
+    commands = [blocks(page)[: -1 if page in FRONT else None] for page in pair]
     assert commands[0] == commands[1]
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_links_within_a_page_lead_to_a_heading(page: str) -> None:
-    text = prose(page)
-    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
+def test_the_front_page_is_short() -> None:
+    assert all(len(text_of(page).splitlines()) <= 150 for page in FRONT)
+
+
+def anchors(page: str) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_lead_to_files(page: str) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", prose(page)):
-        assert (ROOT / target).is_file(), target
+def test_links_lead_to_files_and_headings(page: str) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#?([^)]*)\)", prose(page)):
+        path = (ROOT / page).parent / target if target else ROOT / page
+        assert path.is_file(), target
+        if anchor:
+            assert anchor in anchors(path.resolve().relative_to(ROOT).as_posix())
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", USAGE)
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_option_tables_of_the_scripts_are_their_help(page: str, script: str) -> None:
     cells = [row[0] for row in rows(section(page, script)) if row[0].startswith("`--")]
@@ -121,7 +131,7 @@ def test_option_tables_of_the_scripts_are_their_help(page: str, script: str) -> 
         assert value == taken.strip("{}").replace(",", "|"), option
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", USAGE)
 def test_every_command_is_there_with_every_option(page: str) -> None:
     documented = documented_commands(page)
     assert set(documented) == set(COMMANDS)
@@ -129,7 +139,7 @@ def test_every_command_is_there_with_every_option(page: str) -> None:
         assert options(cell) == options(usage("-m", "kit", name)), name
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", USAGE)
 def test_exit_codes_are_those_of_the_errors(page: str) -> None:
     from kit.errors import CannotRunError, UntrustedError, UsageError
 
@@ -159,12 +169,12 @@ def mapped(page: str) -> set[str]:
     return {name for name in named if not name.startswith("models/<name>/")}
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", FRONT)
 def test_the_map_names_what_is_there_and_every_file_of_the_kit(page: str) -> None:
     named = mapped(page)
     missing = [name for name in named if not (ROOT / name).exists()]
     assert not missing
-    assert mapped(ENGLISH) == mapped(page)
+    assert mapped(FRONT[0]) == mapped(page)
     for path in (ROOT / "kit").rglob("*"):
         name = path.relative_to(ROOT).as_posix()
         if path.is_file() and "__pycache__" not in path.parts and path.name != "__init__.py":

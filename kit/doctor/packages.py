@@ -13,7 +13,7 @@ from kit.doctor.host import Machine, installed
 
 _ROOT = Path(__file__).resolve().parents[2]
 _REQUIREMENT = re.compile(r"([A-Za-z][\w.-]*)\s*([<>=!~].*)?")
-# CANN and the torch_npu documented with it, each for the torch whose release it has (README).
+# CANN and the torch_npu documented with it, each for the torch whose release it has (docs/usage.md).
 _ROWS = {
     "8.5": ("2.9.0", "2.8.0.post2", "2.7.1.post2", "2.6.0.post5"),
     "9.0": ("2.9.0.post2", "2.8.0.post4", "2.7.1.post4"),

@@ -144,7 +144,7 @@ def _tensors(logs: Logs, evidence: Evidence) -> tuple[dict[str, bytes], list[str
 
 
 def _describe(name: str, content: bytes) -> dict[str, Any]:
-    """Every tensor of a file as kit.weights.fingerprint.describe_tensors has it; needs no torch."""
+    """Every tensor of a file as kit.storage.fingerprint.describe_tensors has it; needs no torch."""
     from safetensors import SafetensorError, deserialize
 
     try:

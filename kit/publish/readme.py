@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
 from kit.evidence.logs import REPORT
 from kit.models.adapter import Adapter
@@ -16,7 +17,10 @@ from kit.publish.contents import ROOT
 from kit.publish.published_run import PublishedRun
 
 # The kit's pages by their name in a repository, and in this checkout where that is no repository.
-_PAGES = {"KIT.md": "README.md", "KIT.zh-CN.md": "README.zh-CN.md"}
+_PAGES = {"KIT.md": "README.md", "KIT.zh-CN.md": "README.zh-CN.md"} | {
+    f"docs/{name}": f"docs/{name}"
+    for name in ("usage.md", "usage.zh-CN.md", "evidence.md", "evidence.zh-CN.md")
+}
 _LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 _ATTRIBUTE = re.compile(r'\b(src|href)="([^"#]+)"')
 
@@ -27,8 +31,8 @@ _COMMANDS = f"""\
 {_INSTALL} requirements-dev.txt && pytest
 ```
 
-The first line works on any machine, and says on which device it ran; [KIT.md](KIT.md) has the options, the
-exit codes, how to read `logs/summary.json`, and what to install on an Ascend host.
+The first line works on any machine, and says on which device it ran; [KIT.md](KIT.md) says how to read
+`logs/summary.json` and what to install on an Ascend host, [docs/usage.md](docs/usage.md) has the options.
 """
 
 
@@ -45,19 +49,22 @@ def front_page(adapter: Adapter, run: PublishedRun, files: Collection[str]) -> b
 
 
 def kit_pages(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """KIT.md, and its Chinese counterpart, with their links for the repository that has `files`."""
+    """KIT.md and docs/, in both languages, with their links for the repository that has `files`."""
     at_hand = {
         page: ROOT / (page if (ROOT / page).exists() else source) for page, source in _PAGES.items()
     }
     renamed = {source: page for page, source in _PAGES.items()}
     names = {*files, *_PAGES}
 
-    def place(target: str) -> str | None:
-        target = renamed.get(target, target)
-        return target if _is_there(target, names) else None
+    def place(folder: str, target: str) -> str | None:
+        found = posixpath.normpath(posixpath.join(folder, target))
+        found = renamed.get(found, found)
+        return posixpath.relpath(found, folder or ".") if _is_there(found, names) else None
 
     return {
-        page: _relink(path.read_text("utf-8"), place).encode("utf-8")
+        page: _relink(path.read_text("utf-8"), partial(place, posixpath.dirname(page))).encode(
+            "utf-8"
+        )
         for page, path in at_hand.items()
     }
 
