@@ -136,12 +136,18 @@ def test_every_figure(kernel: str, names: tuple[str, str], half: int) -> None:
         check(*laid, measure(*laid, threads=2), f"{seed} {kind} {shape} {layouts}")
 
 
-@pytest.mark.parametrize("kind", ["normal", "ties", "masked", "broken", "lost"])
-@pytest.mark.parametrize("classes", [1, 2, 4, 5, 40])
+@pytest.mark.parametrize(
+    ("kind", "classes"),
+    [
+        *itertools.product(["normal", "ties", "masked", "broken", "lost"], [1, 2, 4, 5, 40]),
+        ("ties", 300),  # more than a compiled look decides to pass over
+        ("broken", 300),
+    ],
+)
 def test_ranking(kernel: str, kind: str, classes: int) -> None:
     torch.manual_seed(classes)
-    reference = torch.randn(12, classes)
-    device = reference + torch.randn(12, classes) * 0.3
+    reference = torch.randn(12 if classes < 300 else 6, classes)
+    device = reference + torch.randn(*reference.shape) * 0.3
     if kind == "ties":
         reference, device = reference.round(), device.round()
     for side in (reference, device):

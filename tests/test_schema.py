@@ -25,7 +25,7 @@ DESIGN = (
 
 
 def schema(name: str) -> dict[str, Any]:
-    text = (ROOT / "kit" / "schemas" / f"{name}.schema.json").read_text("utf-8")
+    text = (ROOT / "kit" / "evidence" / "schemas" / f"{name}.schema.json").read_text("utf-8")
     document: dict[str, Any] = json.loads(text)
     return document
 
