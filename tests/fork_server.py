@@ -37,7 +37,7 @@ LIBRARIES = (
     "safetensors.torch",
     "tokenizers",
     "jinja2",
-    "jsonschema",
+    "msgspec",
     "filelock",
     "huggingface_hub.repocard_data",
     "matplotlib.figure",

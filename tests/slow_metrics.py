@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable
-from dataclasses import fields
 from typing import Any
 
 import torch
 from mpmath import mp, mpf
+from msgspec.structs import fields
 
 from kit.accuracy.metrics import Close, Metrics, NonFinite, Side
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 
@@ -11,6 +10,7 @@ import torch
 from conftest import VIT, Kit
 
 from kit.accuracy.comparison import Reference, compare
+from kit.accuracy.documented import written
 from kit.accuracy.metrics import measure
 from kit.accuracy.readings import READINGS, read, worst
 from kit.accuracy.spec import OutputSpec
@@ -142,7 +142,7 @@ def test_other_thresholds_need_a_reason_that_the_summary_shows(judged_run: Kit) 
     assert comparison["verdict"] == "PASS"
     record = json.loads(json.dumps(judged_run.record))
     spec = OutputSpec(role="features", thresholds=loose)
-    record["model"] |= {"primary_output": "x", "outputs": {"x": dataclasses.asdict(spec)}}
+    record["model"] |= {"primary_output": "x", "outputs": {"x": written(spec)}}
     summary = summarise(
         record, comparison | {"reference": judged_run.summary["reference"], "samples": None}
     )

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import pytest
 import yaml
 from conftest import QUICK, ROOT, VIT, Finished, Kit
 from markdown_it import MarkdownIt
+from msgspec import convert
 from test_logs import wait_for
 
 from kit.errors import KitError
@@ -546,17 +546,16 @@ def test_honest_figures_are_never_refused(kind: str) -> None:
     import torch
     from test_metrics import DTYPES, SHAPES, pair
 
-    from kit.accuracy.comparison import _json_ready
-    from kit.accuracy.metrics import measure
+    from kit.accuracy.documented import written
+    from kit.accuracy.metrics import Metrics, measure
     from kit.evidence.metric_invariants import METRICS, RANKING
-    from kit.evidence.rejudged import metrics_of
 
     for seed, names in enumerate(DTYPES[len(kind) % 3 :: 3]):
         for shape in SHAPES:
             torch.manual_seed(seed)
             sides = pair(kind, names, shape)
             found = measure(*sides, ranked=bool(shape) and not sides[0].is_complex())
-            again = metrics_of(json.loads(json.dumps(_json_ready(asdict(found)), allow_nan=False)))
+            again = convert(json.loads(json.dumps(written(found), allow_nan=False)), Metrics)
             assert again == found
             assert not [claim for claim, holds in METRICS.items() if not holds(again)], (
                 names,

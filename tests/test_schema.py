@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, VIT, Kit
+from conftest import VIT, Finished, Kit
 from jsonschema import Draft202012Validator
 
-from kit.evidence.schema import NAMES, check, violation
+from kit.evidence.schema import NAMES, SCHEMAS, check, schema_text, violation
 
 DESIGN = (
     """
@@ -25,41 +28,35 @@ DESIGN = (
 
 
 def schema(name: str) -> dict[str, Any]:
-    text = (ROOT / "kit" / "evidence" / "schemas" / f"{name}.schema.json").read_text("utf-8")
-    document: dict[str, Any] = json.loads(text)
+    document: dict[str, Any] = json.loads((SCHEMAS / f"{name}.schema.json").read_text("utf-8"))
     return document
 
 
-def fields(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    if isinstance(node, dict):
-        for name, field in node.get("properties", {}).items():
-            yield f"{path}/{name}", field
-        for key, value in node.items():
-            if key in ("if", "then"):
-                continue  # conditions on fields that are explained where they are declared
-            yield from fields(value, f"{path}/{key}")
-    elif isinstance(node, list):
-        for item in node:
-            yield from fields(item, path)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_schema_in_the_tree_is_that_of_the_types(name: str) -> None:
+    written = (SCHEMAS / f"{name}.schema.json").read_text("utf-8")
+    assert written == schema_text(name), "python -m kit.evidence.schema writes it"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_schema_is_sound_and_every_field_is_explained(name: str) -> None:
     Draft202012Validator.check_schema(schema(name))
-    definitions = schema("run")["$defs"]
-    for path, field in fields(schema(name)):
-        reference = field.get("$ref", "").rpartition("/")[2]
-        explained = field.get("description") or definitions.get(reference, {}).get("description")
-        nested = field.get("type") == "object" and path.endswith(("nonfinite",))
-        assert explained or nested, path
-        kinds = field.get("type", [])
-        if "null" in kinds and isinstance(kinds, list):
-            assert "null" in (explained or "").lower() or "absent" in explained, path
+    definitions = schema(name)["$defs"]
+    for kind, definition in definitions.items():
+        assert definition["description"], kind
+        for field, described in definition["properties"].items():
+            kinds = [described, *described.get("anyOf", [])]
+            named = [each["$ref"].rpartition("/")[2] for each in kinds if "$ref" in each]
+            text = [described.get("description", "")]
+            text += [definitions[each]["description"] for each in named]
+            assert any(text), f"{kind}.{field}"
+            if {"type": "null"} in kinds:
+                assert re.search("null|absent|where there is one", " ".join(text), re.I), field
 
 
 def test_summary_has_every_name_of_the_design() -> None:
-    assert set(DESIGN) <= set(schema("summary")["properties"])
-    assert set(schema("summary")["required"]) == set(schema("summary")["properties"])
+    summary = schema("summary")["$defs"]["Summary"]
+    assert set(DESIGN) <= set(summary["properties"]) == set(summary["required"])
 
 
 def test_null_reasons_are_given_for_exactly_the_nulls(kit: Kit) -> None:
@@ -80,3 +77,42 @@ def test_null_reasons_are_given_for_exactly_the_nulls(kit: Kit) -> None:
 def test_what_breaks_the_schema_is_not_written(vit_run: Kit, change: dict[str, Any]) -> None:
     with pytest.raises(RuntimeError, match="would break its schema"):
         check("summary", vit_run.summary | change)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_schema_in_the_tree_refuses_what_the_types_do(judged_logs: Path, name: str) -> None:
+    """Readers in other languages have the schema alone: ten edits of every field, by both."""
+    document = json.loads((judged_logs / f"{name}.json").read_text("utf-8"))
+    reader = Draft202012Validator(schema(name))
+    assert reader.is_valid(document)
+    for path in paths(document):
+        for value in (None, True, -1, 1.5, "x", [], {}, [None], ...):
+            edited = copy.deepcopy(document)
+            *above, last = path
+            holder = edited
+            for key in above:
+                holder = holder[key]
+            if value is ...:
+                if isinstance(holder, list):
+                    continue
+                del holder[last]
+            else:
+                holder[last] = value
+            ours, theirs = violation(name, edited) is None, reader.is_valid(edited)
+            # What SUCCESS asks of a record is no matter of its form.
+            after_success = name == "run" and value is None and len(path) == 1
+            assert ours is theirs or after_success, (path, value)
+
+
+def paths(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a document, those in long lists aside."""
+    items = node.items() if isinstance(node, dict) else enumerate(node[:2])
+    for key, value in items if isinstance(node, (dict, list)) else ():
+        yield (*path, key)
+        if isinstance(value, (dict, list)):
+            yield from paths(value, (*path, key))
+
+
+@pytest.fixture
+def judged_logs(finished: Finished) -> Path:
+    return finished(VIT[1]).logs

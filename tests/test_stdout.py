@@ -13,7 +13,7 @@ import os, sys
 
 class Finder:
     def find_spec(self, name, path, target=None):
-        if name in ("torch", "safetensors", "jsonschema"):
+        if name in ("torch", "safetensors", "msgspec"):
             os.write(1, b"chatter of C++\\n")
             print("chatter of Python")
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kit.accuracy.documented import written
 from kit.accuracy.readings import Reading, read, worst
 from kit.accuracy.spec import OutputSpec
 from kit.accuracy.truth import against_truth
@@ -47,13 +48,13 @@ def compare(
         "verdict": "INVALID" if unsound else overall(verdicts),
         "reason": unsound,
         "reference_device": "cpu",
-        "reference_repeat": {name: asdict(repeat) for name, repeat in reference.repeats.items()},
+        "reference_repeat": {name: written(repeat) for name, repeat in reference.repeats.items()},
         "golden": {"used": bool(reference.golden), "reason": reference.golden_reason},
-        "readings": {name: asdict(reading) for name, reading in worst(readings).items()},
+        "readings": {name: written(reading) for name, reading in worst(readings).items()},
         "outputs": {
             name: {
                 "role": specs[name].role,
-                "thresholds": asdict(specs[name].thresholds),
+                "thresholds": written(specs[name].thresholds),
                 **_described(verdict),
                 "readings": described_readings(readings.get(name)),
                 "truth": _truth(name, reference, device),
@@ -85,7 +86,7 @@ def described_readings(readings: Mapping[str, Reading] | None) -> dict[str, Any]
 
 def _truth(name: str, reference: Reference, device: Mapping[str, Tensor]) -> dict[str, Any] | None:
     truth = against_truth(name, reference.golden, reference.outputs, device)
-    return None if truth is None else asdict(truth)
+    return None if truth is None else written(truth)
 
 
 def _error_of(verdict: OutputVerdict | None) -> float | None:
@@ -141,12 +142,5 @@ def _described(verdict: OutputVerdict) -> dict[str, Any]:
         "reasons": list(verdict.reasons),
         "within_1_percent": verdict.within_1_percent,
         "blank": verdict.blank,
-        "metrics": _json_ready(asdict(verdict.metrics)) if verdict.metrics else None,
+        "metrics": written(verdict.metrics),
     }
-
-
-def _json_ready(value: Any) -> Any:
-    """Tuples as lists, as JSON has them."""
-    if isinstance(value, dict):
-        return {key: _json_ready(item) for key, item in value.items()}
-    return [_json_ready(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
+
+from kit.accuracy.documented import Documented, says
 
 
-@dataclass(frozen=True, kw_only=True)
-class Part:
+class Part(Documented, frozen=True, kw_only=True):
     """One part. `dimension` and `index` say where it is (a row's index is of all dimensions but the
     last; the row of a group is its first); both are None for values within rows. `members` are the
     parts of a scale class, `scale` is its RMS in the reference.
@@ -16,19 +17,65 @@ class Part:
     counts.
     """
 
-    dimension: int | None
-    index: tuple[int, ...] | None
-    members: int
-    elements: int
-    scale: float
-    relative_l2: float | None
-    floor: float | None
-    slope: float | None
-    above_floor: bool
+    dimension: Annotated[
+        int | None,
+        says(
+            "Of a channel, or of the channels of a scale class: their dimension, -1 for "
+            "the columns of a table; null for rows and for values within rows."
+        ),
+    ]
+    index: Annotated[
+        tuple[int, ...] | None,
+        says(
+            "A row's index in all dimensions but the last, a channel's in its dimension; "
+            "null for a scale class."
+        ),
+    ]
+    members: Annotated[
+        int,
+        says("How many rows, channels or values a scale class has; 1 for a row or channel.", ge=1),
+    ]
+    elements: Annotated[int, says("Its elements that are finite on both sides.", ge=0)]
+    scale: Annotated[
+        float,
+        says(
+            "Its RMS in the reference; of values within rows, relative to the RMS of their rows.",
+            ge=0,
+        ),
+    ]
+    relative_l2: Annotated[
+        float | None,
+        says(
+            "Its own relative L2: as it is, without each side's mean in it, or without "
+            "the mean row of each side, the largest that is above the floor; null where "
+            "the reference has nothing there and the device has."
+        ),
+    ]
+    floor: Annotated[
+        float | None,
+        says(
+            "What rounding alone may do there, relative to the same; null where the "
+            "reference has nothing there."
+        ),
+    ]
+    slope: Annotated[
+        float | None,
+        says(
+            "Slope of the regression of the device's values on the reference's; null "
+            "where it cannot be computed."
+        ),
+    ]
+    above_floor: Annotated[
+        bool,
+        says(
+            "Whether the part counts: its error is above the floor, or, of a scale class,"
+            " its values do not follow the reference's. Past 1% it withholds "
+            "match_within_1_percent, past 10% it is FAIL."
+        ),
+    ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Parts:
+class Parts(Documented, frozen=True, kw_only=True):
     """The worst row, channel and scale class; None where an output has none. `judged` is how many parts
     there are. `changed_ids` are [column, rows] where a table's column of whole numbers has others.
 
@@ -37,13 +84,40 @@ class Parts:
     scale class.
     """
 
-    judged: int
-    row: Part | None = None
-    channel: Part | None = None
-    scale_class: Part | None = None
-    changed_ids: tuple[int, int] | None = None
-    total_variation: float | None = None
-    divergence: float | None = None
+    judged: Annotated[
+        int, says("Rows and channels with elements enough (8) to have a scale of their own.", ge=0)
+    ]
+    row: Annotated[Part | None, says("The worst row; null where there is none.")] = None
+    channel: Annotated[Part | None, says("The worst channel; null where there is none.")] = None
+    scale_class: Annotated[
+        Part | None,
+        says(
+            "The worst scale class; where there is one scale, all parts together; null where there is none."
+        ),
+    ] = None
+    changed_ids: Annotated[
+        tuple[int, int] | None,
+        says(
+            "The column of a table that is of whole numbers in the reference and of "
+            "others on the device, and in how many rows; null where there is none."
+        ),
+    ] = None
+    total_variation: Annotated[
+        float | None,
+        says(
+            "Largest half sum of |device - reference| over a row, where rows are "
+            "probabilities (not negative, sum 1); null where they are not. Past 10% it is"
+            " FAIL."
+        ),
+    ] = None
+    divergence: Annotated[
+        float | None,
+        says(
+            "Largest Kullback-Leibler divergence of the device's row from the "
+            "reference's, in nats; null where rows are no probabilities. Past 0.1 it is "
+            "FAIL."
+        ),
+    ] = None
 
     @property
     def named(self) -> dict[str, Part]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
+from kit.accuracy.documented import Documented, says
 from kit.accuracy.thresholds import LOST
 from kit.accuracy.totals import finite
 
@@ -25,17 +26,31 @@ TOP = 5
 _ENOUGH = 16
 
 
-@dataclass(frozen=True, kw_only=True)
-class RankedRow:
+class RankedRow(Documented, frozen=True, kw_only=True):
     """One row of classes whose two top-1 differ, with what decides whether that matters; its errors are
     without their mean, and `row_relative_l2` is of what the reference has beside its own."""
 
-    row: int
-    reference_top1: int
-    device_top1: int
-    margin: float | None
-    noise_p99: float
-    row_relative_l2: float | None
+    row: Annotated[int, says("Row, counted over all leading dimensions.")]
+    reference_top1: Annotated[int, says("The reference's largest class.")]
+    device_top1: Annotated[int, says("The device's largest class.")]
+    margin: Annotated[
+        float | None, says("How far the reference separates the two; null where it is not finite.")
+    ]
+    noise_p99: Annotated[
+        float,
+        says(
+            "99th percentile of |diff| over the row without the two. Errors are without "
+            "their mean. The dispute is excused where margin < 2 noise_p99 and "
+            "row_relative_l2 is at most 10%."
+        ),
+    ]
+    row_relative_l2: Annotated[
+        float | None,
+        says(
+            "||device - reference|| / ||reference|| of the row, each without its mean; "
+            "null where it cannot be computed."
+        ),
+    ]
 
     @property
     def excused(self) -> bool:
@@ -57,8 +72,7 @@ class RankedRow:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ranking:
+class Ranking(Documented, frozen=True, kw_only=True):
     """Agreement over all rows of the last dimension.
 
     `disputed` has the rows whose top-1 differs, up to the sixteenth that nothing excuses.
@@ -69,13 +83,30 @@ class Ranking:
     the standard deviation of the row's error; Q(x) <= exp(-x^2 / 2) / 2 bounds the chance of each.
     """
 
-    rows: int
-    top1_agree: int
-    top5_agree: int
-    smallest_margin: float | None
-    softmax_max_diff: float | None
-    explained: float
-    disputed: tuple[RankedRow, ...] = ()
+    rows: Annotated[int, says("Rows of the output.")]
+    top1_agree: Annotated[int, says("Rows with the same largest class.")]
+    top5_agree: Annotated[int, says("Rows with the same five largest classes, as sets.")]
+    smallest_margin: Annotated[
+        float | None,
+        says(
+            "Smallest distance of the reference's first and second class over all rows; "
+            "null where it is not finite."
+        ),
+    ]
+    softmax_max_diff: Annotated[
+        float | None,
+        says("Largest difference of two softmax probabilities; null where one cannot be computed."),
+    ]
+    explained: Annotated[
+        float,
+        says(
+            "Rows whose largest class errors of their size are expected to change, by the"
+            " reference's margins. More than twice that, and three standard deviations "
+            "and two, is FAIL.",
+            ge=0,
+        ),
+    ]
+    disputed: Annotated[tuple[RankedRow, ...], says("Rows whose largest class differs.")]
 
     @property
     def allowed(self) -> float:

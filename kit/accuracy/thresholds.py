@@ -7,7 +7,9 @@ rel_L2 >= sqrt(1 - cos^2).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
+
+from kit.accuracy.documented import Documented, says
 
 ONE_PERCENT = 0.01
 
@@ -18,16 +20,19 @@ LOST = 0.1
 REPEATABLE = 1e-3
 
 
-@dataclass(frozen=True, kw_only=True)
-class Thresholds:
+class Thresholds(Documented, frozen=True, kw_only=True):
     """Limits of one output. An adapter that sets others than these says why in `reason`.
 
     Raises ValueError for other limits without a reason, or for a limit that is none.
     """
 
-    relative_l2: float = ONE_PERCENT
-    max_over_range: float = ONE_PERCENT
-    reason: str | None = None
+    relative_l2: Annotated[float, says("Largest relative L2.", ge=0, lt=1)] = ONE_PERCENT
+    max_over_range: Annotated[
+        float, says("Largest max|device - reference| / max|reference|.", ge=0, lt=1)
+    ] = ONE_PERCENT
+    reason: Annotated[str | None, says("Why they are not the usual 1%; null where they are.")] = (
+        None
+    )
 
     def __post_init__(self) -> None:
         limits = (self.relative_l2, self.max_over_range)

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from kit.accuracy.documented import Documented, says
 from kit.accuracy.metrics import measure
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
-class Error:
+class Error(Documented, frozen=True, kw_only=True):
     """One side's error against the truth; None where it cannot be computed."""
 
-    relative_l2: float | None
-    max_abs_diff: float | None
-    mean_abs_diff: float | None
+    relative_l2: Annotated[
+        float | None, says("||side - golden|| / ||golden||; null where it cannot be computed.")
+    ]
+    max_abs_diff: Annotated[
+        float | None, says("Largest |side - golden|; null where it cannot be computed.")
+    ]
+    mean_abs_diff: Annotated[
+        float | None, says("Mean |side - golden|; null where it cannot be computed.")
+    ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Truth:
+class Truth(Documented, frozen=True, kw_only=True):
     """The device's error against fp64, the CPU fp32's own, and how many times larger the device's
     relative L2 is (None where fp32 has no error)."""
 
-    device: Error
-    reference: Error
-    ratio: float | None
+    device: Annotated[Error, says("The device against the golden.")]
+    reference: Annotated[Error, says("The CPU fp32 reference against the golden.")]
+    ratio: Annotated[
+        float | None,
+        says("The device's relative L2 error over the CPU fp32's own; null where fp32 has none."),
+    ]
 
 
 def against_truth(

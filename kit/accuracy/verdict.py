@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from kit.accuracy.documented import Documented, says
 from kit.accuracy.metrics import Metrics, measure
 from kit.accuracy.part import Part, Parts
 from kit.accuracy.ranking import top1_dispute
@@ -37,14 +38,17 @@ class OutputVerdict:
     blank: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Repeat:
+class Repeat(Documented, frozen=True, kw_only=True):
     """How two runs of one side differ on one output."""
 
-    bit_identical: bool
-    relative_l2: float | None
-    nonfinite_agree: bool
-    max_abs_diff: float | None = None
+    bit_identical: Annotated[bool, says("Whether all elements are equal.")]
+    relative_l2: Annotated[
+        float | None, says("||second - first|| / ||first||; null where it cannot be computed.")
+    ]
+    nonfinite_agree: Annotated[bool, says("Whether non-finite values agree in kind and position.")]
+    max_abs_diff: Annotated[
+        float | None, says("Largest difference; null for token ids and where nothing is finite.")
+    ] = None
 
 
 # For outputs of which only one run was saved; never for a run of the kit's own, which has two.

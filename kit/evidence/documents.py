@@ -47,7 +47,12 @@ def read_charts(logs: Logs) -> dict[str, Any] | None:
 def _read(schema: str, path: Path) -> dict[str, Any]:
     try:
         text = path.read_text("utf-8")
-        document = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        document = json.loads(
+            text,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            object_pairs_hook=_without_repetition,
+        )
         json.dumps(document, ensure_ascii=False).encode("utf-8")  # no lone surrogates
     except (OSError, ValueError, RecursionError) as error:
         why = str(error).replace(str(path), path.name)  # no folder of this machine
@@ -64,6 +69,15 @@ def _read(schema: str, path: Path) -> dict[str, Any]:
 
 def _no_constant(token: str) -> None:
     raise ValueError(f"{token} is no JSON")
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{repeated!r:.100} stands there twice")
+    return found
 
 
 def _finite(text: str) -> float:

@@ -8,9 +8,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
+from kit.accuracy.metrics import Metrics
 from kit.accuracy.sample_verdicts import wilson
 from kit.evidence.metric_invariants import METRICS, RANKING, ordered, same
-from kit.evidence.rejudged import metrics_of
 
 
 def broken_claims(record: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[str]:
@@ -25,7 +27,7 @@ def broken_claims(record: Mapping[str, Any], summary: Mapping[str, Any]) -> Iter
         golden = (summary["reference"]["golden"]["outputs"] or {}).get(name)
         yield from _broken(_OUTPUT, (output, *sides, golden), name)
         if output["metrics"] is not None:
-            metrics = metrics_of(output["metrics"])
+            metrics = msgspec.convert(output["metrics"], Metrics)
             yield from _broken(METRICS, metrics, name)
             yield from _broken(RANKING, metrics.ranking, name)
     for section in (record.get("noise"), summary["noise"]):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import kit
+from kit.accuracy.documented import written
 from kit.devices import Device, Precision
 from kit.evidence.logs import LOCAL_PATHS, RECORD, RUN_LOG, SUMMARY, WEIGHTS_LOG, Logs, log
 from kit.evidence.schema import SCHEMA_VERSION, check
@@ -78,7 +79,7 @@ class RunRecord:
                 "simulated": device.simulated,
                 "reason": device.reason,
             },
-            precision=asdict(precision),
+            precision=written(precision),
             environment=describe_environment(),
         )
         if device.simulated:
@@ -105,7 +106,7 @@ class RunRecord:
             "fallback_reason": found.pretrained_reason if file is None else None,
             "seed": seed if file is None else None,
             "files": [] if file is None else [_without(asdict(file), "path")],
-            "attempts": [asdict(attempt) for attempt in found.attempts],
+            "attempts": [written(attempt) for attempt in found.attempts],
             "fingerprint": loaded.fingerprint,
             "parameters": loaded.parameters,
             "tensors": loaded.tensors,
@@ -113,6 +114,7 @@ class RunRecord:
         self._fill(weights=weights)
         if file is None:
             log.warning(f"RANDOM WEIGHTS (seed {seed}): no pretrained weights were found")
+            log.debug(found.pretrained_reason)
             for attempt in found.attempts:
                 log.warning(f"  {attempt.source}: {attempt.reason}")
             return
@@ -164,8 +166,8 @@ class RunRecord:
         repeats = compare_runs(outputs, repeated)
         self._fill(
             outputs=describe_tensors(outputs),
-            noise={"device_repeat": {name: asdict(repeat) for name, repeat in repeats.items()}},
-            latency=asdict(latency),
+            noise={"device_repeat": {name: written(repeat) for name, repeat in repeats.items()}},
+            latency=written(latency),
             described=dict(described),
         )
         same = all(repeat.bit_identical for repeat in repeats.values())

@@ -61,7 +61,8 @@ def describe_environment() -> dict[str, Any]:
         "cann_version": cann_version(),
         "driver_version": driver_version(),
         # torch's metadata lacks the build suffix (+cpu, +cu130) that tells the builds apart.
-        "packages": {name: _version(name) for name in _PACKAGES} | {"torch": torch.__version__},
+        "packages": {name: _version(name) for name in _PACKAGES}
+        | {"torch": str(torch.__version__)},
         "variables": {name: _shown(os.environ[name]) for name in _VARIABLES if name in os.environ},
     }
 

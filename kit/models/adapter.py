@@ -11,11 +11,12 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import models
+from kit.accuracy.documented import written
 from kit.accuracy.spec import OutputSpec
 from kit.errors import UsageError
 
@@ -177,7 +178,7 @@ def describe_model(adapter: Adapter) -> dict[str, Any]:
         "adapter": adapter.folder.name,
         **{name: getattr(info, name) for name in declared.split()},
         "primary_output": adapter.primary,
-        "outputs": {name: asdict(spec) for name, spec in adapter.outputs.items()},
+        "outputs": {name: written(spec) for name, spec in adapter.outputs.items()},
     }
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.accuracy.documented import written
 from kit.devices import Device
 from kit.entry import at_least
 from kit.errors import CannotRunError, KitError, UntrustedError, UsageError
@@ -174,7 +175,7 @@ def run_samples(
         "batch_size": size,
         "inputs": inputs,
         "files": writer.finish(),
-        "device_repeat": {name: asdict(repeat) for name, repeat in (repeats or {}).items()},
+        "device_repeat": {name: written(repeat) for name, repeat in (repeats or {}).items()},
         "fallback_ops": fallbacks.ops,
         "fallback_reason": fallbacks.reason,
     }

@@ -1,0 +1,308 @@
+"""run.json: what one run of inference.py was asked, what it used and what it measured."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, UnsetType
+
+from kit.accuracy.documented import Documented, says
+from kit.accuracy.thresholds import Thresholds
+from kit.accuracy.verdict import Repeat
+from kit.evidence.latency import Latency
+from kit.evidence.types.shared import (
+    DeviceProof,
+    Environment,
+    PrecisionFlags,
+    SavedTensor,
+    Sha256,
+    Shard,
+    Status,
+    Weights,
+)
+
+
+class RunError(Documented, frozen=True, kw_only=True):
+    """Why the run failed; null unless status is FAILED or UNSUPPORTED."""
+
+    exit_code: Annotated[
+        Literal[2, 3, 4],
+        says(
+            "The process's exit code: 2 bad input, 3 the environment cannot, 4 not to be trusted."
+        ),
+    ]
+    message: Annotated[str, says("One line: what happened, with which value, and the next step.")]
+
+
+class Arguments(Documented, frozen=True, kw_only=True):
+    """What inference.py was asked. Paths are reduced to their last part, addresses hold no credentials."""
+
+    model: Annotated[str | None, says("--model; null for the default model.")]
+    device: Annotated[str, says("--device as given, such as auto or npu:0.")]
+    weights: Annotated[str | None, says("Last part of --weights; null where none was named.")]
+    require_pretrained: Annotated[bool, says("Whether a random initialisation was ruled out.")]
+    offline: Annotated[bool, says("Whether the network was ruled out.")]
+    mirrors: Annotated[
+        list[str],
+        says(
+            "Hosts to be asked after the hub, in that order: --mirror, then KIT_MIRRORS, "
+            "each once, without credentials and query. Empty where none was named, never "
+            "null; whether one was asked is in weights.attempts."
+        ),
+    ]
+    download_timeout_seconds: Annotated[float, says("Deadline of a download as a whole.")]
+    input: Annotated[
+        str | None,
+        says("--input: the text, or the last part of the file's path; null for the default input."),
+    ]
+    data: Annotated[str | None, says("Last part of --data; null where none was given.")]
+    samples: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        says("--samples, the most that were to be run of --data; null for all."),
+    ]
+    batch_size: Annotated[
+        int, says("--batch-size as asked for; samples.batch_size is what was taken.", ge=1)
+    ]
+    dtype: Annotated[
+        Literal["float32", "float16", "bfloat16"],
+        says("What parameters and floating point inputs were cast to."),
+    ]
+    precision: Annotated[Literal["default", "strict", "fast"], says("--precision.")]
+    warmup: Annotated[int, says("Untimed runs before the timed ones.", ge=0)]
+    iterations: Annotated[int, says("Timed runs.", ge=1)]
+    seed: Annotated[
+        int, says("Seed of the random initialisation, used only where no weights were loaded.")
+    ]
+
+
+class DeclaredOutput(Documented, frozen=True, kw_only=True):
+    """One output, as the adapter declares it."""
+
+    role: Annotated[
+        Literal["features", "logits", "token_ids", "step_scores"],
+        says("What the output is, and so how it is judged."),
+    ]
+    scores: Annotated[
+        str | None, says("For token_ids, the output with the scores that chose them; else null.")
+    ]
+    thresholds: Thresholds
+
+
+class DeclaredModel(Documented, frozen=True, kw_only=True):
+    """What the adapter declares."""
+
+    adapter: Annotated[str, says("Folder under models/.", pattern="^[a-z0-9_]+$")]
+    name: Annotated[str, says("The name that reports use.")]
+    hub_id: Annotated[str, says("Repository on the hub.")]
+    revision: Annotated[str, says("Commit of the published files.")]
+    vendor: Annotated[str, says("Who published the model.")]
+    task: Annotated[str, says("What the model does.")]
+    pipeline_tag: Annotated[str, says("The hub's name for the task.")]
+    library: Annotated[str, says("Python library that implements it.")]
+    license: Annotated[str, says("Licence of the weights.")]
+    architecture: Annotated[str, says("The library's name of the architecture.")]
+    source_url: Annotated[str, says("Page of the original weights.")]
+    primary_output: Annotated[str, says("Output that the headline figures are of.")]
+    outputs: Annotated[dict[str, DeclaredOutput], says("Declared outputs by name.")]
+
+
+class ChosenDevice(Documented, frozen=True, kw_only=True):
+    """The device of the run, and why it was taken. Null where the run ended before."""
+
+    kind: Annotated[Literal["npu", "cuda", "cpu"], says("Kind of device.")]
+    spec: Annotated[str, says("torch's name for it, such as npu:0.")]
+    name: Annotated[str, says("The hardware's own name.")]
+    count: Annotated[int, says("Devices of this kind that the process saw.", ge=1)]
+    cann_version: Annotated[
+        str | None,
+        says("Version of CANN; null for anything but a real NPU whose torch_npu says it."),
+    ]
+    simulated: Annotated[
+        bool,
+        says("True where torch_npu has no native library: then nothing here is an NPU result."),
+    ]
+    reason: Annotated[str, says("Why this device was taken, and each other kind passed over.")]
+
+
+class FedInput(Documented, frozen=True, kw_only=True):
+    """What the model was fed. Null where the run ended before."""
+
+    description: Annotated[str, says("The text, or the image's name and size.")]
+    input_tokens: Annotated[int | None, says("Tokens of the text; null for other inputs.")]
+    decoder_input: Annotated[
+        list[list[int]] | None, says("Fixed decoder token ids; null for models without a decoder.")
+    ]
+    tensors: Annotated[dict[str, SavedTensor], says("The tensors of inputs.safetensors.")]
+    fingerprint: Annotated[
+        Sha256, says("Of all input tensors together (kit/storage/fingerprint.py).")
+    ]
+
+
+class TopClass(Documented, frozen=True, kw_only=True):
+    """One class or token."""
+
+    index: Annotated[int, says("Class or token id.")]
+    label: Annotated[
+        str | None,
+        says(
+            "Class name or token; null where the classes are not ImageNet's 1000, or the "
+            "tokenizer was not at hand."
+        ),
+    ]
+    logit: Annotated[float | None, says("Its logit; null where it is not finite.")]
+
+
+class Generated(Documented, frozen=True, kw_only=True):
+    """Greedy generation."""
+
+    token_ids: Annotated[
+        list[int],
+        says(
+            "Ids, the decoder's start token first; their per-step scores are in "
+            "outputs.safetensors."
+        ),
+    ]
+    text: Annotated[
+        str | None, says("Decoded ids; null with text_reason where the tokenizer was not at hand.")
+    ]
+    text_reason: Annotated[str | None, says("Why text is null; null where it is not.")]
+
+
+class Described(Documented, frozen=True, kw_only=True):
+    """What the outputs say in words. Null where the run ended before."""
+
+    top5: Annotated[
+        list[TopClass] | UnsetType,
+        says("The five largest logits of the first row of the ranked output, largest first."),
+    ] = UNSET
+    generated: Annotated[Generated | UnsetType, says("Greedy generation.")] = UNSET
+
+
+class SampleInput(Documented, frozen=True, kw_only=True):
+    """One sample of --data."""
+
+    name: Annotated[
+        str, says("The image's file name, or the number of the text's line from 1; never a path.")
+    ]
+    fingerprint: Annotated[
+        Sha256,
+        says(
+            "Of all input tensors of the sample together, before a cast to dtype "
+            "(kit/storage/fingerprint.py)."
+        ),
+    ]
+
+
+class RecordedSamples(Documented, frozen=True, kw_only=True):
+    """The samples of --data, run after the input: the outputs of the one forward that is timed, for
+    each. Their tensors are in samples/, called <number of the sample from 0, eight digits>.<output>.
+    Null where no --data was given or the run ended before."""
+
+    count: Annotated[int, says("Samples that were run.", ge=1)]
+    batch_size: Annotated[
+        int,
+        says(
+            "Samples in one forward, fewer in the last; 1 for texts, whose lengths "
+            "differ. The reference takes the same batches.",
+            ge=1,
+        ),
+    ]
+    inputs: Annotated[
+        list[SampleInput],
+        says(
+            "Every sample in the order of the run. The inputs themselves are not stored: "
+            "compare_accuracy.py reads them again."
+        ),
+    ]
+    files: Annotated[list[Shard], says("The device's outputs.")]
+    device_repeat: Annotated[
+        dict[str, Repeat],
+        says("Two runs of the first batch; the others ran once, and are judged by this."),
+    ]
+    fallback_ops: Annotated[
+        list[str] | None,
+        says(
+            "Operators that ran on the CPU instead during the samples, without those of "
+            "device_proof.fallback_ops: each is told of once. Null with fallback_reason "
+            "where they could not be watched."
+        ),
+    ]
+    fallback_reason: Annotated[str | None, says("Why fallback_ops is null; null where it is not.")]
+
+
+class DeviceNoise(Documented, frozen=True, kw_only=True):
+    """How repeatable the device is. Null where the run ended before."""
+
+    device_repeat: Annotated[dict[str, Repeat], says("Two runs on the same input, by output.")]
+
+
+class Run(Documented, frozen=True, kw_only=True):
+    """A section is null while the run has not reached it: after SUCCESS none is, but samples where there
+    was no --data. Times are in milliseconds where a name ends in _ms, in seconds where it is or ends
+    in seconds; sizes are in bytes; hashes are sha256 in lower-case hex."""
+
+    schema_version: Annotated[
+        Literal[4], says("Version of this format; a reader refuses another one.")
+    ]
+    kit_version: Annotated[str, says("Version of the kit that wrote the record.")]
+    status: Status
+    error: Annotated[
+        RunError | None, says("Why the run failed; null unless status is FAILED or UNSUPPORTED.")
+    ]
+    started_at: Annotated[str, says("UTC, ISO 8601.")]
+    finished_at: Annotated[
+        str | None, says("UTC, ISO 8601; null while the run is going on, or where it was killed.")
+    ]
+    arguments: Annotated[
+        Arguments,
+        says(
+            "What inference.py was asked. Paths are reduced to their last part, addresses"
+            " hold no credentials."
+        ),
+    ]
+    model: Annotated[DeclaredModel, says("What the adapter declares.")]
+    device: Annotated[
+        ChosenDevice | None,
+        says("The device of the run, and why it was taken. Null where the run ended before."),
+    ]
+    weights: Weights | None
+    input: Annotated[
+        FedInput | None, says("What the model was fed. Null where the run ended before.")
+    ]
+    outputs: Annotated[
+        dict[str, SavedTensor] | None,
+        says(
+            "The tensors of outputs.safetensors, from the first run on the device; "
+            "null where the run ended before."
+        ),
+    ]
+    described: Annotated[
+        Described | None, says("What the outputs say in words. Null where the run ended before.")
+    ]
+    samples: Annotated[
+        RecordedSamples | None,
+        says(
+            "The samples of --data, run after the input: the outputs of the one forward "
+            "that is timed, for each. Their tensors are in samples/, called <number of "
+            "the sample from 0, eight digits>.<output>. Null where no --data was given or"
+            " the run ended before."
+        ),
+    ]
+    device_proof: DeviceProof | None
+    precision: PrecisionFlags | None
+    latency: Latency | None
+    noise: Annotated[
+        DeviceNoise | None, says("How repeatable the device is. Null where the run ended before.")
+    ]
+    environment: Environment | None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a run that succeeded lacks a section."""
+        optional = ("error", "samples")
+        missing = [
+            name
+            for name in self.__struct_fields__
+            if name not in optional and getattr(self, name) is None
+        ]
+        if self.status == "SUCCESS" and missing:
+            raise ValueError(f"{missing[0]} is null after SUCCESS")
