@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -393,3 +394,34 @@ def test_a_run_of_the_kit_can_be_judged_from_its_files(vit_run: Kit) -> None:
         assert output["metrics"] == summary["outputs"][name]["metrics"]
         assert output["truth"] == summary["outputs"][name]["truth"]
     assert found["outputs"]["logits"]["role"] == "logits"
+
+
+def test_a_pipe_is_not_waited_for(kit: Kit) -> None:
+    good, pipe = kit.scratch / "good.safetensors", kit.scratch / "pipe"
+    save_file({"x": BASE}, good)
+    os.mkfifo(pipe)
+    result = kit.command("judge", good, pipe)
+    assert result.code == 2 and "is no regular file" in result.error
+
+
+def test_names_that_no_system_has(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    good = tmp_path / "good.safetensors"
+    save_file({"x": BASE}, good)
+    result = judge_here(caplog, good, Path("x" * 5000))
+    assert result.code == 2 and "no such file" in result.error and len(result.error) < 500
+
+
+def test_more_dimensions_than_numpy_has(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    paths = saved(tmp_path, {"x": (torch.ones([1] * 100), torch.ones([1] * 100) * 2)})
+    result = judge_here(caplog, *paths)
+    assert result.code == 4 and "100 dimensions" in result.out
+
+
+def test_a_map_of_logits_is_not_ranked_along_its_width(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.manual_seed(0)
+    coarse = torch.randn(1, 21, 16, 16) * 2
+    fine = torch.nn.functional.interpolate(coarse, (64, 64), mode="bilinear")
+    result = judge_here(caplog, *saved(tmp_path, {"logits": (fine, fine.half().float())}))
+    assert result.code == 0, result.out

@@ -13,10 +13,10 @@ import torch
 from conftest import QUICK, T5, VIT, Kit, write_tokenizer
 from PIL import Image
 
-from kit import saved_samples
 from kit.accuracy.sample_verdicts import judge_samples, wilson
 from kit.accuracy.spec import OutputSpec
 from kit.accuracy.verdict import Repeat
+from kit.evidence import sample_files
 from kit.evidence.contradictions import find_contradictions
 from kit.evidence.logs import Logs
 from kit.evidence.sample_files import DEVICE, SampleWriter, read_samples
@@ -277,7 +277,7 @@ def _adapter() -> Any:
 def test_shards_hold_no_more_than_their_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(saved_samples, "SHARD_BYTES", 100)
+    monkeypatch.setattr(sample_files, "SHARD_BYTES", 100)
     logs = Logs(tmp_path)
     writer = SampleWriter(logs, DEVICE)
     rows = [{"a.b": torch.full((1, 15), float(number))} for number in range(5)]

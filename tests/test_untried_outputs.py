@@ -71,6 +71,44 @@ def probable_classes() -> torch.Tensor:
     return scores
 
 
+def forecast() -> torch.Tensor:
+    return (1000 + 3 * torch.sin(torch.arange(96.0) / 8)).reshape(1, 96, 1)
+
+
+def detections(count: int) -> torch.Tensor:
+    """What a detector found: two corners in pixels, a score, a class."""
+    torch.manual_seed(count)
+    corner = torch.rand(count, 2) * 500
+    score, kind = torch.rand(count, 1) * 0.6 + 0.3, torch.randint(0, 80, (count, 1)).float()
+    return torch.cat([corner, corner + torch.rand(count, 2) * 100, score, kind], 1)
+
+
+def ids(least: int, most: int) -> torch.Tensor:
+    torch.manual_seed(most)
+    return torch.randint(least, most, (1, 8, 75)).float()
+
+
+def image() -> torch.Tensor:
+    torch.manual_seed(0)
+    return (torch.rand(64, 64) * 255).round()
+
+
+def near_classes(
+    first: float, second: float, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor, Role]:
+    """Two classes that the format cannot tell apart, far above the rest of the row."""
+    scores = changed(changed(normal(1, 1000), (0, 3), first), (0, 9), second)
+    return scores, scores.to(dtype).float(), "logits"
+
+
+def swapped(scores: torch.Tensor) -> torch.Tensor:
+    """The two largest of every row in each other's place."""
+    first, second = scores.topk(2).indices.T
+    rows = torch.arange(len(scores))
+    exchanged = changed(scores, (rows, first), scores[rows, second])
+    return changed(exchanged, (rows, second), scores[rows, first])
+
+
 WRONG: dict[str, Wrong] = {
     "a head of the cache zero": lambda: (
         cache(),
@@ -143,6 +181,34 @@ WRONG: dict[str, Wrong] = {
         regions().clamp(max=4).float(),
         "features",
     ),
+    "a forecast that is its mean": lambda: (
+        forecast(),
+        forecast().mean().expand(1, 96, 1),
+        "features",
+    ),
+    "a forecast in reverse": lambda: (forecast(), forecast().flip(1), "features"),
+    "one value of eight": lambda: (
+        290 + 2 * torch.sin(torch.arange(8.0)),
+        torch.full((8,), 290.0),
+        "features",
+    ),
+    "one of three classes found": lambda: (
+        detections(3),
+        changed(detections(3), (0, 5), detections(3)[0, 5] + 3),
+        "features",
+    ),
+    "scores of ten found": lambda: (
+        detections(10),
+        changed(detections(10), (..., 4), normal(10, seed=7).abs()),
+        "features",
+    ),
+    "ids in floats": lambda: (ids(20_000, 50_000), ids(20_000, 50_000) + ids(0, 50), "features"),
+    "codec tokens in bf16": lambda: (ids(0, 1024), ids(0, 1024).bfloat16().float(), "features"),
+    "the two largest swapped": lambda: (
+        normal(64, 1000) * 2,
+        swapped(normal(64, 1000) * 2).bfloat16().float(),
+        "logits",
+    ),
     "a block of a map relabelled": lambda: (
         regions(),
         changed(regions(), (0, slice(100, 110), slice(200, 210)), 0),
@@ -166,7 +232,7 @@ def rounded_mask() -> Sides:
     return masked, torch.where(MASK < 0, masked * (1 + 1e-7), noised(masked, 5e-4))
 
 
-RIGHT: dict[str, Callable[[], Sides]] = {
+RIGHT: dict[str, Callable[[], Sides | tuple[torch.Tensor, torch.Tensor, Role]]] = {
     "cache": lambda: (cache(), noised(cache(), 1e-3)),
     "spectrum": lambda: (spectrum(), spectrum() * (1 + 1e-3 * normal(1, 50, 257))),
     "heatmaps": lambda: (heatmaps(), heatmaps() + 2e-5 * normal(1, 17, 64, 48)),
@@ -176,6 +242,17 @@ RIGHT: dict[str, Callable[[], Sides]] = {
     "attention in bf16": lambda: (attention(), attention().bfloat16().float()),
     "offsets": lambda: (offsets(), noised(offsets(), 3e-4)),
     "an added mask": rounded_mask,
+    "near classes in bf16": lambda: near_classes(17.95, 18.05, torch.bfloat16),
+    "near classes in fp16": lambda: near_classes(17.995, 18.003, torch.float16),
+    "an image that rounds to a neighbour": lambda: (
+        image(),
+        (image() + normal(64, 64) / 4).round(),
+    ),
+    "large numbers in bf16": lambda: (
+        (normal(64, 256) * 1e3).bfloat16().float(),
+        noised(normal(64, 256) * 1e3, 1e-3).bfloat16().float(),
+    ),
+    "two found, in fp16": lambda: (detections(2), detections(2).half().float()),
     "a border of a map": border,
     "a border of a map of floats": lambda: tuple(side.float() for side in border()),
     "background scores in fp16": lambda: (probable_classes(), probable_classes().half().float()),

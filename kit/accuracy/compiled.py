@@ -87,4 +87,4 @@ class CompiledBlocks:
             parts.units,
             parts.octaves,
         )
-        return at, rank_block(reference, top[0], top[1], apart, errors, first_row)
+        return at, rank_block(reference, device, top[0], top[1], apart, errors, first_row)

@@ -201,8 +201,10 @@ def measure(
     reference, device = as_real(reference), as_real(device)
     if reference.dim() == 0:
         reference, device = reference.reshape(1), device.reshape(1)
-    layout = layout_of(tuple(reference.shape), paired=paired)
-    layout = replace(layout, shared=shared_rows(reference, device, layout))
+    # A last dimension of 1 makes no rows of one value each.
+    ours, theirs = (reference, device) if ranked else map(_without_ones, (reference, device))
+    layout = layout_of(tuple(ours.shape), paired=paired)
+    layout = replace(layout, shared=shared_rows(ours, theirs, layout))
     walk = _Walk(reference=reference, device=device, layout=layout, ranked=ranked, threads=threads)
     found = walk.run()
     if any(fills := _fills(walk, found.totals)):
@@ -231,6 +233,12 @@ def measure(
         probabilities=None if paired else distances(walk.pair, found.parts, layout, totals.ends[1]),
     )
     return _finish(walk, totals, scaled.totals, scale, parts, rank)
+
+
+def _without_ones(tensor: Tensor) -> Tensor:
+    while tensor.dim() > 1 and tensor.shape[-1] == 1:
+        tensor = tensor.squeeze(-1)
+    return tensor
 
 
 def _rounding(*sides: Tensor) -> tuple[float, float]:

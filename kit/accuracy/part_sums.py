@@ -33,6 +33,7 @@ FRACTIONAL, CHANGED = FIELDS, FIELDS + 1
 _MOST_UNITS = 1 << 18
 _MOST_COLUMNS = 1 << 14
 _LEAST_ROWS = 16
+_FEW_COLUMNS = 16  # a table of so few may be short: a detector that found two things
 _SAMPLED, _SAMPLED_ELEMENTS = 64, 1 << 18
 # A row is looked at by octaves where a 16th of it is below this, times its RMS (a 40th of a normal one).
 QUIET = 2.0**-5
@@ -74,7 +75,8 @@ def layout_of(shape: tuple[int, ...], *, paired: bool) -> Layout:
     if together > 1:
         lead = (math.ceil(math.prod(lead) / together),)
         unit *= together
-    table = not paired and 1 < row <= min(rows, _MOST_COLUMNS) and rows >= _LEAST_ROWS
+    table = 1 < row <= min(rows, _MOST_COLUMNS) and rows >= _LEAST_ROWS
+    table = not paired and (table or (1 < row <= _FEW_COLUMNS and rows > 1))
     return Layout(row=row, unit=unit, lead=lead, rows_of_unit=unit // row, columns=table)
 
 

@@ -39,7 +39,8 @@ class RankedRow(Documented, frozen=True, kw_only=True):
     noise_p99: Annotated[
         float,
         says(
-            "99th percentile of |diff| over the row without the two. Errors are without "
+            "99th percentile of |diff| over the row without the two, and what rounding to the "
+            "16-bit format that holds the whole row may do to the two. Errors are without "
             "their mean. The dispute is excused where margin < 2 noise_p99 and "
             "row_relative_l2 is at most 10%."
         ),
@@ -138,8 +139,20 @@ class RankTotals:
         self.disputed += other.disputed
 
 
+def grain(values: NDArray[np.float64]) -> float:
+    """The unit roundoff of the 16-bit format that holds every finite one of `values`, the coarser of two;
+    0 where none does. An output that was computed in bf16 and is stored in fp32 shows it."""
+    there = values[np.isfinite(values)]
+    with np.errstate(over="ignore"):
+        single = there.astype(np.float32)
+        if bool((single == there).all()) and not (single.view(np.uint32) & 0xFFFF).any():
+            return 2.0**-8
+        return 2.0**-11 if bool((there.astype(np.float16) == there).all()) else 0.0
+
+
 def rank_block(
     reference: Rows,
+    device: Rows,
     ours: Indices,
     theirs: Indices,
     softmax_max_diff: float,
@@ -161,7 +174,11 @@ def rank_block(
     ]
     if ours.shape[1] > 1:
         first, *others = reference[np.arange(len(ours)), ours.T].astype(np.float64)
+        # Rounding to 16 bits moves the largest of a row more than the rest: by up to grain |value|, even-
+        # ly, whose standard deviation is a sqrt(3)rd of that.
+        largest = device[np.arange(len(theirs)), theirs.T].astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # inf - inf: no margin
+            errors = np.hypot(errors, np.nan_to_num(grain(largest) * np.abs(first) / math.sqrt(3)))
             margins = first - np.array(others)
             totals.smallest_margin = float(np.fmin.reduce(margins[0], initial=math.inf))
             chances = np.exp(-((margins / errors) ** 2) / 4) / 2
@@ -213,6 +230,9 @@ def top1_dispute(
     noise = rest[rest.isfinite()]
     # torch.quantile refuses more than 16 M elements; the k-th value of the sorted row is as good.
     p99 = float(noise.kthvalue(max(1, math.ceil(0.99 * len(noise)))).values) if len(noise) else 0.0
+    sizes = device[[reference_top1, device_top1]].abs()
+    if bool(sizes.isfinite().all()):
+        p99 += grain(device.numpy()) * float(sizes.mean())
     return RankedRow(
         row=row,
         reference_top1=reference_top1,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _LEAST = 32  # pixels of a side: less is no plane
 _ALIKE = 0.7  # of neighbours; a table of ids has hardly any
 _MOST_CLASSES = 256
+_SMALL, _SMALL_SHARE = 128, 1 / 16  # bf16 has numbers that are not whole below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,16 +82,28 @@ def compare_maps(reference: Tensor, device: Tensor) -> Regions | None:
     )
 
 
-def as_classes(tensor: Tensor) -> Tensor | None:
-    """The integers of a map of classes that is stored in a floating dtype; None where it is no plane, or
-    has other values than whole ones."""
-    if tensor.is_complex() or tensor.dim() < 2 or min(tensor.shape[-2:]) < _LEAST:
+def as_whole(tensor: Tensor) -> Tensor | None:
+    """The integers of a floating tensor that has whole numbers only; None where it has others."""
+    if tensor.is_complex() or not tensor.dim():
         return None
     for _, values, _ in blocks(tensor, tensor, 1 << 16):  # most tensors end it at the first block
         values = values.double()
         if not bool(((values == values.round()) & (values.abs() < 2**31)).all()):
             return None
     return tensor.long()
+
+
+def are_ids(tensor: Tensor) -> bool:
+    """Whether whole numbers are meant to be whole, and are not what a 16-bit format makes of large
+    values: many are small, or some need more bits than such a format has. A plane of small ones may be
+    an image, whose values round to a neighbour."""
+    import torch
+
+    halves = (tensor.to(dtype).to(tensor.dtype) for dtype in (torch.bfloat16, torch.float16))
+    if not any(torch.equal(half, tensor) for half in halves):
+        return True
+    plane = tensor.dim() > 1 and min(tensor.shape[-2:]) >= _LEAST
+    return not plane and bool((tensor.abs() < _SMALL).double().mean() >= _SMALL_SHARE)
 
 
 def _classes(maps: Tensor) -> Tensor | None:

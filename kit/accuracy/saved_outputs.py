@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -39,6 +41,7 @@ def read_outputs(path: Path) -> tuple[Outputs, Roles]:
     """The memory-mapped tensors of a file, and the roles in its metadata. Raises UsageError."""
     from safetensors import safe_open
 
+    _check_regular(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -52,6 +55,16 @@ def read_outputs(path: Path) -> tuple[Outputs, Roles]:
         raise UsageError(
             f"{shown(path)}: its {ROLES} are damaged ({why}): save it again"
         ) from error
+
+
+def _check_regular(path: Path) -> None:
+    """Raise UsageError for a pipe or a device, whose opening may never return."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # what is wrong is told where the file is opened
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise UsageError(f"{shown(path)} is no regular file: name a safetensors file")
 
 
 def _roles(found: Any) -> Roles:
@@ -71,8 +84,8 @@ def _roles(found: Any) -> Roles:
 
 def _refused(path: Path, error: Exception) -> str:
     said = visible(str(error))[:200]
-    if not path.exists():
-        return f"{shown(path)} is no readable safetensors file: there is no such file"
+    if not os.path.exists(path):  # noqa: PTH110  (a name that is too long is no error to it)
+        return f"{shown(path)[:300]} is no readable safetensors file: there is no such file"
     if path.is_dir():
         return f"{shown(path)} is a folder: name a safetensors file in it"
     try:

@@ -40,7 +40,7 @@ class TorchBlocks:
         rows = (reference.view(-1, row).numpy(), device.view(-1, row).numpy())
         ours, theirs = (_top(side, min(TOP, row)) for side in rows)
         apart, errors = _softmax_difference(*rows), _row_errors(*rows)
-        return totals, rank_block(rows[0], ours, theirs, apart, errors, offset // row), parts
+        return totals, rank_block(*rows, ours, theirs, apart, errors, offset // row), parts
 
 
 def _block_totals(reference: Tensor, device: Tensor, finite: Tensor, offset: int) -> Totals:

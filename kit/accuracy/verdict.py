@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from kit.accuracy.documented import Documented, says
-from kit.accuracy.metrics import Metrics, measure
+from kit.accuracy.metrics import Metrics, Side, measure
 from kit.accuracy.part import Part, Parts
 from kit.accuracy.ranking import top1_dispute
-from kit.accuracy.regions import as_classes, compare_maps
+from kit.accuracy.regions import are_ids, as_whole, compare_maps
 from kit.accuracy.spec import OutputSpec
 from kit.accuracy.thresholds import LOST, ONE_PERCENT, REPEATABLE, USUAL, Thresholds
 from kit.errors import shown
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Verdict = Literal["PASS", "FAIL", "INVALID"]
+_MOST_DIMENSIONS = 63  # of numpy's 64; a complex tensor is looked at with one more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +122,8 @@ def judge_output(
         return _judge_exact(reference[name], device[name], repeat)
     if any(exact):
         return _invalid(f"{reference[name].dtype} and {device[name].dtype} do not compare")
-    if repeat.bit_identical and (verdict := _judge_float_map(reference[name], device[name])):
+    whole = spec.role != "logits" and repeat.bit_identical  # scores have figures of their own
+    if whole and (verdict := _judge_whole(reference[name], device[name])):
         return verdict
     truth = (golden or {}).get(name)
     if truth is not None and (
@@ -159,6 +161,8 @@ def _why_unreadable(tensor: Tensor) -> str | None:
     """Why torch cannot compute with a dtype; None where it can."""
     import torch
 
+    if tensor.dim() > _MOST_DIMENSIONS:
+        return f"numpy has no arrays of {tensor.dim()} dimensions"
     try:
         first = tensor.flatten()[:1]
         first.to(torch.complex128 if tensor.is_complex() else torch.float64)
@@ -189,11 +193,18 @@ def _judge_exact(reference: Tensor, device: Tensor, repeat: Repeat) -> OutputVer
     )
 
 
-def _judge_float_map(reference: Tensor, device: Tensor) -> OutputVerdict | None:
-    """As _judge_map, of classes that are stored as floats."""
-    ours = as_classes(reference)
-    theirs = None if ours is None else as_classes(device)
-    return None if ours is None or theirs is None else _judge_map(ours, theirs)
+def _judge_whole(reference: Tensor, device: Tensor) -> OutputVerdict | None:
+    """Judge classes or ids that are stored as floats; None where they are none, or equal."""
+    ours = as_whole(reference)
+    theirs = None if ours is None else as_whole(device)
+    if ours is None or theirs is None:
+        return None
+    different = int((ours != theirs).sum())
+    if verdict := _judge_map(ours, theirs):
+        return verdict
+    if not different or not are_ids(reference):
+        return None
+    return _fail(f"{different} of {ours.numel()} whole numbers differ")
 
 
 def _judge_map(reference: Tensor, device: Tensor) -> OutputVerdict | None:
@@ -307,6 +318,8 @@ def _why_failed(metrics: Metrics, thresholds: Thresholds) -> tuple[list[str], li
             notes.append(f"{label} {value:.3g} <= {100 * limit:.3g}%")
         else:
             failed.append(f"{label} {value:.3g} > {100 * limit:.3g}%")
+    if text := _flattened(metrics.reference, metrics.device):
+        failed.append(text)
     for name, part in metrics.parts.named.items():
         if part.above_floor and not _within(part, max(LOST, 10 * thresholds.relative_l2)):
             failed.append(_told(name, part))
@@ -336,6 +349,21 @@ def _why_failed(metrics: Metrics, thresholds: Thresholds) -> tuple[list[str], li
         elif len(disputed) < metrics.ranking.rows - metrics.ranking.top1_agree:
             failed.append("and further rows that were not looked at")
     return failed, notes
+
+
+def _flattened(reference: Side, device: Side) -> str | None:
+    """What to say of a device that gives one value everywhere, where not even bf16 would make one of the
+    reference's; None for any other. (A device that gives 0 has no figure within its limits.)"""
+    sides = reference.min, reference.max, device.min
+    if None in sides or not device.min or device.min != device.max:
+        return None
+    least, most = (
+        math.ldexp(round(m * 256), e - 8)
+        for m, e in map(math.frexp, (sides[0] or 0, sides[1] or 0))
+    )
+    if least == most:
+        return None
+    return f"the device gives {device.min:.6g} everywhere, the reference {least:.6g} to {most:.6g}"
 
 
 def _judge_token_ids(

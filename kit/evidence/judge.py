@@ -15,7 +15,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kit.accuracy.comparison import Reference, compare
 from kit.accuracy.saved_outputs import read_outputs
@@ -24,6 +24,9 @@ from kit.accuracy.table import outputs_table
 from kit.accuracy.verdict import ASSUMED_REPEATABLE, compare_runs
 from kit.entry import parser_of
 from kit.errors import UsageError, shown
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EXIT_CODES = {"PASS": 0, "FAIL": 1, "INVALID": 4}
 
@@ -47,7 +50,10 @@ def main(arguments: Sequence[str]) -> int:
     both = {name: tensor for name, tensor in (again or {}).items() if name in device}
     repeats = compare_runs({name: device[name] for name in both}, both) if again else {}
     result = compare(
-        {name: _spec(name, roles, options.logits, names) for name in names},
+        {
+            name: _spec(name, roles, options.logits, names, planes=_planes(reference.get(name)))
+            for name in names
+        },
         Reference(
             outputs=reference,
             repeats={},
@@ -85,14 +91,29 @@ def _figure(value: float | None) -> str:
 
 
 def _spec(
-    name: str, roles: Mapping[str, OutputSpec], logits: Sequence[str], names: Sequence[str]
+    name: str,
+    roles: Mapping[str, OutputSpec],
+    logits: Sequence[str],
+    names: Sequence[str],
+    *,
+    planes: bool,
 ) -> OutputSpec:
     if name in logits:
         return OutputSpec(role="logits")
-    spec = roles.get(name, OutputSpec(role="logits" if "logits" in name.lower() else "features"))
+    # A segmentation's logits have their classes in dimension 1, not along the image's width.
+    named = "logits" in name.lower() and not planes
+    spec = roles.get(name, OutputSpec(role="logits" if named else "features"))
     chosen = {roles[ids].scores for ids in roles if ids in names and roles[ids].role == "token_ids"}
     # The scores of steps are judged with the ids they chose; without those, as what they are.
     return OutputSpec(role="logits") if spec.role == "step_scores" and name not in chosen else spec
+
+
+def _planes(tensor: Tensor | None) -> bool:
+    """Whether an output [batch, classes, ..., height, width] is of planes."""
+    if tensor is None or tensor.dim() < 4:
+        return False
+    height, width = tensor.shape[-2:]
+    return height >= 8 and width <= 4 * height
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
