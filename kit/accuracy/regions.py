@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _LEAST = 32  # pixels of a side: less is no plane
 _ALIKE = 0.7  # of neighbours; a table of ids has hardly any
 _MOST_CLASSES = 256
+_VOCABULARY = 1 << 21  # fp32 has numbers that are not whole up to four times that
 _SMALL, _SMALL_SHARE = 128, 1 / 16  # bf16 has numbers that are not whole below
 
 
@@ -94,11 +95,13 @@ def as_whole(tensor: Tensor) -> Tensor | None:
 
 
 def are_ids(tensor: Tensor) -> bool:
-    """Whether whole numbers are meant to be whole, and are not what a 16-bit format makes of large
-    values: many are small, or some need more bits than such a format has. A plane of small ones may be
-    an image, whose values round to a neighbour."""
+    """Whether whole numbers are meant to be whole, and are not what a format makes of large values: none
+    is beyond any vocabulary, and many are small, or some need more bits than a 16-bit format has. A plane
+    of small ones may be an image, whose values round to a neighbour."""
     import torch
 
+    if float(tensor.double().abs().max()) >= _VOCABULARY:
+        return False
     halves = (tensor.to(dtype).to(tensor.dtype) for dtype in (torch.bfloat16, torch.float16))
     if not any(torch.equal(half, tensor) for half in halves):
         return True
