@@ -76,7 +76,7 @@ def main() -> int:
 def compare_run(options: argparse.Namespace, logs: Logs) -> dict[str, Any]:
     """From the record to the verdict, which is written, told and returned; raises KitError."""
     from kit.accuracy.comparison import compare, comparison_text
-    from kit.accuracy.verdict import Repeat
+    from kit.accuracy.repeats import Repeat
     from kit.evidence.charts import write_charts
     from kit.evidence.reading import read_evidence
     from kit.evidence.reference import describe_reference, read_reference

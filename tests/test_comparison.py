@@ -13,9 +13,9 @@ from kit.accuracy.comparison import Reference, compare
 from kit.accuracy.documented import written
 from kit.accuracy.metrics import measure
 from kit.accuracy.readings import READINGS, read, worst
+from kit.accuracy.repeats import ASSUMED_REPEATABLE, Repeat
 from kit.accuracy.spec import OutputSpec
 from kit.accuracy.thresholds import Thresholds
-from kit.accuracy.verdict import ASSUMED_REPEATABLE, Repeat
 from kit.evidence.summary import summarise
 
 

@@ -14,8 +14,9 @@ from pairs import Pair, pair
 from safetensors.torch import save_file
 
 from kit.accuracy.comparison import Reference, compare
+from kit.accuracy.repeats import ASSUMED_REPEATABLE
 from kit.accuracy.spec import OutputSpec, Role
-from kit.accuracy.verdict import ASSUMED_REPEATABLE, judge_outputs
+from kit.accuracy.verdict import judge_outputs
 
 Sides = tuple[torch.Tensor, torch.Tensor]
 MIN = torch.finfo(torch.float32).min

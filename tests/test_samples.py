@@ -13,9 +13,9 @@ import torch
 from conftest import QUICK, T5, VIT, Kit, write_tokenizer
 from PIL import Image
 
+from kit.accuracy.repeats import Repeat
 from kit.accuracy.sample_verdicts import judge_samples, wilson
 from kit.accuracy.spec import OutputSpec
-from kit.accuracy.verdict import Repeat
 from kit.evidence import sample_files
 from kit.evidence.contradictions import find_contradictions
 from kit.evidence.logs import Logs

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from kit.accuracy.metrics import measure
+from kit.accuracy.repeats import Repeat, compare_runs
 from kit.accuracy.spec import OutputSpec
-from kit.accuracy.verdict import Repeat, compare_runs, judge_output, overall
+from kit.accuracy.verdict import judge_output, overall
 
 SAME = Repeat(bit_identical=True, relative_l2=0.0, nonfinite_agree=True, max_abs_diff=0.0)
 LOGITS, FEATURES = OutputSpec(role="logits"), OutputSpec(role="features")

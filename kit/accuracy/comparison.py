@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kit.accuracy.documented import written
+from kit.accuracy.outcome import OutputVerdict
 from kit.accuracy.readings import Reading, read, worst
+from kit.accuracy.repeats import Repeat, unrepeatable
 from kit.accuracy.spec import OutputSpec
 from kit.accuracy.truth import against_truth
-from kit.accuracy.verdict import OutputVerdict, Repeat, judge_outputs, overall, unrepeatable
+from kit.accuracy.verdict import judge_outputs, overall
 
 if TYPE_CHECKING:
     from torch import Tensor

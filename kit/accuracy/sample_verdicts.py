@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kit.accuracy.outcome import OutputVerdict
+from kit.accuracy.repeats import Repeat
 from kit.accuracy.spec import OutputSpec
-from kit.accuracy.verdict import OutputVerdict, Repeat, judge_outputs, overall
+from kit.accuracy.verdict import judge_outputs, overall
 
 if TYPE_CHECKING:
     from torch import Tensor

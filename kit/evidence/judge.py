@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.accuracy.comparison import Reference, compare
+from kit.accuracy.repeats import ASSUMED_REPEATABLE, compare_runs
 from kit.accuracy.saved_outputs import read_outputs
 from kit.accuracy.spec import OutputSpec
 from kit.accuracy.table import outputs_table
-from kit.accuracy.verdict import ASSUMED_REPEATABLE, compare_runs
 from kit.entry import parser_of
 from kit.errors import UsageError, shown
 

@@ -161,7 +161,7 @@ class RunRecord:
         described: Mapping[str, Any],
     ) -> None:
         """Outputs and repeatability (CPU copies), latency, and what the outputs say in words."""
-        from kit.accuracy.verdict import compare_runs
+        from kit.accuracy.repeats import compare_runs
 
         repeats = compare_runs(outputs, repeated)
         self._fill(

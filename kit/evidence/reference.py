@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kit.accuracy.comparison import Reference
-from kit.accuracy.verdict import Repeat
+from kit.accuracy.repeats import Repeat
 from kit.errors import UsageError
 from kit.evidence.documents import read_summary
 from kit.evidence.handover import read_tensors

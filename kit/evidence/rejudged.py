@@ -13,10 +13,13 @@ import msgspec
 
 from kit.accuracy.comparison import described_readings, why_unsound
 from kit.accuracy.documented import written
+from kit.accuracy.judged_figures import judge_metrics
 from kit.accuracy.metrics import Metrics
+from kit.accuracy.outcome import OutputVerdict
 from kit.accuracy.readings import Reading, read, worst
+from kit.accuracy.repeats import Repeat
 from kit.accuracy.thresholds import Thresholds
-from kit.accuracy.verdict import OutputVerdict, Repeat, judge_metrics, overall, settle
+from kit.accuracy.verdict import overall, settle
 
 
 def rebuild_comparison(record: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.accuracy.repeats import Repeat
 from kit.accuracy.sample_verdicts import judge_samples
-from kit.accuracy.verdict import Repeat
 from kit.errors import UntrustedError
 from kit.evidence.logs import SAMPLE_FIGURES, SAMPLES, Logs, log
 from kit.evidence.summary import ranked_output

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from kit.accuracy.comparison import Reference
-from kit.accuracy.verdict import compare_runs
+from kit.accuracy.repeats import compare_runs
 from kit.errors import CannotRunError, UntrustedError
 from kit.machine.environment import describe_environment
 from kit.models.adapter import Adapter

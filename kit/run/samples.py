@@ -148,7 +148,7 @@ def run_samples(
     The first batch runs twice: repeatability is not worth twice the time of all of them. Raises
     UntrustedError where an output is not on the device.
     """
-    from kit.accuracy.verdict import compare_runs
+    from kit.accuracy.repeats import compare_runs
     from kit.evidence.sample_files import DEVICE, SampleWriter
     from kit.run.passes import to_device
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from kit.accuracy.documented import Documented, says
+from kit.accuracy.repeats import Repeat
 from kit.accuracy.thresholds import Thresholds
-from kit.accuracy.verdict import Repeat
 from kit.evidence.latency import Latency
 from kit.evidence.types.shared import (
     DeviceProof,

@@ -8,9 +8,9 @@ from msgspec import Meta, field
 
 from kit.accuracy.documented import Documented, says
 from kit.accuracy.metrics import Metrics
+from kit.accuracy.repeats import Repeat
 from kit.accuracy.thresholds import Thresholds
 from kit.accuracy.truth import Truth
-from kit.accuracy.verdict import Repeat
 from kit.evidence.latency import Latency
 from kit.evidence.types.shared import (
     DeviceProof,

@@ -1,0 +1,59 @@
+"""The verdict on integers, and on whole numbers that are stored as floats."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kit.accuracy.outcome import OutputVerdict, blank_of, fail, invalid
+from kit.accuracy.regions import are_ids, as_whole, compare_maps
+from kit.accuracy.repeats import Repeat
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def judge_exact(reference: Tensor, device: Tensor, repeat: Repeat) -> OutputVerdict:
+    """Judge integers or truth values of one shape: equal, or a map whose borders moved."""
+    import torch
+
+    if not repeat.bit_identical:
+        return invalid("two runs of the device gave other integers: it is not repeatable")
+    different = int((reference.to(torch.int64) != device.to(torch.int64)).sum())
+    if not different:
+        reason = f"all {reference.numel()} integers are equal"
+        first = reference.flatten()[0]
+        if reference.numel() > 1 and bool((reference == first).all()):
+            return blank_of(f"{reason}, and all are {int(first)}")
+        return OutputVerdict(verdict="PASS", reasons=(reason,), within_1_percent=None)
+    return _judge_map(reference, device) or fail(
+        f"{different} of {reference.numel()} integers differ"
+    )
+
+
+def judge_whole(reference: Tensor, device: Tensor) -> OutputVerdict | None:
+    """Judge classes or ids that are stored as floats; None where they are none, or equal."""
+    ours = as_whole(reference)
+    theirs = None if ours is None else as_whole(device)
+    if ours is None or theirs is None:
+        return None
+    different = int((ours != theirs).sum())
+    if verdict := _judge_map(ours, theirs):
+        return verdict
+    if not different or not are_ids(reference):
+        return None
+    return fail(f"{different} of {ours.numel()} whole numbers differ")
+
+
+def _judge_map(reference: Tensor, device: Tensor) -> OutputVerdict | None:
+    """Judge two maps of classes; None where they are none, or equal."""
+    regions = compare_maps(reference, device)
+    if regions is None or not regions.changed:
+        return None
+    reason = (
+        f"a map of classes: {regions.changed} of {regions.pixels} pixels differ, {regions.strayed} of them "
+        f"from all their neighbours; {regions.borders} lie at borders; the smallest intersection over "
+        f"union is {regions.least_iou:.4g}, of class {regions.least_class}"
+    )
+    if not regions.rounding:
+        return fail(reason)
+    return OutputVerdict(verdict="PASS", reasons=(reason,), within_1_percent=None)

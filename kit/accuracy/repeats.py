@@ -1,0 +1,82 @@
+"""How two runs of one side differ: whether a device, or the reference, is repeatable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+from kit.accuracy.documented import Documented, says
+from kit.accuracy.dtypes import is_exact, why_unreadable
+from kit.accuracy.metrics import measure
+from kit.accuracy.thresholds import REPEATABLE
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Repeat(Documented, frozen=True, kw_only=True):
+    """How two runs of one side differ on one output."""
+
+    bit_identical: Annotated[bool, says("Whether all elements are equal.")]
+    relative_l2: Annotated[
+        float | None, says("||second - first|| / ||first||; null where it cannot be computed.")
+    ]
+    nonfinite_agree: Annotated[bool, says("Whether non-finite values agree in kind and position.")]
+    max_abs_diff: Annotated[
+        float | None, says("Largest difference; null for token ids and where nothing is finite.")
+    ] = None
+
+
+# For outputs of which only one run was saved; never for a run of the kit's own, which has two.
+ASSUMED_REPEATABLE = Repeat(
+    bit_identical=True, relative_l2=0.0, nonfinite_agree=True, max_abs_diff=0.0
+)
+
+
+def compare_runs(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Repeat]:
+    """Repeatability of every output of two runs on the same input (CPU tensors)."""
+    return {name: _repeat(first[name], second[name]) for name in first}
+
+
+def unrepeatable(repeat: Repeat, error: float | None) -> str | None:
+    """How two runs of one side differ beyond what is allowed for the measured `error` (relative L2 of
+    device and reference); None where they do not."""
+    if repeat.bit_identical:
+        return None
+    if not repeat.nonfinite_agree:
+        return "differ in their non-finite positions"
+    allowed = max(REPEATABLE, (error or 0.0) / 2)
+    if repeat.relative_l2 is None:
+        return "differ by what cannot be computed"
+    if repeat.relative_l2 > allowed:
+        return f"differ by a relative L2 of {repeat.relative_l2}, above {allowed:.3g}"
+    return None
+
+
+def _repeat(first: Tensor, second: Tensor) -> Repeat:
+    import torch
+
+    if first.shape != second.shape:
+        return Repeat(bit_identical=False, relative_l2=None, nonfinite_agree=False)
+    try:
+        same_values = torch.equal(first, second)  # the rule; never so with a NaN
+    except NotImplementedError:  # formats of 8 bits and fewer
+        same_values = first.dtype == second.dtype and _bytes(first) == _bytes(second)
+    if same_values:
+        return Repeat(bit_identical=True, relative_l2=0.0, nonfinite_agree=True, max_abs_diff=0.0)
+    if is_exact(first) or why_unreadable(first) or why_unreadable(second):
+        return Repeat(bit_identical=False, relative_l2=None, nonfinite_agree=True)
+    metrics = measure(first, second)
+    same = metrics.positions_agree and metrics.max_abs_diff in (0.0, None)
+    return Repeat(
+        bit_identical=same,
+        relative_l2=0.0 if same else metrics.relative_l2,
+        nonfinite_agree=metrics.positions_agree,
+        max_abs_diff=metrics.max_abs_diff,
+    )
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    import torch
+
+    return tensor.contiguous().view(torch.uint8).numpy().tobytes()
