@@ -211,6 +211,7 @@ def test_weights_of_another_model(
     assert (history / "run_npu.log").read_text() == "kept"
 
 
+@pytest.mark.full
 def test_t5_checkpoint_without_its_head_is_refused(
     kit: Kit, tmp_path: Path, weights_of: Callable[[str], Path]
 ) -> None:

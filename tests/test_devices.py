@@ -114,23 +114,6 @@ def test_allocation_that_hangs(npu: Kit) -> None:
     assert "did not return within 2 s" in error
 
 
-def test_precision_flags_are_set_and_read_back(npu: Kit) -> None:
-    flags = {}
-    for precision in ("default", "strict", "fast"):
-        first_line(npu, "--precision", precision)
-        flags[precision] = npu.record["precision"]["flags"]
-        assert npu.record["precision"]["not_set"] == []
-    # torch_npu's own defaults: HF32 for convolutions, not for matrix products.
-    hf32 = {
-        name: (found["conv.allow_hf32"], found["matmul.allow_hf32"])
-        for name, found in flags.items()
-    }
-    assert hf32 == {"default": (True, False), "strict": (False, False), "fast": (True, True)}
-    assert flags["strict"]["compatible_impl"] is True
-    assert flags["strict"]["ACL_PRECISION_MODE"].startswith("must_keep_origin_dtype")
-    assert "ACL_PRECISION_MODE" not in flags["fast"]
-
-
 @pytest.mark.parametrize("precision", ["default", "strict", "fast"])
 def test_precision_of_a_gpu_is_set_and_read_back(kit: Kit, precision: str) -> None:
     """torch's flags can be set and read without a GPU, in a process of their own."""
@@ -179,10 +162,21 @@ def test_a_torch_npu_without_the_exact_gelu_is_said_to_lack_it(npu: Kit, tmp_pat
     assert npu.record["precision"]["flags"]["compatible_impl"] is None
 
 
-def test_precision_changes_the_arithmetic(npu: Kit) -> None:
-    error = {}
+def test_precision_is_set_read_back_and_changes_the_arithmetic(npu: Kit) -> None:
+    flags, error = {}, {}
     for precision in ("default", "strict", "fast"):
         first_line(npu, "--precision", precision)
+        flags[precision] = npu.record["precision"]["flags"]
+        assert npu.record["precision"]["not_set"] == []
         assert npu.compare("--golden", "off").code == 0
         error[precision] = npu.summary["outputs"]["features"]["metrics"]["relative_l2"]
     assert error["strict"] < 1e-5 < error["default"] < error["fast"] < 1e-2
+    # torch_npu's own defaults: HF32 for convolutions, not for matrix products.
+    hf32 = {
+        name: (found["conv.allow_hf32"], found["matmul.allow_hf32"])
+        for name, found in flags.items()
+    }
+    assert hf32 == {"default": (True, False), "strict": (False, False), "fast": (True, True)}
+    assert flags["strict"]["compatible_impl"] is True
+    assert flags["strict"]["ACL_PRECISION_MODE"].startswith("must_keep_origin_dtype")
+    assert "ACL_PRECISION_MODE" not in flags["fast"]

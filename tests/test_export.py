@@ -111,6 +111,7 @@ def test_a_repository_is_complete_and_has_nothing_else(
 
 
 @pytest.mark.parametrize("model", [VIT_NAME, pytest.param(T5_NAME, marks=pytest.mark.full)])
+@pytest.mark.full
 def test_the_same_bytes_again_from_here_and_from_there(
     published: dict[str, Path], runs: dict[str, Kit], tmp_path: Path, model: str
 ) -> None:

@@ -114,6 +114,7 @@ def test_outputs_are_float64_and_near_the_fp32_ones(name: str) -> None:
                 assert 1e-8 < relative_l2(reference[output], golden) < 1e-3
 
 
+@pytest.mark.full
 def test_generated_ids_are_those_of_the_fp64_scores() -> None:
     golden = golden_of(T5)
     assert (

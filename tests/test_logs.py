@@ -62,7 +62,7 @@ def test_ended_at_any_moment(kit: Kit, signal_number: int) -> None:
     seconds = time.monotonic() - begun
     assert kit.compare().code == 0
     moments = random.Random(signal_number)
-    for _ in range(3):
+    for _ in range(2):
         process = kit.popen("inference.py", *VIT)
         time.sleep(moments.uniform(0, seconds))
         process.send_signal(signal_number)
@@ -78,7 +78,7 @@ def test_comparison_ended_at_any_moment(vit_run: Kit) -> None:
     assert vit_run.compare().code == 0
     seconds = time.monotonic() - begun
     moments = random.Random(5)
-    for _ in range(3):
+    for _ in range(2):
         process = vit_run.popen("compare_accuracy.py")
         time.sleep(moments.uniform(0, seconds))
         process.send_signal(signal.SIGINT)

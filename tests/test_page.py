@@ -235,6 +235,7 @@ def test_rendering_again_gives_the_same_bytes(copy_of: State) -> None:
     assert len(found[0]) == 15
 
 
+@pytest.mark.full  # test_house.py holds that nothing of report imports torch
 def test_the_page_needs_no_torch_and_does_without_matplotlib(copy_of: State) -> None:
     folder = copy_of("vit-pass")
     write(folder)

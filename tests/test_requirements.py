@@ -95,6 +95,7 @@ def test_the_files_that_requirements_name_go_with_an_export() -> None:
                 assert f"{line[2:]}/pyproject.toml" in files, f"{name}: {line}"
 
 
+@pytest.mark.full  # pip takes ten seconds
 def test_a_bare_machine_is_told_to_take_the_other_file(tmp_path: Path) -> None:
     python = host(tmp_path, {})
     process = pip(python, "requirements-npu.txt", tmp_path / "report.json")
