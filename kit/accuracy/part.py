@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 from kit.accuracy.documented import Documented, says
@@ -74,6 +75,11 @@ class Part(Documented, frozen=True, kw_only=True):
         ),
     ]
 
+    @property
+    def distance(self) -> float:
+        """`relative_l2`, infinite where the reference has nothing: past every limit."""
+        return math.inf if self.relative_l2 is None else self.relative_l2
+
 
 class Parts(Documented, frozen=True, kw_only=True):
     """The worst row, channel and scale class; None where an output has none. `judged` is how many parts
@@ -124,3 +130,8 @@ class Parts(Documented, frozen=True, kw_only=True):
         """Those that are there, by what they are called."""
         parts = {"row": self.row, "channel": self.channel, "scale class": self.scale_class}
         return {name: part for name, part in parts.items() if part is not None}
+
+    @property
+    def counting(self) -> dict[str, Part]:
+        """Those of them that are above the floor of rounding."""
+        return {name: part for name, part in self.named.items() if part.above_floor}

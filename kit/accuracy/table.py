@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
+from kit.accuracy.part import Parts
 from kit.errors import shown
 
 _HEAD = ("output", "verdict", "relative L2", "worst part", "top-1")
-_PARTS = ("row", "channel", "scale_class")
 
 
 def outputs_table(outputs: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -32,20 +34,19 @@ def _row(name: str, output: Mapping[str, Any]) -> tuple[str, ...]:
         shown(name),
         output["verdict"],
         _figure(metrics.get("relative_l2")),
-        max(_parts(metrics), default=(0.0, "-"))[1],
+        _worst_part(metrics) if metrics else "-",
         f"{ranking['top1_agree']} of {ranking['rows']}" if ranking else "-",
     )
 
 
-def _parts(metrics: Mapping[str, Any]) -> Iterator[tuple[float, str]]:
-    """The parts above the floor of rounding: the relative L2 of each, and how it is called."""
-    for kind in _PARTS if metrics else ():
-        part = metrics["parts"][kind]
-        if part and part["above_floor"]:
-            own = part["relative_l2"]
-            at = "" if part["index"] is None else " " + ",".join(map(str, part["index"]))
-            error = float("inf") if own is None else own
-            yield error, f"{kind.replace('_', ' ')}{at}: {_figure(own)}"
+def _worst_part(metrics: Mapping[str, Any]) -> str:
+    """Of the parts above the floor of rounding, the one that is furthest off."""
+    parts = msgspec.convert(metrics["parts"], Parts).counting
+    if not parts:
+        return "-"
+    name = max(parts, key=lambda name: (parts[name].distance, name))
+    at = "" if parts[name].index is None else " " + ",".join(map(str, parts[name].index or ()))
+    return f"{name}{at}: {_figure(parts[name].relative_l2)}"
 
 
 def _figure(value: float | None) -> str:

@@ -6,11 +6,13 @@ why; nothing is guessed, and a CPU or simulated run never gives an NPU figure.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 import kit
+from kit.accuracy.part import Parts
 from kit.accuracy.thresholds import ONE_PERCENT
 from kit.evidence.schema import SCHEMA_VERSION
 
@@ -169,17 +171,13 @@ def _basis(outputs: Mapping[str, Any]) -> str:
 
 def _parts_beyond(output: Mapping[str, Any]) -> list[str]:
     """The parts of an output that withhold the 1%, each with its own relative L2."""
-    named = ("row", "channel", "scale_class")
-    parts = {name: output["metrics"]["parts"][name] for name in named} if output["metrics"] else {}
-    counting = {name: part for name, part in parts.items() if part and part["above_floor"]}
-    off = {
-        name: math.inf if part["relative_l2"] is None else part["relative_l2"]
-        for name, part in counting.items()
-    }
+    if output["metrics"] is None:
+        return []
+    parts = msgspec.convert(output["metrics"]["parts"], Parts).counting
     return [
-        f"a {name.replace('_', ' ')} {error:.3g}"
-        for name, error in off.items()
-        if error > ONE_PERCENT
+        f"a {name} {part.distance:.3g}"
+        for name, part in parts.items()
+        if part.distance > ONE_PERCENT
     ]
 
 
