@@ -139,15 +139,16 @@ class RankTotals:
         self.disputed += other.disputed
 
 
-def grain(values: NDArray[np.float64]) -> float:
-    """The unit roundoff of the 16-bit format that holds every finite one of `values`, the coarser of two;
-    0 where none does. An output that was computed in bf16 and is stored in fp32 shows it."""
-    there = values[np.isfinite(values)]
+def grain(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each row (the last dimension), the unit roundoff of the 16-bit format that holds every finite
+    value of it, the coarser of two; 0 where none does. An output that was computed in bf16 and is stored
+    in fp32 shows it."""
+    nowhere = ~np.isfinite(rows)
     with np.errstate(over="ignore"):
-        single = there.astype(np.float32)
-        if bool((single == there).all()) and not (single.view(np.uint32) & 0xFFFF).any():
-            return 2.0**-8
-        return 2.0**-11 if bool((there.astype(np.float16) == there).all()) else 0.0
+        single, half = rows.astype(np.float32), rows.astype(np.float16)
+    bf16 = (nowhere | ((single == rows) & (single.view(np.uint32) & 0xFFFF == 0))).all(-1)
+    fp16 = (nowhere | (half == rows)).all(-1)
+    return np.asarray(np.where(bf16, 2.0**-8, np.where(fp16, 2.0**-11, 0.0)))
 
 
 def rank_block(
@@ -174,9 +175,9 @@ def rank_block(
     ]
     if ours.shape[1] > 1:
         first, *others = reference[np.arange(len(ours)), ours.T].astype(np.float64)
-        # Rounding to 16 bits moves the largest of a row more than the rest: by up to grain |value|, even-
-        # ly, whose standard deviation is a sqrt(3)rd of that.
-        largest = device[np.arange(len(theirs)), theirs.T].astype(np.float64)
+        # Rounding to 16 bits moves the largest of a row more than the rest: evenly by up to grain
+        # |value|, whose standard deviation is that over sqrt(3).
+        largest = np.take_along_axis(device, theirs, axis=1).astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # inf - inf: no margin
             errors = np.hypot(errors, np.nan_to_num(grain(largest) * np.abs(first) / math.sqrt(3)))
             margins = first - np.array(others)
@@ -232,7 +233,7 @@ def top1_dispute(
     p99 = float(noise.kthvalue(max(1, math.ceil(0.99 * len(noise)))).values) if len(noise) else 0.0
     sizes = device[[reference_top1, device_top1]].abs()
     if bool(sizes.isfinite().all()):
-        p99 += grain(device.numpy()) * float(sizes.mean())
+        p99 += float(grain(device.numpy()) * sizes.mean().item())
     return RankedRow(
         row=row,
         reference_top1=reference_top1,
