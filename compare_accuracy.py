@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.accuracy.spec import describe_roles
-from kit.models.adapter import Adapter
 from kit.devices import select_device
-from kit.evidence.documents import read_record
 from kit.entry import parser_of, run_script, tell_result
 from kit.errors import UsageError
+from kit.evidence.documents import read_record
 from kit.evidence.handover import (
     check_input,
     check_weights,
@@ -48,6 +47,7 @@ from kit.evidence.logs import (
     log,
 )
 from kit.evidence.summary import summarise
+from kit.models.adapter import Adapter
 
 if TYPE_CHECKING:
     from kit.accuracy.comparison import Reference

@@ -19,13 +19,13 @@ from functools import partial
 from pathlib import Path
 
 from kit.accuracy.spec import describe_roles
-from kit.models.adapter import Adapter, find_adapter, model_names
-from kit.machine.background import LogGate, in_background
 from kit.devices import PRECISIONS, check_device_name, select_device
 from kit.entry import at_least, parser_of, run_script, tell_result
 from kit.errors import CannotRunError
 from kit.evidence.logs import FIRST_PASS, INPUTS, OUTPUTS, RECORD, Logs, claim_logs, log
 from kit.evidence.record import RunRecord, recorded_run
+from kit.machine.background import LogGate, in_background
+from kit.models.adapter import Adapter, find_adapter, model_names
 from kit.run.samples import Sample, add_sample_arguments, choose_samples, load_sample, run_samples
 from kit.weights.arguments import add_download_arguments
 from kit.weights.endpoints import mirror_list

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
+from pathlib import Path
 from typing import NoReturn, TextIO
 
 from kit.devices import forbid_autoload
@@ -102,14 +103,13 @@ def run_script(main: Callable[[], int]) -> NoReturn:
     os._exit(code)
 
 
-def tell_result(**values: object) -> None:
+def tell_result(**values: str | Path | bool | None) -> None:
     """The last line of a script, for other programs: RESULT name=value ..., words as a shell reads them."""
-    words = (
-        value if isinstance(value, str) else json.dumps(value, default=str).strip('"')
-        for value in values.values()
-    )
-    pairs = (f"{name}={shlex.quote(word)}" for name, word in zip(values, words, strict=True))
-    log.info(f"RESULT {' '.join(pairs)}")
+    words = {
+        name: str(value) if isinstance(value, (str, Path)) else json.dumps(value)
+        for name, value in values.items()
+    }
+    log.info(f"RESULT {' '.join(f'{name}={shlex.quote(word)}' for name, word in words.items())}")
 
 
 def at_least(minimum: int) -> Callable[[str], int]:

@@ -36,9 +36,9 @@ def judge_whole(reference: Tensor, device: Tensor) -> OutputVerdict | None:
     theirs = None if ours is None else as_whole(device)
     if ours is None or theirs is None:
         return None
-    different = int((ours != theirs).sum())
     if verdict := _judge_map(ours, theirs):
         return verdict
+    different = int((ours != theirs).sum())
     if not different or not are_ids(reference):
         return None
     return fail(f"{different} of {ours.numel()} whole numbers differ")
