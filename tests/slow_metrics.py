@@ -14,7 +14,7 @@ import torch
 from mpmath import mp, mpf
 from msgspec.structs import fields
 
-from kit.accuracy.metrics import Close, Metrics, NonFinite, Side
+from kit.accuracy.figures import Close, Metrics, NonFinite, Side
 
 # Beside what fp64 allows; and what its smallest numbers leave.
 EPS, SMALLEST = 1e-12, 1e-322

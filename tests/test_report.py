@@ -547,7 +547,8 @@ def test_honest_figures_are_never_refused(kind: str) -> None:
     from test_metrics import DTYPES, SHAPES, pair
 
     from kit.accuracy.documented import written
-    from kit.accuracy.metrics import Metrics, measure
+    from kit.accuracy.figures import Metrics
+    from kit.accuracy.metrics import measure
     from kit.evidence.metric_invariants import METRICS, RANKING
 
     for seed, names in enumerate(DTYPES[len(kind) % 3 :: 3]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from kit.accuracy.metrics import Metrics, Side
+from kit.accuracy.figures import Metrics, Side
 from kit.accuracy.outcome import OutputVerdict, Verdict
 from kit.accuracy.part import Part, Parts
 from kit.accuracy.repeats import Repeat, unrepeatable

@@ -10,16 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from kit.accuracy.blocks import as_real, blocks, fits_single, widen
-from kit.accuracy.documented import Documented, says
+from kit.accuracy.figures import Close, Metrics, NonFinite, Ranking, Side
 from kit.accuracy.fills import Fills, find_fills, without_fills
 from kit.accuracy.part import Parts
 from kit.accuracy.part_sums import Layout, PartSums, layout_of, no_sums, shared_rows
 from kit.accuracy.parts import find_parts
 from kit.accuracy.probabilities import distances
-from kit.accuracy.ranking import Ranking, RankTotals, finish_ranking
+from kit.accuracy.ranking import RankTotals, finish_ranking
 from kit.accuracy.torch_blocks import Read, TorchBlocks
 from kit.accuracy.totals import CLOSE, SHARES, Totals, finite
 
@@ -35,147 +35,6 @@ _LARGE = 1 << 23
 # Squares of larger fp64 values, or of the rounding errors of smaller ones, leave fp64; then the sums
 # are taken of scaled values.
 _SQUARES = (1e-120, 1e140)
-
-
-class NonFinite(Documented, frozen=True, kw_only=True):
-    """Counts of the values of one side that are no numbers."""
-
-    nan: Annotated[int, says("NaN values; with one in the reference, nothing is judged.")]
-    pos_inf: Annotated[int, says("Positive infinities.")]
-    neg_inf: Annotated[int, says("Negative infinities.")]
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.nan + self.pos_inf + self.neg_inf
-
-
-class Side(Documented, frozen=True, kw_only=True):
-    """One side's own figures, over the positions where both are finite; None where there are none."""
-
-    min: Annotated[float | None, says("Smallest value; null where nothing is finite.")]
-    max: Annotated[float | None, says("Largest value; null where nothing is finite.")]
-    mean: Annotated[float | None, says("Mean value; null where nothing is finite.")]
-    nonfinite: NonFinite
-
-
-class Close(Documented, frozen=True, kw_only=True):
-    """Whether |device - reference| <= atol + rtol |reference| everywhere (equal infinities are)."""
-
-    atol: Annotated[float, says("Absolute tolerance.")]
-    rtol: Annotated[float, says("Relative tolerance.")]
-    allclose: Annotated[bool, says("Whether every element is within both together.")]
-
-
-class Metrics(Documented, frozen=True, kw_only=True):
-    """Figures of d = device against r = reference, None where there is no finite value or no norm to
-    divide by. A complex tensor counts as the pairs of its real and imaginary parts.
-
-    `relative_l2` is ||d - r|| / ||r||; `max_over_range` max|d - r| / max|r|; `one_minus_cosine` is not
-    taken from the rounded `cosine_similarity`; `snr_db` 20 log10(||r|| / ||d - r||), None without any
-    error; `share_within_*` the part of all elements with |d - r| <= that times |r|;
-    `mean_relative` the mean of |d - r| / |r| where r is not 0, `mean_relative_big` where |r| > 0.01;
-    `relative_l2_centred` is ||d - r - mean|| / ||r - mean||, each side's own mean taken away.
-    `reference_fills` and `device_fills` are values that stand for nothing (kit/accuracy/fills.py) and
-    count as infinities. `parts` are the output's parts, each by its own scale.
-    """
-
-    elements: Annotated[
-        int,
-        says(
-            "Elements of the output; a complex one has two, its real and its imaginary part.", ge=1
-        ),
-    ]
-    finite: Annotated[int, says("Positions that are finite on both sides.", ge=0)]
-    max_abs_diff: Annotated[
-        float | None, says("Largest |device - reference|; null where nothing is finite.")
-    ]
-    max_abs_index: Annotated[
-        tuple[int, ...] | None, says("Where that is; null where max_abs_diff is.")
-    ]
-    reference_at_max: Annotated[
-        float | None, says("The reference there; null where max_abs_diff is.")
-    ]
-    device_at_max: Annotated[float | None, says("The device there; null where max_abs_diff is.")]
-    mean_abs_diff: Annotated[
-        float | None, says("Mean |device - reference|; null where nothing is finite.")
-    ]
-    rmse: Annotated[
-        float | None, says("Root of the mean squared difference; null where nothing is finite.")
-    ]
-    relative_l2: Annotated[
-        float | None,
-        says("||device - reference|| / ||reference||; null for an all-zero reference."),
-    ]
-    relative_l2_centred: Annotated[
-        float | None,
-        says(
-            "The same with each side's mean taken away; null where nothing is left beside the mean."
-        ),
-    ]
-    max_over_range: Annotated[
-        float | None,
-        says("max|device - reference| / max|reference|; null for an all-zero reference."),
-    ]
-    cosine_similarity: Annotated[float | None, says("In fp64; null where a side is all zero.")]
-    one_minus_cosine: Annotated[
-        float | None,
-        says(
-            "1 - cosine similarity, not taken from the rounded one; null where a side is all zero."
-        ),
-    ]
-    snr_db: Annotated[
-        float | None,
-        says(
-            "20 log10(||reference|| / ||device - reference||), decibels; null without any"
-            " error or for an all-zero reference."
-        ),
-    ]
-    share_within_1e_2: Annotated[
-        float, says("Part of all elements with |device - reference| <= 1e-2 |reference|.")
-    ]
-    share_within_1e_3: Annotated[float, says("The same for 1e-3.")]
-    share_within_1e_4: Annotated[float, says("The same for 1e-4.")]
-    mean_relative: Annotated[
-        float | None,
-        says(
-            "Mean of |device - reference| / |reference| where the reference is not 0; "
-            "null where it always is."
-        ),
-    ]
-    mean_relative_big: Annotated[
-        float | None, says("The same where |reference| > 0.01; null where it never is.")
-    ]
-    allclose: Annotated[
-        bool,
-        says(
-            "|device - reference| <= 0.05 + 0.01 |reference| everywhere, infinities equal, no NaN."
-        ),
-    ]
-    close: Annotated[tuple[Close, ...], says("The same for several pairs of tolerances.")]
-    positions_agree: Annotated[bool, says("Whether non-finite values agree in kind and position.")]
-    reference: Annotated[Side, says("The reference's own figures.")]
-    device: Annotated[Side, says("The device's own figures.")]
-    parts: Annotated[Parts, says("The parts of the output, each by its own scale.")]
-    reference_fills: Annotated[
-        tuple[float, ...],
-        says(
-            "Finite values of the reference that mask positions, as infinities do: "
-            "extreme ones that many positions share. They count as infinities."
-        ),
-    ] = ()
-    device_fills: Annotated[tuple[float, ...], says("Those of the device.")] = ()
-    ranking: Annotated[
-        Ranking | None,
-        says("Agreement over the last dimension; null for outputs without classes or tokens."),
-    ] = None
-
-    @property
-    def reference_max_abs(self) -> float | None:
-        """max|r|."""
-        if self.reference.min is None or self.reference.max is None:
-            return None
-        return max(abs(self.reference.min), abs(self.reference.max))
 
 
 def measure(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kit.accuracy.metrics import Metrics
+from kit.accuracy.figures import Metrics
 
 Verdict = Literal["PASS", "FAIL", "INVALID"]
 

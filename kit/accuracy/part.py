@@ -9,14 +9,7 @@ from kit.accuracy.documented import Documented, says
 
 
 class Part(Documented, frozen=True, kw_only=True):
-    """One part. `dimension` and `index` say where it is (a row's index is of all dimensions but the
-    last; the row of a group is its first); both are None for values within rows. `members` are the
-    parts of a scale class, `scale` is its RMS in the reference.
-
-    `relative_l2` is its own, None where the reference has nothing there; `floor` is what rounding may do
-    there, relative to the same; `slope` that of device on reference; `above_floor` whether the part
-    counts.
-    """
+    """One part of an output, judged by its own scale."""
 
     dimension: Annotated[
         int | None,
@@ -28,8 +21,8 @@ class Part(Documented, frozen=True, kw_only=True):
     index: Annotated[
         tuple[int, ...] | None,
         says(
-            "A row's index in all dimensions but the last, a channel's in its dimension; "
-            "null for a scale class."
+            "A row's index in all dimensions but the last (of a group of rows, the first's), a "
+            "channel's in its dimension; null for a scale class."
         ),
     ]
     members: Annotated[
@@ -82,13 +75,7 @@ class Part(Documented, frozen=True, kw_only=True):
 
 
 class Parts(Documented, frozen=True, kw_only=True):
-    """The worst row, channel and scale class; None where an output has none. `judged` is how many parts
-    there are. `changed_ids` are [column, rows] where a table's column of whole numbers has others.
-
-    Rows of probabilities (not negative, sum 1) also have the largest total variation, sum |e| / 2, and
-    the largest Kullback-Leibler divergence, sum r log(r / d), of a row; their smallest values are no
-    scale class.
-    """
+    """The worst row, channel and scale class of an output."""
 
     judged: Annotated[
         int, says("Rows and channels with elements enough (8) to have a scale of their own.", ge=0)

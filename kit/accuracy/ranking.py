@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kit.accuracy.documented import Documented, says
-from kit.accuracy.thresholds import LOST
+from kit.accuracy.figures import RankedRow, Ranking
 from kit.accuracy.totals import finite
 
 if TYPE_CHECKING:
@@ -24,96 +23,6 @@ if TYPE_CHECKING:
 TOP = 5
 # Rows whose top-1 differs beyond excuse are looked at one by one up to here: they have failed by then.
 _ENOUGH = 16
-
-
-class RankedRow(Documented, frozen=True, kw_only=True):
-    """One row of classes whose two top-1 differ, with what decides whether that matters; its errors are
-    without their mean, and `row_relative_l2` is of what the reference has beside its own."""
-
-    row: Annotated[int, says("Row, counted over all leading dimensions.")]
-    reference_top1: Annotated[int, says("The reference's largest class.")]
-    device_top1: Annotated[int, says("The device's largest class.")]
-    margin: Annotated[
-        float | None, says("How far the reference separates the two; null where it is not finite.")
-    ]
-    noise_p99: Annotated[
-        float,
-        says(
-            "99th percentile of |diff| over the row without the two, and what rounding to the "
-            "16-bit format that holds the whole row may do to the two. Errors are without "
-            "their mean. The dispute is excused where margin < 2 noise_p99 and "
-            "row_relative_l2 is at most 10%."
-        ),
-    ]
-    row_relative_l2: Annotated[
-        float | None,
-        says(
-            "||device - reference|| / ||reference|| of the row, each without its mean; "
-            "null where it cannot be computed."
-        ),
-    ]
-
-    @property
-    def excused(self) -> bool:
-        """The reference separates the two classes by less than twice the error of a row that is
-        itself not lost: a row of garbage has an error that would excuse anything."""
-        return (
-            self.margin is not None
-            and self.row_relative_l2 is not None
-            and self.margin < 2 * self.noise_p99
-            and self.row_relative_l2 <= LOST
-        )
-
-    def __str__(self) -> str:
-        margin = "nothing finite" if self.margin is None else f"{self.margin:.3g}"
-        error = "unknown" if self.row_relative_l2 is None else self.row_relative_l2
-        return (
-            f"the reference separates the two by {margin}, twice the row's error is "
-            f"{2 * self.noise_p99:.3g}, its relative L2 {error}"
-        )
-
-
-class Ranking(Documented, frozen=True, kw_only=True):
-    """Agreement over all rows of the last dimension.
-
-    `disputed` has the rows whose top-1 differs, up to the sixteenth that nothing excuses.
-    `smallest_margin` is the reference's smallest distance between its first and its second class, and
-    `softmax_max_diff` the largest difference of two probabilities (None where one is not a number).
-    `explained` is how many rows' top-1 errors of the rows' size are expected to change: the sum of
-    exp(-m^2 / 4 s^2) / 2 over the margins m of the reference's first class over the next four, with s
-    the standard deviation of the row's error; Q(x) <= exp(-x^2 / 2) / 2 bounds the chance of each.
-    """
-
-    rows: Annotated[int, says("Rows of the output.")]
-    top1_agree: Annotated[int, says("Rows with the same largest class.")]
-    top5_agree: Annotated[int, says("Rows with the same five largest classes, as sets.")]
-    smallest_margin: Annotated[
-        float | None,
-        says(
-            "Smallest distance of the reference's first and second class over all rows; "
-            "null where it is not finite."
-        ),
-    ]
-    softmax_max_diff: Annotated[
-        float | None,
-        says("Largest difference of two softmax probabilities; null where one cannot be computed."),
-    ]
-    explained: Annotated[
-        float,
-        says(
-            "Rows whose largest class errors of their size are expected to change, by the"
-            " reference's margins. More than twice that, and three standard deviations "
-            "and two, is FAIL.",
-            ge=0,
-        ),
-    ]
-    disputed: Annotated[tuple[RankedRow, ...], says("Rows whose largest class differs.")]
-
-    @property
-    def allowed(self) -> float:
-        """How many rows may change their top-1: three standard deviations of a rare event's count
-        above twice what is expected, and two."""
-        return 2 * self.explained + 3 * math.sqrt(self.explained) + 2
 
 
 @dataclass

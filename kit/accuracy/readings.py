@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kit.accuracy.metrics import Metrics
+from kit.accuracy.figures import Metrics
 from kit.accuracy.thresholds import ONE_PERCENT
 
 # name: (the rule in words, its figures with their limits). They disagree: cosine > 0.99 lets a relative

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from kit.accuracy.documented import Documented, says
 from kit.accuracy.dtypes import is_exact, why_unreadable
-from kit.accuracy.metrics import measure
 from kit.accuracy.thresholds import REPEATABLE
 
 if TYPE_CHECKING:
@@ -55,6 +54,8 @@ def unrepeatable(repeat: Repeat, error: float | None) -> str | None:
 
 def _repeat(first: Tensor, second: Tensor) -> Repeat:
     import torch
+
+    from kit.accuracy.metrics import measure
 
     if first.shape != second.shape:
         return Repeat(bit_identical=False, relative_l2=None, nonfinite_agree=False)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from kit.accuracy.documented import Documented, says
-from kit.accuracy.metrics import measure
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,6 +57,8 @@ def against_truth(
 
 
 def _error(truth: Tensor, side: Tensor) -> Error:
+    from kit.accuracy.metrics import measure
+
     metrics = measure(truth, side)
     return Error(
         relative_l2=metrics.relative_l2,

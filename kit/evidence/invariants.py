@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from kit.accuracy.metrics import Metrics
+from kit.accuracy.figures import Metrics
 from kit.accuracy.sample_verdicts import wilson
 from kit.evidence.metric_invariants import METRICS, RANKING, ordered, same
 

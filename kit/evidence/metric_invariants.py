@@ -11,9 +11,8 @@ import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 
-from kit.accuracy.metrics import Metrics, Side
+from kit.accuracy.figures import Metrics, Ranking, Side
 from kit.accuracy.part import Part
-from kit.accuracy.ranking import Ranking
 from kit.accuracy.totals import CLOSE
 
 # Relative rounding of fp64 sums over many elements; and what is lost where squares leave fp64.

@@ -13,8 +13,8 @@ import msgspec
 
 from kit.accuracy.comparison import described_readings, why_unsound
 from kit.accuracy.documented import written
+from kit.accuracy.figures import Metrics
 from kit.accuracy.judged_figures import judge_metrics
-from kit.accuracy.metrics import Metrics
 from kit.accuracy.outcome import OutputVerdict
 from kit.accuracy.readings import Reading, read, worst
 from kit.accuracy.repeats import Repeat

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from kit.accuracy.documented import Documented, says
-from kit.accuracy.metrics import Metrics
+from kit.accuracy.figures import Metrics
 from kit.accuracy.repeats import Repeat
 from kit.accuracy.thresholds import Thresholds
 from kit.accuracy.truth import Truth
