@@ -15,20 +15,22 @@ every further sample is run and judged too (samples.jsonl). The reference's outp
 import kit.start  # noqa: F401, I001  (first: Ctrl-C ends what follows)
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kit.accuracy.spec import describe_roles
+from kit.accuracy.table import outputs_table
 from kit.devices import select_device
 from kit.entry import parser_of, run_script, tell_result
 from kit.errors import UsageError
+from kit.evidence.comparison_log import comparison_text, samples_text
 from kit.evidence.documents import read_record
 from kit.evidence.handover import (
     check_input,
     check_weights,
     distrust_on_record,
     find_weights_again,
+    finished,
     local_path,
     read_adapter,
     read_tensors,
@@ -47,6 +49,9 @@ from kit.evidence.logs import (
     log,
 )
 from kit.evidence.summary import summarise
+from kit.evidence.types.run import FinishedRun
+from kit.evidence.types.shared import Shard
+from kit.evidence.types.summary import SavedReference, Summary
 from kit.models.adapter import Adapter
 
 if TYPE_CHECKING:
@@ -66,54 +71,48 @@ def main() -> int:
     with claim_logs(options.logs) as logs, logs.logging_to(RUN_LOG), reported(logs):
         summary = compare_run(options, logs)
     tell_result(
-        verdict=summary["verdict"],
-        submission_ready=summary["submission_ready"],
+        verdict=summary.verdict,
+        submission_ready=summary.submission_ready,
         summary=options.logs / SUMMARY,
     )
-    return EXIT_CODES[summary["verdict"]]
+    return EXIT_CODES[summary.verdict]
 
 
-def compare_run(options: argparse.Namespace, logs: Logs) -> dict[str, Any]:
+def compare_run(options: argparse.Namespace, logs: Logs) -> Summary:
     """From the record to the verdict, which is written, told and returned; raises KitError."""
-    from kit.accuracy.comparison import compare, comparison_text
-    from kit.accuracy.repeats import Repeat
+    from kit.accuracy.comparison import compare
     from kit.evidence.charts import write_charts
     from kit.evidence.reading import read_evidence
-    from kit.evidence.reference import describe_reference, read_reference
+    from kit.evidence.reference import read_reference
     from kit.evidence.sample_files import judge_saved_samples
 
     with distrust_on_record(logs):
-        record = read_record(logs)
-        saved = read_reference(logs) if options.rejudge else None
+        run = read_record(logs)
+        earlier = read_reference(logs) if options.rejudge else None
         # An earlier verdict ends here: whatever happens next, it does not stand for this comparison.
-        write_summary(logs, summarise(record))
-        for earlier in (COMPARE_LOG, SAMPLE_FIGURES, CHARTS):
-            logs.discard(earlier)
-        adapter = read_adapter(record)
+        write_summary(logs, summarise(run))
+        for name in (COMPARE_LOG, SAMPLE_FIGURES, CHARTS):
+            logs.discard(name)
+        adapter = read_adapter(run)
+        run = finished(run)
 
-        on_device = read_tensors(logs, OUTPUTS, record["outputs"])
-        reference = saved or run_reference(options, logs, adapter, record)
-        repeats = record["noise"]["device_repeat"].items()
-        comparison = compare(
-            adapter.outputs,
-            reference,
-            on_device,
-            {name: Repeat(**repeat) for name, repeat in repeats},
-        )
-        comparison["samples"] = judge_saved_samples(logs, adapter, record, reference.samples)
-        comparison["reference"] = describe_reference(reference)
-        summary = summarise(record, comparison)
+        on_device = read_tensors(logs, OUTPUTS, run.outputs)
+        reference, saved = earlier or run_reference(options, logs, adapter, run)
+        samples = judge_saved_samples(logs, adapter, run, saved.samples)
+        repeats = run.noise.device_repeat
+        comparison = compare(adapter.outputs, reference, on_device, repeats, samples)
+        summary = summarise(run, comparison, saved)
         write_summary(logs, summary)
         logs.write_text(COMPARE_LOG, comparison_text(summary))
-        write_charts(logs, adapter, record, summary, reference.outputs, on_device)
+        write_charts(logs, adapter, run, summary, reference.outputs, on_device)
         read_evidence(options.logs)  # what its readers would refuse is not told as a verdict
         tell(summary)
     return summary
 
 
 def run_reference(
-    options: argparse.Namespace, logs: Logs, adapter: Adapter, record: dict[str, Any]
-) -> "Reference":
+    options: argparse.Namespace, logs: Logs, adapter: Adapter, run: FinishedRun
+) -> tuple["Reference", SavedReference]:
     """The same weights and the same input on the CPU. Raises KitError where either is not the same."""
     device = select_device("cpu")
     log.info(f"reference {device.spec} ({device.name}), float32")
@@ -124,34 +123,31 @@ def run_reference(
     from kit.weights.load import load_weights
     from kit.weights.sources import companions
 
-    inputs = read_tensors(logs, INPUTS, record["input"]["tensors"])
-    check_input(inputs, record)
-    check_shards(logs, record)
-    samples = find_samples_again(adapter, record, options.data or local_path(logs, "data"))
-    weights = find_weights_again(logs, adapter, record, options.weights)
+    inputs = read_tensors(logs, INPUTS, run.input.tensors)
+    check_input(inputs, run.input)
+    check_shards(logs, run)
+    samples = find_samples_again(adapter, run, options.data or local_path(logs, "data"))
+    weights = find_weights_again(logs, adapter, run.weights, options.weights)
     model = adapter.build()
-    loaded = load_weights(adapter, model, weights, seed=record["weights"]["seed"] or 0)
-    check_weights(loaded.fingerprint, record)
+    loaded = load_weights(adapter, model, weights, seed=run.weights.seed or 0)
+    check_weights(loaded.fingerprint, run.weights)
     reference = run_references(adapter, model, inputs, options.golden)
-    if samples:
+    files: list[Shard] = []
+    if run.samples:
         at_hand = companions(adapter.info, weights.parent if weights else None)
-        files = run_reference_samples(adapter, model, samples, at_hand, logs, record["samples"])
-        reference = replace(reference, samples=files)
-    save_reference(logs, reference, describe_roles(adapter.outputs))
-    return reference
+        files = run_reference_samples(adapter, model, samples, at_hand, logs, run.samples)
+    saved = save_reference(logs, reference, files, describe_roles(adapter.outputs))
+    return reference, saved
 
 
-def tell(summary: dict[str, Any]) -> None:
+def tell(summary: Summary) -> None:
     """The verdict and its reasons on the console."""
-    from kit.accuracy.comparison import samples_text
-    from kit.accuracy.table import outputs_table
-
     log.info("input and weights are those of the run")
-    log.info(f"outputs of {summary['device']} against cpu:")
-    for line in (*outputs_table(summary["outputs"]), *samples_text(summary["samples"])):
+    log.info(f"outputs of {summary.device} against cpu:")
+    for line in (*outputs_table(summary.outputs or {}), *samples_text(summary.samples)):
         log.info(f"  {line}")
-    log.info(f"verdict {summary['verdict']}")
-    for blocker in summary["submission_blockers"]:
+    log.info(f"verdict {summary.verdict}")
+    for blocker in summary.submission_blockers:
         log.info(f"  not ready for submission: {blocker}")
 
 

@@ -22,6 +22,7 @@ from kit.accuracy.spec import describe_roles
 from kit.devices import PRECISIONS, check_device_name, select_device
 from kit.entry import at_least, parser_of, run_script, tell_result
 from kit.errors import CannotRunError
+from kit.evidence.handover import finished
 from kit.evidence.logs import FIRST_PASS, INPUTS, OUTPUTS, RECORD, Logs, claim_logs, log
 from kit.evidence.record import RunRecord, recorded_run
 from kit.machine.background import LogGate, in_background
@@ -47,10 +48,11 @@ def main() -> int:
     with claim_logs(options.logs) as logs, recorded_run(logs, adapter, options) as record:
         run(options, adapter, samples, mirrors, logs, record)
     log.info(f"done: judge it with python compare_accuracy.py --logs {options.logs}")
+    ended = finished(record.run)
     tell_result(
-        status=record.document["status"],
-        device=record.document["device"]["spec"],
-        pretrained_used=record.document["weights"]["pretrained_used"],
+        status=ended.status,
+        device=ended.device.spec,
+        pretrained_used=ended.weights.pretrained_used,
         record=options.logs / RECORD,
     )
     return 0

@@ -7,13 +7,13 @@ visible: what would act on a terminal or a reader is written by its number.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class KitError(Exception):
     """An error with an exit code. `message` is one line that ends with the next step."""
 
-    exit_code: ClassVar[int] = 3
+    exit_code: ClassVar[Literal[2, 3, 4]] = 3
 
     def __init__(self, message: str) -> None:
         # Messages quote foreign text (paths, other libraries' errors): keep the promise of one line.

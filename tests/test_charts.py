@@ -9,9 +9,9 @@ from collections import Counter
 import pytest
 import torch
 from conftest import VIT, Kit
+from documents import violation
 
 from kit.accuracy.distribution import EVEN, LARGEST, Distribution, distribution
-from kit.evidence.schema import violation
 
 
 def bins(found: Distribution) -> dict[float, int]:

@@ -9,14 +9,17 @@ import pytest
 import torch
 from conftest import VIT, Kit
 
-from kit.accuracy.comparison import Reference, compare
-from kit.accuracy.documented import written
+from kit.accuracy.comparison import Comparison, Reference, compare
 from kit.accuracy.metrics import measure
 from kit.accuracy.readings import READINGS, read, worst
 from kit.accuracy.repeats import ASSUMED_REPEATABLE, Repeat
 from kit.accuracy.spec import OutputSpec
 from kit.accuracy.thresholds import Thresholds
+from kit.documented import written
+from kit.evidence.schema import parse
 from kit.evidence.summary import summarise
+from kit.evidence.types.run import Run
+from kit.evidence.types.summary import Summary
 
 
 def test_the_truth_lies_nearer_to_fp32_than_to_the_device(judged_run: Kit) -> None:
@@ -67,10 +70,10 @@ def test_the_worst_output_is_named_and_a_figure_that_is_missing_is_no_pass() -> 
     base = torch.linspace(-3, 5, 64)
     good, bad = read(measure(base, base)), read(measure(base, base * 1.5))
     none = read(measure(base * 0, base))
-    assert worst({"a": good, "b": bad, "c": good})["relative_l2"].output == "b"
-    found = worst({"a": good, "b": none})["relative_l2"]
+    assert worst({"a": good, "b": bad, "c": good}).relative_l2.output == "b"
+    found = worst({"a": good, "b": none}).relative_l2
     assert (found.output, found.within, found.figures) == ("b", False, {"relative_l2": None})
-    assert worst({})["relative_l2"].within is None
+    assert worst({}).relative_l2.within is None
 
 
 def test_rejudge_runs_no_model_and_says_the_same(judged_run: Kit) -> None:
@@ -113,7 +116,7 @@ def test_the_reference_too_must_be_repeatable() -> None:
             outputs={"x": base}, repeats={"x": repeat}, golden={}, golden_reason="none"
         )
         specs = {"x": OutputSpec(role="features")}
-        return str(compare(specs, reference, {"x": base}, {"x": ASSUMED_REPEATABLE})["verdict"])
+        return compare(specs, reference, {"x": base}, {"x": ASSUMED_REPEATABLE}).verdict
 
     assert verdict(1e-7) == "PASS"
     assert verdict(1e-2) == "INVALID"
@@ -131,23 +134,22 @@ def test_other_thresholds_need_a_reason_that_the_summary_shows(judged_run: Kit) 
     loose = Thresholds(relative_l2=0.05, max_over_range=0.05, reason="trained in int8")
     reference = Reference(outputs={"x": base}, repeats={}, golden={}, golden_reason="none")
 
-    def judged(thresholds: Thresholds, scale: float) -> dict[str, object]:
+    def judged(thresholds: Thresholds, scale: float) -> Comparison:
         specs = {"x": OutputSpec(role="features", thresholds=thresholds)}
         return compare(specs, reference, {"x": base * scale}, {"x": ASSUMED_REPEATABLE})
 
-    assert judged(Thresholds(), 1.03)["verdict"] == "FAIL"
+    assert judged(Thresholds(), 1.03).verdict == "FAIL"
     strict = Thresholds(relative_l2=1e-4, max_over_range=1e-4, reason="shown to be exact")
-    assert judged(strict, 1.001)["verdict"] == "FAIL"
+    assert judged(strict, 1.001).verdict == "FAIL"
     comparison = judged(loose, 1.03)
-    assert comparison["verdict"] == "PASS"
+    assert comparison.verdict == "PASS"
     record = json.loads(json.dumps(judged_run.record))
     spec = OutputSpec(role="features", thresholds=loose)
     record["model"] |= {"primary_output": "x", "outputs": {"x": written(spec)}}
-    summary = summarise(
-        record, comparison | {"reference": judged_run.summary["reference"], "samples": None}
-    )
-    assert summary["match_within_1_percent"] is False
-    assert "x is judged by other limits (trained in int8)" in summary["match_basis"]
+    reference_on_record = parse(Summary, judged_run.summary).reference
+    summary = summarise(parse(Run, record), comparison, reference_on_record)
+    assert summary.match_within_1_percent is False
+    assert "x is judged by other limits (trained in int8)" in (summary.match_basis or "")
 
 
 def test_golden_takes_one_of_three_words(kit: Kit) -> None:

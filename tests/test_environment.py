@@ -60,4 +60,4 @@ def test_a_value_that_is_no_setting_is_not_shown(
     monkeypatch: pytest.MonkeyPatch, value: str, shown: str
 ) -> None:
     monkeypatch.setenv("TASK_QUEUE_ENABLE", value)
-    assert describe_environment()["variables"]["TASK_QUEUE_ENABLE"] == shown
+    assert describe_environment().variables["TASK_QUEUE_ENABLE"] == shown

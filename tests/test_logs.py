@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import VIT, Kit
-
-from kit.evidence.schema import violation
+from documents import violation
 
 
 def test_two_runs_into_one_folder(npu: Kit) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import ROOT, T5, VIT, Finished, Kit
 
+from kit.documented import written as to_json
 from kit.evidence.documents import read_summary
 from kit.evidence.logs import Logs
 from kit.evidence.reading import Evidence, read_evidence
@@ -85,7 +86,7 @@ def fail(kit: Kit) -> None:
         for name, tensor in load_file(path).items()
     }
     save_file(tensors, path)
-    record["outputs"] = describe_tensors(tensors)
+    record["outputs"] = to_json(describe_tensors(tensors))
     (kit.logs / "run.json").write_text(json.dumps(record))
     assert kit.compare("--rejudge").code == 1
 
@@ -291,7 +292,7 @@ def test_a_run_without_a_readable_record_has_a_page(vit_run: Kit) -> None:
     (vit_run.logs / "run.json").write_text("{")
     assert vit_run.compare().code == 4
     logs = Logs(vit_run.logs)
-    write_page(logs, Evidence(record={}, summary=read_summary(logs)), "en")
+    write_page(logs, Evidence(record={}, summary=to_json(read_summary(logs))), "en")
     page = (vit_run.logs / "report.html").read_text("utf-8")
     assert "INVALID: the evidence cannot be trusted" in page
     assert "not measured (the record cannot be read" in page

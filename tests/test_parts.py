@@ -13,7 +13,8 @@ from conftest import Kit
 from pairs import Pair, pair
 from safetensors.torch import save_file
 
-from kit.accuracy.comparison import Reference, compare
+from kit.accuracy.comparison import Comparison, Reference, compare
+from kit.accuracy.judged import JudgedOutput
 from kit.accuracy.repeats import ASSUMED_REPEATABLE
 from kit.accuracy.spec import OutputSpec, Role
 from kit.accuracy.verdict import judge_outputs
@@ -35,11 +36,11 @@ def noised(tensor: torch.Tensor, size: float = 1e-4, seed: int = 9) -> torch.Ten
     return tensor * (1 + size * normal(*tensor.shape, seed=seed))
 
 
-def judged(reference: torch.Tensor, device: torch.Tensor, role: Role = "features") -> Any:
-    return comparison({"x": (reference, device)}, {"x": role})["outputs"]["x"]
+def judged(reference: torch.Tensor, device: torch.Tensor, role: Role = "features") -> JudgedOutput:
+    return comparison({"x": (reference, device)}, {"x": role}).outputs["x"]
 
 
-def comparison(pairs: Mapping[str, Sides], roles: Mapping[str, Role]) -> dict[str, Any]:
+def comparison(pairs: Mapping[str, Sides], roles: Mapping[str, Role]) -> Comparison:
     specs = {name: OutputSpec(role=roles.get(name, "features")) for name in pairs}
     reference = Reference(
         outputs={name: sides[0] for name, sides in pairs.items()},
@@ -158,14 +159,14 @@ def right() -> dict[str, tuple[torch.Tensor, torch.Tensor, Role]]:
 @pytest.mark.parametrize("name", list(wrong()))
 def test_what_hides_behind_the_rest_fails(name: str) -> None:
     found = judged(*wrong()[name])
-    assert found["verdict"] == "FAIL", found["reasons"]
-    assert found["within_1_percent"] is False
+    assert found.verdict == "FAIL", found.reasons
+    assert found.within_1_percent is False
 
 
 @pytest.mark.parametrize("name", list(right()))
 def test_rounding_passes(name: str) -> None:
     found = judged(*right()[name])
-    assert found["verdict"] == "PASS", found["reasons"]
+    assert found.verdict == "PASS", found.reasons
 
 
 @pytest.mark.parametrize(
@@ -176,25 +177,23 @@ def test_equal_outputs_that_hold_nothing_pass_beside_one_that_holds_something(
 ) -> None:
     good = normal(8, 100)
     found = comparison({"x": (good, noised(good)), "blank": (blank, blank.clone())}, {})
-    assert found["verdict"] == found["outputs"]["blank"]["verdict"] == "PASS"
-    assert found["readings"]["relative_l2"]["within"] is True
+    assert found.verdict == found.outputs["blank"].verdict == "PASS"
+    assert found.readings.relative_l2.within is True
     bad = comparison({"x": (good, -good), "blank": (blank, blank.clone())}, {})
-    assert bad["verdict"] == "FAIL"
+    assert bad.verdict == "FAIL"
     alone = comparison({"blank": (blank, blank.clone())}, {})
-    assert alone["verdict"] == "INVALID"
+    assert alone.verdict == "INVALID"
 
 
 def test_pass_says_what_it_saw() -> None:
     reference = normal(16, 64, 100)
     reference[3, 5] *= 0.2
     found = judged(reference, changed(noised(reference), (3, 5), reference[3, 5] * 1.03))
-    assert (found["verdict"], found["within_1_percent"]) == ("PASS", False)
-    row = found["metrics"]["parts"]["row"]
-    assert row["index"] == [3, 5] and row["above_floor"]
-    assert row["relative_l2"] == pytest.approx(0.03, rel=0.05)
-    assert any(
-        "worst row, 3, 5, has a relative L2 of 0.03" in reason for reason in found["reasons"]
-    )
+    assert (found.verdict, found.within_1_percent) == ("PASS", False)
+    row = found.metrics.parts.row if found.metrics else None
+    assert row is not None and row.index == (3, 5) and row.above_floor
+    assert row.relative_l2 == pytest.approx(0.03, rel=0.05)
+    assert any("worst row, 3, 5, has a relative L2 of 0.03" in reason for reason in found.reasons)
 
 
 def test_the_fp64_truth_says_what_rounding_does_in_a_part() -> None:
@@ -205,7 +204,7 @@ def test_the_fp64_truth_says_what_rounding_does_in_a_part() -> None:
     sides = [side.float() for side in (exact, exact)]
     for side, other in zip(sides, (large, 3 * large), strict=True):
         side[7] = (exact[7].float() + other.float()) - other.float()
-    assert judged(sides[0], sides[1])["verdict"] == "FAIL"
+    assert judged(sides[0], sides[1]).verdict == "FAIL"
     specs, reference = {"x": OutputSpec(role="features")}, {"x": sides[0]}
     device, repeats = {"x": sides[1]}, {"x": ASSUMED_REPEATABLE}
     found = judge_outputs(specs, reference, device, repeats, {"x": exact})["x"]
@@ -220,12 +219,12 @@ def test_changed_top1_rows_are_no_more_than_their_errors_explain() -> None:
     row = torch.arange(400)
     logits[row, second] = logits[row, first] - 0.05
     few = logits + 0.02 * normal(400, 50, seed=1)
-    assert judged(logits, few, "logits")["verdict"] == "PASS"
+    assert judged(logits, few, "logits").verdict == "PASS"
     swapped = logits + 0.02 * normal(400, 50, seed=1)
     swapped[row, first], swapped[row, second] = logits[row, second], logits[row, first]
     found = judged(logits, swapped, "logits")
-    assert found["verdict"] == "FAIL"
-    assert any("top-1 changes in 400 of 400 rows" in reason for reason in found["reasons"])
+    assert found.verdict == "FAIL"
+    assert any("top-1 changes in 400 of 400 rows" in reason for reason in found.reasons)
 
 
 def judge_pairs(seeds: range) -> tuple[list[str], list[str], int]:
@@ -238,8 +237,8 @@ def judge_pairs(seeds: range) -> tuple[list[str], list[str], int]:
         count += 1
         role: Role = "logits" if made.role == "logits" else "features"
         found = judged(made.reference, made.device, role)
-        if (found["verdict"] == "PASS") is not made.right:
-            (refused if made.right else passed).append(f"{made.name}: {found['reasons']}")
+        if (found.verdict == "PASS") is not made.right:
+            (refused if made.right else passed).append(f"{made.name}: {found.reasons}")
     return passed, refused, count
 
 

@@ -144,7 +144,7 @@ def test_trained_networks(packages: Path, network: object) -> None:
                 continue
             counted += 1
             found = judged(exact[name], output, role)
-            assert found["verdict"] == "PASS", (way.name, name, found["reasons"])
+            assert found.verdict == "PASS", (way.name, name, found.reasons)
             if output.shape[-1] < 8:  # too few to be a part
                 continue
             wrong = output.clone()
@@ -152,5 +152,5 @@ def test_trained_networks(packages: Path, network: object) -> None:
             row = int(exact[name].view(rows.shape).norm(dim=1).argmax())
             rows[row] = 0
             found = judged(exact[name], wrong, role)
-            assert found["verdict"] == "FAIL", (way.name, name, row, found["reasons"])
+            assert found.verdict == "FAIL", (way.name, name, row, found.reasons)
     assert counted > 50

@@ -19,15 +19,15 @@ from typing import Any
 import pytest
 import yaml
 from conftest import QUICK, ROOT, VIT, Finished, Kit
+from documents import what_follows
 from markdown_it import MarkdownIt
 from msgspec import convert
 from test_logs import wait_for
 
+from kit.documented import written as as_json
 from kit.errors import KitError
 from kit.evidence.documents import read_summary_file
 from kit.evidence.logs import Logs
-from kit.evidence.rejudged import rebuild_comparison
-from kit.evidence.summary import summarise
 from kit.lint.against_summary import differences
 from kit.lint.finding import Level
 from kit.lint.reader import Report
@@ -122,7 +122,9 @@ def check_lint(logs: Path) -> None:
     """The linter finds nothing in either language, not even against the summary."""
     for name in ("report.md", "report.en.md"):
         linted = Report(read_lines(logs / name), logs / name)
-        found = findings(linted) + differences(linted, read_summary_file(logs / "summary.json"))
+        found = findings(linted) + differences(
+            linted, as_json(read_summary_file(logs / "summary.json"))
+        )
         assert [each.shown(name) for each in found if each.level is Level.ERROR] == []
 
 
@@ -264,7 +266,7 @@ def rewritten(
     folder.mkdir(exist_ok=True)
     record, summary = copy.deepcopy(judged.record), judged.summary
     change(record)
-    again = summarise(record, rebuild_comparison(record, summary) if compared else None)
+    again = what_follows(record, summary, compared=compared)
     (folder / "run.json").write_text(json.dumps(record))
     (folder / "summary.json").write_text(json.dumps(again))
     return folder
@@ -392,7 +394,7 @@ def test_front_matter_reads_back_equal(judged: Kit, tmp_path: Path) -> None:
     for text in hostile:
         record["model"].update(license=text, hub_id=text, library=text, name=text)
         record["input"]["description"] = text
-        again = summarise(record, rebuild_comparison(record, summary))
+        again = what_follows(record, summary)
         found = written(Evidence(record, again), claim_of(again))
         assert not re.search(r"^---", found, re.M)
         matter = yaml.safe_load(found)
@@ -529,7 +531,7 @@ def test_figures_that_contradict_each_other_are_refused(judged: Kit, tmp_path: P
     for name, (figure, value) in lies.items():
         forged = copy.deepcopy(summary)
         forged["outputs"]["features"]["metrics"][figure] = value
-        follows = summarise(record, rebuild_comparison(record, forged))
+        follows = what_follows(record, forged)
         assert follows["outputs"]["features"]["metrics"][figure] == value
         (tmp_path / "run.json").write_text(json.dumps(record))
         (tmp_path / "summary.json").write_text(json.dumps(follows))
@@ -546,9 +548,9 @@ def test_honest_figures_are_never_refused(kind: str) -> None:
     import torch
     from test_metrics import DTYPES, SHAPES, pair
 
-    from kit.accuracy.documented import written
     from kit.accuracy.figures import Metrics
     from kit.accuracy.metrics import measure
+    from kit.documented import written
     from kit.evidence.metric_invariants import METRICS, RANKING
 
     for seed, names in enumerate(DTYPES[len(kind) % 3 :: 3]):

@@ -263,10 +263,10 @@ RIGHT: dict[str, Callable[[], Sides | tuple[torch.Tensor, torch.Tensor, Role]]] 
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong(name: str) -> None:
     found = judged(*WRONG[name]())
-    assert found["verdict"] == "FAIL", found["reasons"]
+    assert found.verdict == "FAIL", found.reasons
 
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_right(name: str) -> None:
     found = judged(*RIGHT[name]())
-    assert found["verdict"] == "PASS", found["reasons"]
+    assert found.verdict == "PASS", found.reasons

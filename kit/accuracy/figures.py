@@ -6,9 +6,9 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
-from kit.accuracy.documented import Documented, says
 from kit.accuracy.part import Parts
 from kit.accuracy.thresholds import LOST
+from kit.documented import Documented, says
 
 
 class RankedRow(Documented, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
-from kit.accuracy.documented import Documented, says
+from kit.documented import Documented, says
 
 
 class Part(Documented, frozen=True, kw_only=True):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Annotated
 
 from kit.accuracy.figures import Metrics
 from kit.accuracy.thresholds import ONE_PERCENT
+from kit.documented import Documented, says
 
 # name: (the rule in words, its figures with their limits). They disagree: cosine > 0.99 lets a relative
 # L2 of 14% through.
@@ -33,21 +34,49 @@ READINGS: Mapping[str, tuple[str, Mapping[str, float]]] = {
 _STRICT = {"reports"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """One reading of one output, or of several: then of the `output` that is worst by it.
-
-    `figures` are its numbers by name, None where one cannot be computed; `within` is None where the
-    reading does not apply (no output has classes), False where a figure cannot be computed.
-    """
-
-    rule: str
-    figures: Mapping[str, float | None]
-    within: bool | None
-    output: str | None = None
+Figures = Annotated[
+    dict[str, float | None], says("Numbers by name; null where one cannot be computed.")
+]
 
 
-def read(metrics: Metrics) -> dict[str, Reading]:
+class OutputReading(Documented, frozen=True, kw_only=True):
+    """One reading, of one output."""
+
+    figures: Annotated[Figures, says("Its numbers by name; null where one cannot be computed.")]
+    within: Annotated[bool | None, says("Null where the reading does not apply to the output.")]
+
+
+class WorstReading(Documented, frozen=True, kw_only=True):
+    """One reading, over all outputs."""
+
+    rule: Annotated[str, says("The reading in words.")]
+    figures: Annotated[Figures, says("Its numbers by name; null where one cannot be computed.")]
+    within: Annotated[
+        bool | None,
+        says("Whether every output it applies to is within; null where it applies to none."),
+    ]
+    output: Annotated[
+        str | None,
+        says(
+            "Output that the figures are of: the worst by this reading; null where it "
+            "applies to none."
+        ),
+    ]
+
+
+class Readings(Documented, frozen=True, kw_only=True):
+    """The seven ways in which reports read "within 1%", side by side; null where nothing was compared."""
+
+    mean_relative: WorstReading
+    mean_relative_big: WorstReading
+    softmax: WorstReading
+    range: WorstReading
+    one_minus_cosine: WorstReading
+    relative_l2: WorstReading
+    reports: WorstReading
+
+
+def read(metrics: Metrics) -> dict[str, OutputReading]:
     """All seven readings of one output."""
     spread = None
     if metrics.reference.min is not None and metrics.reference.max is not None:
@@ -59,7 +88,7 @@ def read(metrics: Metrics) -> dict[str, Reading]:
         else None,
     }
     found = {}
-    for name, (rule, limits) in READINGS.items():
+    for name, (_, limits) in READINGS.items():
         figures: dict[str, float | None] = {
             figure: more[figure] if figure in more else getattr(metrics, figure)
             for figure in limits
@@ -71,20 +100,22 @@ def read(metrics: Metrics) -> dict[str, Reading]:
         )
         if name == "softmax" and metrics.ranking is None:
             within = None
-        found[name] = Reading(rule=rule, figures=figures, within=within)
+        found[name] = OutputReading(figures=figures, within=within)
     return found
 
 
-def worst(readings: Mapping[str, Mapping[str, Reading]]) -> dict[str, Reading]:
+def worst(readings: Mapping[str, Mapping[str, OutputReading]]) -> Readings:
     """Each reading over several outputs: that of the output that is worst by it, named."""
-    return {
-        name: _worst(name, {output: read[name] for output, read in readings.items()})
-        for name in READINGS
-    }
+    return Readings(
+        **{
+            name: _worst(name, {output: read[name] for output, read in readings.items()})
+            for name in READINGS
+        }
+    )
 
 
-def _worst(name: str, of_outputs: Mapping[str, Reading]) -> Reading:
-    limits = READINGS[name][1]
+def _worst(name: str, of_outputs: Mapping[str, OutputReading]) -> WorstReading:
+    rule, limits = READINGS[name]
     applies = {key: reading for key, reading in of_outputs.items() if reading.within is not None}
 
     def excess(output: str) -> tuple[bool, float]:
@@ -95,12 +126,10 @@ def _worst(name: str, of_outputs: Mapping[str, Reading]) -> Reading:
         ]
         return not reading.within, max(parts)
 
-    if not applies:
-        return Reading(rule=READINGS[name][0], figures=dict.fromkeys(limits), within=None)
-    output = max(applies, key=excess)
-    return Reading(
-        rule=READINGS[name][0],
-        figures=applies[output].figures,
-        within=all(reading.within for reading in applies.values()),
+    output = max(applies, key=excess, default=None)
+    return WorstReading(
+        rule=rule,
+        figures=dict.fromkeys(limits) if output is None else applies[output].figures,
+        within=None if output is None else all(reading.within for reading in applies.values()),
         output=output,
     )

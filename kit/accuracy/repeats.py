@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
-from kit.accuracy.documented import Documented, says
 from kit.accuracy.dtypes import is_exact, why_unreadable
 from kit.accuracy.thresholds import REPEATABLE
+from kit.documented import Documented, says
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kit.accuracy.outcome import OutputVerdict
+from kit.accuracy.judged_samples import JudgedSamples, SampleOutput, Top1Rate, WorstSample
+from kit.accuracy.outcome import OutputVerdict, Verdict
 from kit.accuracy.repeats import Repeat
 from kit.accuracy.spec import OutputSpec
 from kit.accuracy.verdict import judge_outputs, overall
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 # The standard normal's 97.5th percentile.
 _Z = 1.959963984540054
-_SEVERITY = ("PASS", "FAIL", "INVALID")
+_SEVERITY: tuple[Verdict, ...] = ("PASS", "FAIL", "INVALID")
 
 
 def wilson(agree: int, count: int) -> tuple[float, float]:
@@ -42,7 +43,7 @@ def judge_samples(
     *,
     ranked: str | None,
     tell: Callable[[Mapping[str, Any]], object],
-) -> dict[str, Any]:
+) -> JudgedSamples:
     """Judge (name, reference's outputs, device's outputs) one after another; all are on the CPU.
 
     `repeats` are of the device's first batch and stand for all; `ranked` is the output whose top-1
@@ -69,19 +70,18 @@ def judge_samples(
     reason = None
     if worst is not None:
         reason = f"{count - counts['PASS']} of {count} samples do not pass; the worst, {worst[1]}"
-    return {
-        "count": count,
-        "passed": counts["PASS"],
-        "failed": counts["FAIL"],
-        "invalid": counts["INVALID"],
+    verdicts_there: list[Verdict] = [verdict for verdict in _SEVERITY if counts[verdict]]
+    return JudgedSamples(
+        count=count,
+        passed=counts["PASS"],
+        failed=counts["FAIL"],
+        invalid=counts["INVALID"],
         # A verdict over no sample would be one over nothing.
-        "verdict": max((key for key in _SEVERITY if counts[key]), key=_SEVERITY.index)
-        if count
-        else "INVALID",
-        "reason": reason,
-        "outputs": {name: total.described() for name, total in totals.items()},
-        "top1": _agreement(ranked, top1, count) if ranked in totals else None,
-    }
+        verdict=verdicts_there[-1] if verdicts_there else "INVALID",
+        reason=reason,
+        outputs={name: total.described() for name, total in totals.items()},
+        top1=_agreement(ranked, top1, count) if ranked and ranked in totals else None,
+    )
 
 
 @dataclass
@@ -93,7 +93,7 @@ class _Totals:
     max_l2: float | None = None
     sum_max: float = 0.0
     max_max: float | None = None
-    worst: str | None = None
+    worst: str = ""
     worst_distance: float = -1.0
     worst_l2: float | None = None
 
@@ -111,16 +111,16 @@ class _Totals:
         self.sum_max += metrics.max_abs_diff
         self.max_max = max(self.max_max or 0.0, metrics.max_abs_diff)
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> SampleOutput:
         """As the summary has it."""
-        return {
-            "measured": self.measured,
-            "worst": {"sample": self.worst, "relative_l2": self.worst_l2},
-            "mean_relative_l2": self.sum_l2 / self.measured if self.measured else None,
-            "max_relative_l2": self.max_l2,
-            "mean_max_abs_diff": self.sum_max / self.measured if self.measured else None,
-            "max_max_abs_diff": self.max_max,
-        }
+        return SampleOutput(
+            measured=self.measured,
+            worst=WorstSample(sample=self.worst, relative_l2=self.worst_l2),
+            mean_relative_l2=self.sum_l2 / self.measured if self.measured else None,
+            max_relative_l2=self.max_l2,
+            mean_max_abs_diff=self.sum_max / self.measured if self.measured else None,
+            max_max_abs_diff=self.max_max,
+        )
 
 
 def _distance(found: OutputVerdict) -> float:
@@ -145,16 +145,9 @@ def _why(verdicts: Mapping[str, OutputVerdict]) -> str:
     return "; ".join(reasons) or "it has no output"
 
 
-def _agreement(output: str | None, agree: int, count: int) -> dict[str, Any]:
+def _agreement(output: str, agree: int, count: int) -> Top1Rate:
     low, high = wilson(agree, count)
-    return {
-        "output": output,
-        "agree": agree,
-        "count": count,
-        "rate": agree / count,
-        "low": low,
-        "high": high,
-    }
+    return Top1Rate(output=output, agree=agree, count=count, rate=agree / count, low=low, high=high)
 
 
 def _line(sample: str, verdict: str, verdicts: Mapping[str, OutputVerdict]) -> dict[str, Any]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import msgspec
-
-from kit.accuracy.part import Parts
+from kit.accuracy.figures import Metrics
+from kit.accuracy.judged import JudgedOutput
 from kit.errors import shown
 
 _HEAD = ("output", "verdict", "relative L2", "worst part", "top-1")
 
 
-def outputs_table(outputs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def outputs_table(outputs: Mapping[str, JudgedOutput]) -> list[str]:
     """A line for each of a comparison's `outputs`, and below it why it did not pass, or by what it was
     judged where no figure says so. Foreign names are quoted."""
     rows = {name: _row(name, output) for name, output in outputs.items()}
@@ -22,26 +20,26 @@ def outputs_table(outputs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for name, row in rows.items():
         output = outputs[name]
         lines.append(_line(row, widths))
-        if output["verdict"] != "PASS" or output["metrics"] is None:
-            lines += [f"  because: {reason}" for reason in output["reasons"]]
+        if output.verdict != "PASS" or output.metrics is None:
+            lines += [f"  because: {reason}" for reason in output.reasons]
     return lines
 
 
-def _row(name: str, output: Mapping[str, Any]) -> tuple[str, ...]:
-    metrics = output["metrics"] or {}
-    ranking = metrics.get("ranking")
+def _row(name: str, output: JudgedOutput) -> tuple[str, ...]:
+    metrics = output.metrics
+    ranking = metrics.ranking if metrics else None
     return (
         shown(name),
-        output["verdict"],
-        _figure(metrics.get("relative_l2")),
+        output.verdict,
+        _figure(metrics.relative_l2 if metrics else None),
         _worst_part(metrics) if metrics else "-",
-        f"{ranking['top1_agree']} of {ranking['rows']}" if ranking else "-",
+        f"{ranking.top1_agree} of {ranking.rows}" if ranking else "-",
     )
 
 
-def _worst_part(metrics: Mapping[str, Any]) -> str:
+def _worst_part(metrics: Metrics) -> str:
     """Of the parts above the floor of rounding, the one that is furthest off."""
-    parts = msgspec.convert(metrics["parts"], Parts).counting
+    parts = metrics.parts.counting
     if not parts:
         return "-"
     name = max(parts, key=lambda name: (parts[name].distance, name))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from kit.accuracy.documented import Documented, says
+from kit.documented import Documented, says
 
 ONE_PERCENT = 0.01
 

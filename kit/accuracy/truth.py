@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
-from kit.accuracy.documented import Documented, says
+from kit.documented import Documented, says
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kit.devices.device import Device
 from kit.devices.npu import hide_torch_npu
-from kit.devices.precision import Precision
+from kit.devices.precision import Precision, PrecisionName
 from kit.machine.processor import processor_name
 
 
@@ -35,7 +35,7 @@ class CpuDevice(Device):
     def synchronize(self) -> None:
         """Nothing to wait for: CPU operators return when they are done."""
 
-    def set_precision(self, requested: str) -> Precision:
+    def set_precision(self, requested: PrecisionName) -> Precision:
         precision = Precision(requested=requested)
         wanted = {"strict": "highest", "fast": "high"}.get(requested)
         if wanted is not None:

@@ -6,7 +6,7 @@ import os
 
 from kit.devices.device import Device, Unavailable, check_index, prove
 from kit.devices.npu import hide_torch_npu
-from kit.devices.precision import Precision, set_flags
+from kit.devices.precision import Precision, PrecisionName, set_flags
 
 
 class CudaDevice(Device):
@@ -42,7 +42,7 @@ class CudaDevice(Device):
     def synchronize(self) -> None:
         self._torch.cuda.synchronize(self.index)
 
-    def set_precision(self, requested: str) -> Precision:
+    def set_precision(self, requested: PrecisionName) -> Precision:
         return set_tf32(requested)
 
     def peak_bytes(self) -> int | None:
@@ -53,7 +53,7 @@ class CudaDevice(Device):
         return int(free), int(total)
 
 
-def set_tf32(requested: str) -> Precision:
+def set_tf32(requested: PrecisionName) -> Precision:
     """Set TF32 for matrix products and convolutions; needs no GPU."""
     import torch
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import threading
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from kit.devices.precision import Precision
+from kit.devices.precision import Precision, PrecisionName
 from kit.errors import UsageError
 from kit.machine.cures import cure_for
+
+DeviceKind = Literal["npu", "cuda", "cpu"]
 
 # The first allocation on an idle NPU takes seconds; one that takes longer than this is stuck.
 _PROBE_SECONDS = 60.0
@@ -29,7 +31,7 @@ class Device(ABC):
     Raises Unavailable from the constructor, with the reason and the cure.
     """
 
-    kind: ClassVar[str]
+    kind: ClassVar[DeviceKind]
     simulated: ClassVar[bool] = False
 
     def __init__(self, index: int) -> None:
@@ -56,7 +58,7 @@ class Device(ABC):
         """Wait until everything submitted to the device is done. Raises what the device raises."""
 
     @abstractmethod
-    def set_precision(self, requested: str) -> Precision:
+    def set_precision(self, requested: PrecisionName) -> Precision:
         """Set the arithmetic flags for one of PRECISIONS and read them back."""
 
     def peak_bytes(self) -> int | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.devices.device import Device, Unavailable, check_index, prove
-from kit.devices.precision import Precision, set_flags
+from kit.devices.precision import Precision, PrecisionName, set_flags
 from kit.devices.versions import release_of, versions_match
 from kit.machine.cann import cann_version
 from kit.machine.cures import cure_for
@@ -53,7 +53,7 @@ class NpuDevice(Device):
     def synchronize(self) -> None:
         self._npu.synchronize(self.spec)
 
-    def set_precision(self, requested: str) -> Precision:
+    def set_precision(self, requested: PrecisionName) -> Precision:
         # Convolutions run in HF32 by default, matmuls do not; both flags take only a bool, and a
         # misspelt one vanishes silently, hence the reading back.
         precision = set_flags(requested, self._npu, "conv.allow_hf32", "matmul.allow_hf32")

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any
+from typing import Annotated, Any, Literal
 
-PRECISIONS = ("default", "strict", "fast")
+from msgspec import field
 
+from kit.documented import Documented, says
 
-@dataclass(kw_only=True)
-class Precision:
-    """What was asked for, what the library reads back, and what did not take the value asked for."""
-
-    requested: str
-    flags: dict[str, Any] = field(default_factory=dict)
-    not_set: list[str] = field(default_factory=list)
+PrecisionName = Literal["default", "strict", "fast"]
+PRECISIONS: tuple[PrecisionName, ...] = ("default", "strict", "fast")
 
 
-def set_flags(requested: str, root: Any, *names: str) -> Precision:
+class Precision(Documented, frozen=True, kw_only=True):
+    """The arithmetic flags of the run. Null where the run ended before."""
+
+    requested: Annotated[PrecisionName, says("--precision.")]
+    flags: Annotated[
+        dict[str, bool | str | None], says("Flags as the library reads them back.")
+    ] = field(default_factory=dict)
+    not_set: Annotated[list[str], says("Flags that did not take the value asked for.")] = field(
+        default_factory=list
+    )
+
+
+def set_flags(requested: PrecisionName, root: Any, *names: str) -> Precision:
     """Set boolean attributes below `root`, by their dotted names (strict: off, fast: on), and read all
     of them back: a library that does not know one may take it without a word."""
     precision = Precision(requested=requested)

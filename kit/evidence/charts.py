@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import kit
 from kit.accuracy.distribution import distribution
 from kit.accuracy.ranking import top5_of_both
 from kit.evidence.handover import local_path
 from kit.evidence.logs import CHARTS, Logs
-from kit.evidence.schema import SCHEMA_VERSION, check
+from kit.evidence.schema import SCHEMA_VERSION, checked
 from kit.evidence.summary import ranked_output
+from kit.evidence.types.charts import BothTop5, Charts, OutputChart, RankedClass
+from kit.evidence.types.run import Run
+from kit.evidence.types.summary import Summary
 from kit.models.adapter import Adapter
 from kit.weights.sources import companions
 
@@ -23,31 +26,32 @@ if TYPE_CHECKING:
 def write_charts(
     logs: Logs,
     adapter: Adapter,
-    record: Mapping[str, Any],
-    summary: Mapping[str, Any],
+    run: Run,
+    summary: Summary,
     reference: Mapping[str, Tensor],
     device: Mapping[str, Tensor],
 ) -> None:
     """Write charts.json: of every output that the summary has figures of."""
-    measured = [name for name, output in summary["outputs"].items() if output["metrics"]]
-    ranked = ranked_output(record["model"])
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "kit_version": kit.__version__,
-        "outputs": {
-            name: {
-                "reference_sha256": summary["reference"]["outputs"][name]["sha256"],
-                "device_sha256": record["outputs"][name]["sha256"],
+    measured = [name for name, output in (summary.outputs or {}).items() if output.metrics]
+    ranked = ranked_output(run.model)
+    if summary.reference is None or run.outputs is None:
+        return
+    charts = Charts(
+        schema_version=SCHEMA_VERSION,
+        kit_version=kit.__version__,
+        outputs={
+            name: OutputChart(
+                reference_sha256=summary.reference.outputs[name].sha256,
+                device_sha256=run.outputs[name].sha256,
                 **asdict(distribution(reference[name], device[name])),
-            }
+            )
             for name in measured
         },
-        "top5": _top5(logs, adapter, ranked, reference, device)
+        top5=_top5(logs, adapter, ranked, reference, device)
         if ranked and ranked in measured
         else None,
-    }
-    check("charts", document)
-    logs.write_json(CHARTS, document)
+    )
+    logs.write_json(CHARTS, checked(charts))
 
 
 def _top5(
@@ -56,12 +60,10 @@ def _top5(
     ranked: str,
     reference: Mapping[str, Tensor],
     device: Mapping[str, Tensor],
-) -> dict[str, Any]:
+) -> BothTop5:
     labels = _labels(logs, adapter, reference, device)
-    return {
-        "output": ranked,
-        "classes": top5_of_both(reference[ranked], device[ranked], labels),
-    }
+    both = top5_of_both(reference[ranked], device[ranked], labels)
+    return BothTop5(output=ranked, classes=[RankedClass(**each) for each in both])
 
 
 def _labels(logs: Logs, adapter: Adapter, *sides: Mapping[str, Tensor]) -> dict[int, str]:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kit.documented import written
 from kit.entry import parser_of
 from kit.errors import UsageError
 from kit.evidence.documents import read_record, read_summary
@@ -113,7 +114,7 @@ def _read(folder: Path) -> dict[str, dict[str, Any]]:
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder: name the logs of a run, such as logs")
     logs = Logs(folder)
-    return {"run": read_record(logs), "summary": read_summary(logs)}
+    return {"run": written(read_record(logs)), "summary": written(read_summary(logs))}
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

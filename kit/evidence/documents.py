@@ -9,24 +9,27 @@ from typing import Any
 
 from kit.errors import UntrustedError, UsageError
 from kit.evidence.logs import CHARTS, RECORD, SUMMARY, Logs
-from kit.evidence.schema import SCHEMA_VERSION, violation
+from kit.evidence.schema import SCHEMA_VERSION, Document, parse
+from kit.evidence.types.charts import Charts
+from kit.evidence.types.run import Run
+from kit.evidence.types.summary import Summary
 
 AGAIN = "run inference.py again"
 
 
-def read_summary(logs: Logs) -> dict[str, Any]:
+def read_summary(logs: Logs) -> Summary:
     """summary.json. Raises UsageError where there is none, UntrustedError where it is damaged."""
     return read_summary_file(logs.path(SUMMARY))
 
 
-def read_summary_file(path: Path) -> dict[str, Any]:
+def read_summary_file(path: Path) -> Summary:
     """A summary, wherever it lies. Raises UsageError and UntrustedError as read_summary does."""
     if not path.exists():
         raise UsageError(f"{path}: there is no such file; run inference.py first")
-    return _read("summary", path)
+    return _read(Summary, path)
 
 
-def read_record(logs: Logs) -> dict[str, Any]:
+def read_record(logs: Logs) -> Run:
     """run.json. Raises UsageError where there is none, UntrustedError where it is damaged."""
     path = logs.path(RECORD)
     if not path.exists() and logs.path(SUMMARY).exists():
@@ -35,16 +38,16 @@ def read_record(logs: Logs) -> dict[str, Any]:
         raise UsageError(
             f"{path}: there is no such file; run inference.py --logs {logs.folder} first"
         )
-    return _read("run", path)
+    return _read(Run, path)
 
 
-def read_charts(logs: Logs) -> dict[str, Any] | None:
+def read_charts(logs: Logs) -> Charts | None:
     """charts.json, None where there is none. Raises UntrustedError where it is damaged."""
     path = logs.path(CHARTS)
-    return _read("charts", path) if path.exists() else None
+    return _read(Charts, path) if path.exists() else None
 
 
-def _read(schema: str, path: Path) -> dict[str, Any]:
+def _read(kind: type[Document], path: Path) -> Document:
     try:
         text = path.read_text("utf-8")
         document = json.loads(
@@ -62,9 +65,10 @@ def _read(schema: str, path: Path) -> dict[str, Any]:
         raise UntrustedError(
             f"{path.name} has schema_version {version!r}, this kit reads {SCHEMA_VERSION}: {AGAIN}"
         )
-    if broken := violation(schema, document):
-        raise UntrustedError(f"{path.name} is damaged ({broken[:300]}): {AGAIN}")
-    return dict(document)
+    try:
+        return parse(kind, document)
+    except ValueError as error:
+        raise UntrustedError(f"{path.name} is damaged ({str(error)[:300]}): {AGAIN}") from error
 
 
 def _no_constant(token: str) -> None:

@@ -10,16 +10,21 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from kit.errors import CannotRunError, UntrustedError, UsageError
 from kit.evidence.contradictions import find_contradictions
 from kit.evidence.documents import AGAIN, read_record
 from kit.evidence.logs import CHARTS, COMPARE_LOG, LOCAL_PATHS, RECORD, SUMMARY, Logs
-from kit.evidence.schema import check
+from kit.evidence.schema import checked
 from kit.evidence.summary import summarise
+from kit.evidence.types.run import DeclaredModel, FedInput, FinishedRun, Run
+from kit.evidence.types.shared import Weights
+from kit.evidence.types.summary import Summary
 from kit.models.adapter import Adapter, describe_model, load_adapter, model_names
-from kit.storage.fingerprint import describe_tensors, fingerprint
+from kit.storage.fingerprint import SavedTensor, describe_tensors, fingerprint
 from kit.storage.hashes import sha256_of
 from kit.weights.sources import resolve
 
@@ -34,41 +39,53 @@ def distrust_on_record(logs: Logs) -> Iterator[None]:
         yield
     except UntrustedError as error:
         try:
-            record = read_record(logs)
+            run = read_record(logs)
         except (UntrustedError, UsageError):
-            record = {}
-        write_summary(logs, summarise(record, invalid=error.message))
+            run = None
+        write_summary(logs, summarise(run, invalid=error.message))
         logs.discard(CHARTS)
         logs.write_text(COMPARE_LOG, f"verdict: INVALID\nreason: {error.message}\n")
         raise
 
 
-def write_summary(logs: Logs, summary: Mapping[str, Any]) -> None:
-    """Write summary.json after checking it against its schema."""
-    check("summary", summary)
-    logs.write_json(SUMMARY, summary)
+def write_summary(logs: Logs, summary: Summary) -> None:
+    """Write summary.json after checking its form."""
+    logs.write_json(SUMMARY, checked(summary))
 
 
-def read_adapter(record: Mapping[str, Any]) -> Adapter:
-    """The adapter of this checkout that made the record. Raises UntrustedError for any other."""
-    name = record["model"]["adapter"]
+def declared_model(adapter: Adapter) -> DeclaredModel:
+    """The record's model section: what the adapter declares."""
+    return msgspec.convert(describe_model(adapter), DeclaredModel)
+
+
+def read_adapter(run: Run) -> Adapter:
+    """The adapter of this checkout that made the record. Raises UntrustedError for any other, and where
+    the record of a run that succeeded contradicts itself."""
+    name = run.model.adapter
     if name not in model_names():
         raise UntrustedError(
             f"{RECORD} names the model folder {name!r}, which this checkout does not have: only its "
             "own models/ are ever imported"
         )
     adapter = load_adapter(name)
-    if record["model"] != describe_model(adapter):
+    if run.model != declared_model(adapter):
         raise UntrustedError(f"{RECORD} does not describe models/{name} as it is here: {AGAIN}")
-    if record["status"] != "SUCCESS":
-        why = (record["error"] or {}).get("message", "it did not reach its end")
-        raise UntrustedError(f"the run is {record['status']} ({why}): {AGAIN}")
-    if contradictions := find_contradictions(record, adapter):
-        raise UntrustedError(f"{RECORD} contradicts itself ({contradictions[0]}): {AGAIN}")
+    if run.status == "SUCCESS":
+        contradiction = next(find_contradictions(FinishedRun.of(run), adapter), None)
+        if contradiction:
+            raise UntrustedError(f"{RECORD} contradicts itself ({contradiction}): {AGAIN}")
     return adapter
 
 
-def read_tensors(logs: Logs, name: str, described: Mapping[str, Any]) -> dict[str, Tensor]:
+def finished(run: Run) -> FinishedRun:
+    """The run, with every section. Raises UntrustedError where it did not reach its end."""
+    if run.status != "SUCCESS":
+        why = run.error.message if run.error else "it did not reach its end"
+        raise UntrustedError(f"the run is {run.status} ({why}): {AGAIN}")
+    return FinishedRun.of(run)
+
+
+def read_tensors(logs: Logs, name: str, described: Mapping[str, SavedTensor]) -> dict[str, Tensor]:
     """The tensors of a file of the run, if they are those that the record describes.
 
     Raises UntrustedError where the file is missing or damaged, or a name, shape, dtype or hash differs.
@@ -93,39 +110,38 @@ def read_tensors(logs: Logs, name: str, described: Mapping[str, Any]) -> dict[st
     return tensors
 
 
-def check_input(inputs: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+def check_input(inputs: Mapping[str, Tensor], fed: FedInput) -> None:
     """Raise UntrustedError where the inputs are not the ones the device was fed."""
-    _same("inputs", fingerprint(inputs), record["input"]["fingerprint"])
+    _same("inputs", fingerprint(inputs), fed.fingerprint)
 
 
-def check_weights(found: str, record: Mapping[str, Any]) -> None:
+def check_weights(found: str, weights: Weights) -> None:
     """Raise UntrustedError where the fingerprint `found` is not that of the run's weights."""
-    _same("weights", found, record["weights"]["fingerprint"])
+    _same("weights", found, weights.fingerprint)
 
 
 def find_weights_again(
-    logs: Logs, adapter: Adapter, record: Mapping[str, Any], explicit: Path | None
+    logs: Logs, adapter: Adapter, weights: Weights, explicit: Path | None
 ) -> Path | None:
     """The weights file of the run on this machine; None where the run's weights were random.
 
     `explicit` is the user's word on where it is. Raises CannotRunError where it is not to be found,
     UntrustedError where its bytes are others.
     """
-    weights = record["weights"]
-    if not weights["files"]:
+    if not weights.files or weights.weight_path is None:
         return None
-    [file] = weights["files"]
+    [file] = weights.files
     if explicit is not None:
         path: Path | None = explicit / adapter.info.weights if explicit.is_dir() else explicit
     else:
-        path = resolve(weights["weight_path"], adapter.info, hint=local_path(logs, "weights"))
+        path = resolve(weights.weight_path, adapter.info, hint=local_path(logs, "weights"))
     if path is None or not path.is_file():
         raise CannotRunError(
-            f"{weights['weight_path']} is not on this machine: name the same file with --weights PATH"
+            f"{weights.weight_path} is not on this machine: name the same file with --weights PATH"
         )
-    if sha256_of(path) != file["sha256"]:
+    if sha256_of(path) != file.sha256:
         raise UntrustedError(
-            f"{path.name} has another sha256 than the run's weights ({file['sha256'][:12]}...): give the "
+            f"{path.name} has another sha256 than the run's weights ({file.sha256[:12]}...): give the "
             "same file with --weights PATH, or run inference.py again"
         )
     return path

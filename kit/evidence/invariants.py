@@ -5,43 +5,54 @@ words, each with its test. Those of one output's metrics are in metric_invariant
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import msgspec
-
-from kit.accuracy.figures import Metrics
+from kit.accuracy.judged import JudgedOutput
+from kit.accuracy.judged_samples import JudgedSamples, SampleOutput
+from kit.accuracy.repeats import Repeat
 from kit.accuracy.sample_verdicts import wilson
 from kit.evidence.metric_invariants import METRICS, RANKING, ordered, same
+from kit.evidence.types.run import RecordedSamples, Run
+from kit.evidence.types.summary import Summary
+from kit.storage.fingerprint import SavedTensor
 
 
-def broken_claims(record: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[str]:
+def broken_claims(run: Run | None, summary: Summary) -> Iterator[str]:
     """The claims that the documents of a run break, in words. May raise what figures of the wrong kind
     make of arithmetic."""
-    yield from _broken(_LATENCY, record.get("latency"), "latency")
-    for name, output in (summary["outputs"] or {}).items():
-        sides = [record["outputs"].get(name), summary["reference"]["outputs"].get(name)]
-        if None in sides:
+    if run is not None:
+        yield from _broken(_LATENCY, run.latency, "latency")
+        if run.device is not None:
+            yield from _broken(_RECORD, run, "run.json")
+    for name, repeat in _repeats(run, summary):
+        yield from _broken(_REPEAT, repeat, name)
+    if run is None or summary.outputs is None or summary.reference is None:
+        return
+    yield from _broken(_REFERENCE, summary.reference, "reference")
+    golden = summary.reference.golden.outputs or {}
+    for name, output in summary.outputs.items():
+        device, reference = (run.outputs or {}).get(name), summary.reference.outputs.get(name)
+        if device is None or reference is None:
             yield from _broken(_ONE_SIDED, output, name)
             continue
-        golden = (summary["reference"]["golden"]["outputs"] or {}).get(name)
-        yield from _broken(_OUTPUT, (output, *sides, golden), name)
-        if output["metrics"] is not None:
-            metrics = msgspec.convert(output["metrics"], Metrics)
-            yield from _broken(METRICS, metrics, name)
-            yield from _broken(RANKING, metrics.ranking, name)
-    for section in (record.get("noise"), summary["noise"]):
-        for repeats in (section or {}).values():
-            for name, repeat in (repeats or {}).items():
-                yield from _broken(_REPEAT, repeat, name)
-    yield from _broken(_REFERENCE, summary["reference"], "reference")
-    if summary["samples"] is not None:
-        samples, recorded = summary["samples"], record["samples"]
+        yield from _broken(_OUTPUT, (output, device, reference, golden.get(name)), name)
+        if output.metrics is not None:
+            yield from _broken(METRICS, output.metrics, name)
+            yield from _broken(RANKING, output.metrics.ranking, name)
+    if summary.samples is not None:
+        samples, recorded = summary.samples, run.samples
         yield from _broken(_SAMPLES, (samples, recorded), "samples")
-        for name, output in samples["outputs"].items():
-            yield from _broken(_SAMPLE_OUTPUT, (output, samples, recorded), f"samples.{name}")
-    if record.get("device") is not None:
-        yield from _broken(_RECORD, record, "run.json")
+        for name, found in samples.outputs.items():
+            yield from _broken(_SAMPLE_OUTPUT, (found, samples, recorded), f"samples.{name}")
+
+
+def _repeats(run: Run | None, summary: Summary) -> Iterator[tuple[str, Repeat]]:
+    if run and run.noise:
+        yield from run.noise.device_repeat.items()
+    if summary.noise:
+        yield from summary.noise.device_repeat.items()
+        yield from (summary.noise.reference_repeat or {}).items()
 
 
 def _broken(claims: Mapping[str, Callable[..., bool]], subject: Any, name: str) -> Iterator[str]:
@@ -52,76 +63,70 @@ def _broken(claims: Mapping[str, Callable[..., bool]], subject: Any, name: str) 
     yield from (f"{name}: {claim}" for claim, holds in claims.items() if not holds(*arguments))
 
 
-def _elements(described: Mapping[str, Any]) -> int:
+def _elements(tensor: SavedTensor) -> int:
     """Elements of a tensor, a complex one's in pairs as the metrics count them."""
-    pair = 2 if str(described["dtype"]).startswith("complex") else 1
-    return pair * int(math.prod(described["shape"]))
+    pair = 2 if tensor.dtype.startswith("complex") else 1
+    return pair * int(math.prod(tensor.shape))
 
 
-def _exact(described: Mapping[str, Any]) -> bool:
-    return str(described["dtype"]).startswith(("int", "uint", "bool"))
+def _exact(tensor: SavedTensor) -> bool:
+    return tensor.dtype.startswith(("int", "uint", "bool"))
 
 
-def _sizes(output: Mapping[str, Any], *tensors: Mapping[str, Any] | None) -> bool:
-    metrics = output["metrics"]
+def _sizes(output: JudgedOutput, device: SavedTensor, *others: SavedTensor | None) -> bool:
+    metrics, shape = output.metrics, device.shape
     if metrics is None:
         return True
-    there = [tensor for tensor in tensors if tensor is not None]
-    rows = 1 if metrics["ranking"] is None else metrics["ranking"]["rows"]
-    shape = there[0]["shape"]
+    rows = metrics.ranking.rows * (shape[-1] if shape else 1) if metrics.ranking else None
     return (
-        all(tensor["shape"] == shape for tensor in there)
-        and metrics["elements"] == _elements(there[0])
-        and (
-            metrics["ranking"] is None or rows * (shape[-1] if shape else 1) == metrics["elements"]
-        )
+        all(other is None or other.shape == shape for other in others)
+        and metrics.elements == _elements(device)
+        and rows in (None, metrics.elements)
     )
 
 
-def _figures(output: Mapping[str, Any], device: Mapping[str, Any], *_: Any) -> bool:
-    metrics = output["metrics"]
-    if metrics is not None:
-        ranked = metrics["ranking"] is not None
-        return output["role"] != "token_ids" and ranked is (output["role"] == "logits")
-    decided = output["verdict"] != "PASS" or _exact(device)
-    within = (None,) if output["verdict"] == "PASS" else (None, False)
-    return decided and output["within_1_percent"] in within
+def _figures(output: JudgedOutput, device: SavedTensor, *_: SavedTensor | None) -> bool:
+    if output.metrics is not None:
+        ranked = output.metrics.ranking is not None
+        return output.role != "token_ids" and ranked is (output.role == "logits")
+    decided = output.verdict != "PASS" or _exact(device)
+    within = (None,) if output.verdict == "PASS" else (None, False)
+    return decided and output.within_1_percent in within
 
 
 def _bytes(
-    output: Mapping[str, Any], device: Mapping[str, Any], reference: Mapping[str, Any], *_: Any
+    output: JudgedOutput, device: SavedTensor, reference: SavedTensor, _: SavedTensor | None
 ) -> bool:
     """The hashes of both sides say whether their bytes are equal."""
-    same, metrics = device == reference, output["metrics"]
-    if metrics is not None:
-        return not same or metrics["max_abs_diff"] in (0, None)
-    equal = any(reason.startswith("all ") for reason in output["reasons"])
-    return output["verdict"] != "PASS" or device["dtype"] != reference["dtype"] or same is equal
+    same = device == reference
+    if output.metrics is not None:
+        return not same or output.metrics.max_abs_diff in (0, None)
+    equal = any(reason.startswith("all ") for reason in output.reasons)
+    return output.verdict != "PASS" or device.dtype != reference.dtype or same is equal
 
 
-def _truth(output: Mapping[str, Any], *tensors: Mapping[str, Any] | None) -> bool:
-    truth = output["truth"]
+def _truth(
+    output: JudgedOutput, _: SavedTensor, __: SavedTensor, golden: SavedTensor | None
+) -> bool:
+    truth = output.truth
     if truth is None:
         return True
-    own, theirs = truth["reference"]["relative_l2"], truth["device"]["relative_l2"]
-    errors = [*truth["reference"].values(), *truth["device"].values()]
+    own, theirs = truth.reference.relative_l2, truth.device.relative_l2
     ratio = theirs / own if own and theirs is not None else None
     return (
-        tensors[-1] is not None
-        and all(error is None or error >= 0 for error in errors)
+        golden is not None
         and all(
-            ordered(s["mean_abs_diff"], s["max_abs_diff"])
-            for s in truth.values()
-            if isinstance(s, dict)
+            ordered(0.0, side.relative_l2) and ordered(0.0, side.mean_abs_diff, side.max_abs_diff)
+            for side in (truth.reference, truth.device)
         )
-        and (truth["ratio"] is None) is (ratio is None)
-        and same(truth["ratio"], ratio)
+        and (truth.ratio is None) is (ratio is None)
+        and same(truth.ratio, ratio)
     )
 
 
-_ONE_SIDED: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
+_ONE_SIDED: Mapping[str, Callable[..., bool]] = {
     "what one side does not have cannot be judged": lambda output: (
-        output["verdict"] == "INVALID" and output["metrics"] is None and output["truth"] is None
+        output.verdict == "INVALID" and output.metrics is None and output.truth is None
     ),
 }
 
@@ -133,100 +138,95 @@ _OUTPUT: Mapping[str, Callable[..., bool]] = {
     "the ratio is of the two errors against fp64": _truth,
 }
 
-_REFERENCE: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
+_REFERENCE: Mapping[str, Callable[..., bool]] = {
     "there is a golden, or the reason why not": lambda r: (
-        (r["golden"]["outputs"] is None) is not (r["golden"]["reason"] is None)
+        (r.golden.outputs is None) is not (r.golden.reason is None)
     ),
 }
 
-_REPEAT: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
+_REPEAT: Mapping[str, Callable[..., bool]] = {
     "two identical runs do not differ": lambda r: (
-        not r["bit_identical"]
-        or (r["relative_l2"] == 0 and not r["max_abs_diff"] and r["nonfinite_agree"])
+        not r.bit_identical or (r.relative_l2 == 0 and not r.max_abs_diff and r.nonfinite_agree)
     ),
-    "no difference is below 0": lambda r: (
-        (r["relative_l2"] or 0) >= 0 and (r["max_abs_diff"] or 0) >= 0
-    ),
+    "no difference is below 0": lambda r: (r.relative_l2 or 0) >= 0 and (r.max_abs_diff or 0) >= 0,
 }
 
 _PERCENTILES = ("min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms")
-_LATENCY: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
-    "percentiles grow": lambda t: ordered(*(t[name] for name in _PERCENTILES)),
-    "the mean lies within": lambda t: ordered(t["min_ms"], t["mean_ms"], t["max_ms"]),
+_LATENCY: Mapping[str, Callable[..., bool]] = {
+    "percentiles grow": lambda t: ordered(*(getattr(t, name) for name in _PERCENTILES)),
+    "the mean lies within": lambda t: ordered(t.min_ms, t.mean_ms, t.max_ms),
     "the spread is at most half of the range": lambda t: ordered(
-        t["std_ms"], (t["max_ms"] - t["min_ms"]) / 2, slack=1e-9 * t["max_ms"]
+        t.std_ms, (t.max_ms - t.min_ms) / 2, slack=1e-9 * t.max_ms
     ),
 }
 
 
-def _fallbacks(record: Mapping[str, Any]) -> bool:
-    proof = record["device_proof"]
-    return proof is None or (proof["fallback_ops"] is None) is not (
-        proof["fallback_reason"] is None
-    )
+def _fallbacks(run: Run) -> bool:
+    proof = run.device_proof
+    return proof is None or (proof.fallback_ops is None) is not (proof.fallback_reason is None)
 
 
-_RECORD: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
+_RECORD: Mapping[str, Callable[..., bool]] = {
     "a simulated NPU is called so, and no other device": lambda r: (
-        r["device"]["simulated"] is ("Simulated NPU" in r["device"]["name"])
+        r.device.simulated is ("Simulated NPU" in r.device.name)
     ),
     "only an NPU is simulated, and only a real one has CANN": lambda r: (
-        (r["device"]["kind"] == "npu" or not r["device"]["simulated"])
-        and (
-            r["device"]["cann_version"] is None
-            or (r["device"]["kind"] == "npu" and not r["device"]["simulated"])
-        )
+        (r.device.kind == "npu" or not r.device.simulated)
+        and (r.device.cann_version is None or (r.device.kind == "npu" and not r.device.simulated))
     ),
     "the timed runs are those asked for": lambda r: (
-        r["latency"] is None
-        or all(r["latency"][name] == r["arguments"][name] for name in ("warmup", "iterations"))
+        r.latency is None
+        or all(
+            getattr(r.latency, name) == getattr(r.arguments, name)
+            for name in ("warmup", "iterations")
+        )
     ),
     "operators that fell back are known, or why they are not": _fallbacks,
 }
 
 
-def _severest(s: Mapping[str, Any]) -> str:
-    return "INVALID" if s["invalid"] else "FAIL" if s["failed"] else "PASS"
+def _severest(s: JudgedSamples) -> str:
+    return "INVALID" if s.invalid else "FAIL" if s.failed else "PASS"
 
 
-def _top1(s: Mapping[str, Any], *_: Any) -> bool:
-    if (top1 := s["top1"]) is None:
+def _top1(s: JudgedSamples, _: RecordedSamples) -> bool:
+    if (top1 := s.top1) is None:
         return True
-    if not 0 <= top1["agree"] <= top1["count"] == s["count"]:
+    if not 0 <= top1.agree <= top1.count == s.count:
         return False
-    low, high = wilson(top1["agree"], top1["count"])
-    ours = (top1["agree"] / top1["count"], low, high)
-    theirs: Sequence[float] = (top1["rate"], top1["low"], top1["high"])
+    low, high = wilson(top1.agree, top1.count)
+    ours = (top1.agree / top1.count, low, high)
+    theirs = (top1.rate, top1.low, top1.high)
     return all(same(a, b, 1e-12) for a, b in zip(ours, theirs, strict=True))
 
 
 # On the samples of the summary and of the record.
 _SAMPLES: Mapping[str, Callable[..., bool]] = {
     "every sample passes, fails or is invalid": lambda s, r: (
-        s["passed"] + s["failed"] + s["invalid"] == s["count"] == r["count"]
+        s.passed + s.failed + s.invalid == s.count == r.count
     ),
-    "the verdict is that of the worst": lambda s, _: s["verdict"] == _severest(s),
+    "the verdict is that of the worst": lambda s, _: s.verdict == _severest(s),
     "there is a reason where one does not pass": lambda s, _: (
-        (s["reason"] is None) is (s["verdict"] == "PASS")
+        (s.reason is None) is (s.verdict == "PASS")
     ),
     "the rate and its interval are those of the counts": _top1,
 }
 
 
-def _worst(o: Mapping[str, Any], s: Mapping[str, Any], _: Mapping[str, Any]) -> bool:
-    everywhere = o["measured"] == s["count"] and o["measured"] > 0
-    return not everywhere or o["worst"]["relative_l2"] == o["max_relative_l2"]
+def _worst(o: SampleOutput, s: JudgedSamples, _: RecordedSamples) -> bool:
+    everywhere = o.measured == s.count and o.measured > 0
+    return not everywhere or o.worst.relative_l2 == o.max_relative_l2
 
 
 # On one output over the samples, and the samples of the summary and of the record.
 _SAMPLE_OUTPUT: Mapping[str, Callable[..., bool]] = {
-    "no more were measured than there are": lambda o, s, _: 0 <= o["measured"] <= s["count"],
+    "no more were measured than there are": lambda o, s, _: 0 <= o.measured <= s.count,
     "means are at most the largest, and not below 0": lambda o, *_: (
-        ordered(0.0, o["mean_relative_l2"], o["max_relative_l2"])
-        and ordered(0.0, o["mean_max_abs_diff"], o["max_max_abs_diff"])
+        ordered(0.0, o.mean_relative_l2, o.max_relative_l2)
+        and ordered(0.0, o.mean_max_abs_diff, o.max_max_abs_diff)
     ),
     "the worst sample is one of the run's": lambda o, _, r: (
-        o["worst"]["sample"] in {entry["name"] for entry in r["inputs"]}
+        o.worst.sample in {entry.name for entry in r.inputs}
     ),
     "the worst sample has the largest error": _worst,
 }

@@ -15,13 +15,14 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kit.accuracy.comparison import Reference, compare
+from kit.accuracy.comparison import Comparison, Reference, compare
 from kit.accuracy.repeats import ASSUMED_REPEATABLE, compare_runs
 from kit.accuracy.saved_outputs import read_outputs
 from kit.accuracy.spec import OutputSpec
 from kit.accuracy.table import outputs_table
+from kit.documented import written
 from kit.entry import parser_of
 from kit.errors import UsageError, shown
 
@@ -54,36 +55,33 @@ def main(arguments: Sequence[str]) -> int:
             name: _spec(name, roles, options.logits, names, planes=_planes(reference.get(name)))
             for name in names
         },
-        Reference(
-            outputs=reference,
-            repeats={},
-            golden=golden,
-            golden_reason=None if golden else "no --golden was given",
-        ),
+        Reference(outputs=reference, repeats={}, golden=golden, golden_reason=None),
         device,
         repeats if again is not None else dict.fromkeys(names, ASSUMED_REPEATABLE),
     )
     _tell(result, as_json=options.json, repeated=again is not None)
-    return EXIT_CODES[result["verdict"]]
+    return EXIT_CODES[result.verdict]
 
 
-def _tell(result: Mapping[str, Any], *, as_json: bool, repeated: bool) -> None:
+def _tell(result: Comparison, *, as_json: bool, repeated: bool) -> None:
     if as_json:
-        log.info(json.dumps(result, indent=2, allow_nan=False))
+        kept = ("verdict", "readings", "outputs")
+        document = {name: written(getattr(result, name)) for name in kept}
+        log.info(json.dumps(document, indent=2, allow_nan=False))
         return
-    for line in outputs_table(result["outputs"]):
+    for line in outputs_table(result.outputs):
         log.info(line)
-    for name, output in result["outputs"].items():
-        if truth := output["truth"]:
-            device, ours = (_figure(truth[side]["relative_l2"]) for side in ("device", "reference"))
+    for name, output in result.outputs.items():
+        if truth := output.truth:
+            device, ours = (_figure(side.relative_l2) for side in (truth.device, truth.reference))
             log.info(
                 f"relative L2 of {shown(name)} against fp64: device {device}, reference {ours}"
             )
-    if not result["outputs"]:
+    if not result.outputs:
         log.info("there is no output in either file")
     if not repeated:
         log.info("whether the device is repeatable is not judged: no --again was given")
-    log.info(f"verdict {result['verdict']}")
+    log.info(f"verdict {result.verdict}")
 
 
 def _figure(value: float | None) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from kit.accuracy.documented import Documented, says
+from kit.documented import Documented, says
 
 
 class Latency(Documented, frozen=True, kw_only=True):

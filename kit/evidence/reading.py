@@ -6,21 +6,22 @@ The summary must follow from the record and from its own figures, the figures mu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kit.documented import written
 from kit.errors import UntrustedError, UsageError
-from kit.evidence.contradictions import find_contradictions
 from kit.evidence.documents import AGAIN, read_record, read_summary
+from kit.evidence.handover import read_adapter
 from kit.evidence.invariants import broken_claims
 from kit.evidence.logs import RECORD, SUMMARY, Logs
 from kit.evidence.rejudged import rebuild_comparison
 from kit.evidence.summary import summarise
-from kit.models.adapter import Adapter, describe_model, load_adapter
+from kit.evidence.types.run import Run
+from kit.evidence.types.summary import Summary
 
-_INVALID = "the verdict is INVALID: "
 # What documents that fit their schemas, but not each other, can make of the code that reads them.
 _DOES_NOT_FIT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, StopIteration)
 
@@ -45,40 +46,39 @@ def read_evidence(folder: Path) -> Evidence:
     """
     logs = Logs(folder)
     summary = read_summary(logs)
-    record = _read_record(logs, summary)
+    run = _read_run(logs, summary)
     try:
-        _check_summary(record, summary)
+        _check_summary(run, summary)
         # Of a run that is INVALID without a comparison, no figure is shown: it says why, and that is all.
-        if summary["outputs"] is not None or summary["verdict"] != "INVALID":
-            _check_record(record)
-        claim = next(broken_claims(record, summary), None)
+        if summary.outputs is not None or summary.verdict != "INVALID":
+            _check_record(run)
+        claim = next(broken_claims(run, summary), None)
     except _DOES_NOT_FIT as error:
         raise UntrustedError(
             f"{SUMMARY} and {RECORD} do not fit each other ({error!r:.200}): {AGAIN}"
         ) from error
     if claim:
         raise UntrustedError(f"{SUMMARY} says what cannot be so (not true: {claim}): {AGAIN}")
-    return Evidence(record=record, summary=summary)
+    return Evidence(record=written(run) if run else {}, summary=written(summary))
 
 
-def _read_record(logs: Logs, summary: Mapping[str, Any]) -> dict[str, Any]:
+def _read_run(logs: Logs, summary: Summary) -> Run | None:
     try:
         return read_record(logs)
     except UntrustedError:
-        if summary["verdict"] == "INVALID":
-            return {}
+        if summary.verdict == "INVALID":
+            return None
         raise
 
 
-def _check_summary(record: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+def _check_summary(run: Run | None, summary: Summary) -> None:
     """Raise UntrustedError where the summary does not follow from the record and its own figures."""
-    comparison = rebuild_comparison(record, summary) if summary["outputs"] is not None else None
+    comparison = rebuild_comparison(run, summary) if run and summary.outputs is not None else None
     invalid = None
-    if comparison is None and summary["verdict"] == "INVALID":
-        reasons = [text for text in summary["submission_blockers"] if text.startswith(_INVALID)]
-        invalid = reasons[0].removeprefix(_INVALID)
-    again = summarise(record, comparison, invalid=invalid)
-    if different := next(_differences(again, summary), None):
+    if comparison is None and summary.verdict == "INVALID":
+        invalid = summary.null_reasons["outputs"]
+    again = summarise(run, comparison, summary.reference, invalid=invalid)
+    if different := next(_differences(written(again), written(summary)), None):
         raise UntrustedError(f"{different} in {SUMMARY} does not follow from {RECORD}: {AGAIN}")
 
 
@@ -96,21 +96,12 @@ def _differences(ours: Any, theirs: Any, name: str = "") -> Iterator[str]:
             yield dotted
 
 
-def _check_record(record: Mapping[str, Any]) -> None:
+def _check_record(run: Run | None) -> None:
     """Raise UntrustedError where the record is of another model than this checkout's, or contradicts
     itself."""
-    adapter = _adapter(record["model"]["adapter"])
-    if record["model"] != describe_model(adapter):
-        name = record["model"]["adapter"]
-        raise UntrustedError(f"{RECORD} does not describe models/{name} as it is here: {AGAIN}")
-    if record["status"] != "SUCCESS":
-        return
-    if contradictions := find_contradictions(record, adapter):
-        raise UntrustedError(f"{RECORD} contradicts itself ({contradictions[0]}): {AGAIN}")
-
-
-def _adapter(name: str) -> Adapter:
+    if run is None:
+        raise UntrustedError(f"{RECORD} cannot be read: {AGAIN}")
     try:
-        return load_adapter(name)
+        read_adapter(run)
     except UsageError as error:
         raise UntrustedError(f"{RECORD} names another model folder: {error.message}") from error

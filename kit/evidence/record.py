@@ -10,20 +10,33 @@ import argparse
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 import kit
-from kit.accuracy.documented import written
 from kit.devices import Device, Precision
+from kit.documented import written
+from kit.evidence.handover import declared_model
 from kit.evidence.logs import LOCAL_PATHS, RECORD, RUN_LOG, SUMMARY, WEIGHTS_LOG, Logs, log
-from kit.evidence.schema import SCHEMA_VERSION, check
+from kit.evidence.schema import SCHEMA_VERSION, checked
 from kit.evidence.summary import summarise
+from kit.evidence.types.run import (
+    Arguments,
+    ChosenDevice,
+    Described,
+    DeviceNoise,
+    FedInput,
+    RecordedSamples,
+    Run,
+    RunError,
+)
+from kit.evidence.types.shared import DeviceProof, LoadedFile, Status, Weights
 from kit.machine.cures import as_kit_error
 from kit.machine.environment import describe_environment
-from kit.models.adapter import Adapter, ModelInfo, ModelInput, describe_model
+from kit.models.adapter import Adapter, ModelInfo, ModelInput
 from kit.storage.fingerprint import describe_tensors, fingerprint
 from kit.weights.endpoints import mirror_list, shown
 
@@ -33,20 +46,7 @@ if TYPE_CHECKING:
     from kit.evidence.latency import Latency
     from kit.weights.load import LoadedWeights
     from kit.weights.sources import Located
-
-_SECTIONS = (
-    "device",
-    "weights",
-    "input",
-    "outputs",
-    "described",
-    "samples",
-    "device_proof",
-    "precision",
-    "latency",
-    "noise",
-    "environment",
-)
+    from kit.weights.weight_file import WeightFile
 
 
 class RunRecord:
@@ -56,30 +56,28 @@ class RunRecord:
         self._logs = logs
         self._info = adapter.info
         self._local_paths: dict[str, str] = {}
-        self.document: dict[str, Any] = {
-            "schema_version": SCHEMA_VERSION,
-            "kit_version": kit.__version__,
-            "status": "INTERRUPTED",
-            "error": None,
-            "started_at": _now(),
-            "finished_at": None,
-            "arguments": _describe_arguments(options),
-            "model": describe_model(adapter),
-        } | dict.fromkeys(_SECTIONS)
+        self.run = Run(
+            schema_version=SCHEMA_VERSION,
+            kit_version=kit.__version__,
+            status="INTERRUPTED",
+            started_at=_now(),
+            arguments=_describe_arguments(options),
+            model=declared_model(adapter),
+        )
 
     def device(self, device: Device, precision: Precision) -> None:
         """The device that was chosen, its arithmetic flags, and the environment."""
         self._fill(
-            device={
-                "kind": device.kind,
-                "spec": device.spec,
-                "name": device.name,
-                "count": device.count,
-                "cann_version": device.cann_version(),
-                "simulated": device.simulated,
-                "reason": device.reason,
-            },
-            precision=written(precision),
+            device=ChosenDevice(
+                kind=device.kind,
+                spec=device.spec,
+                name=device.name,
+                count=device.count,
+                cann_version=device.cann_version(),
+                simulated=device.simulated,
+                reason=device.reason,
+            ),
+            precision=precision,
             environment=describe_environment(),
         )
         if device.simulated:
@@ -97,20 +95,20 @@ class RunRecord:
     def weights(self, found: Located, loaded: LoadedWeights, *, seed: int) -> None:
         """What was loaded, or why nothing was."""
         file = found.file
-        weights = {
-            "pretrained_used": found.pretrained_used,
-            "pretrained_reason": found.pretrained_reason,
-            "local_weight_used": file is not None and not found.downloaded,
-            "weight_path": found.label,
-            "fallback_used": file is None,
-            "fallback_reason": found.pretrained_reason if file is None else None,
-            "seed": seed if file is None else None,
-            "files": [] if file is None else [_without(asdict(file), "path")],
-            "attempts": [written(attempt) for attempt in found.attempts],
-            "fingerprint": loaded.fingerprint,
-            "parameters": loaded.parameters,
-            "tensors": loaded.tensors,
-        }
+        weights = Weights(
+            pretrained_used=found.pretrained_used,
+            pretrained_reason=found.pretrained_reason,
+            local_weight_used=file is not None and not found.downloaded,
+            weight_path=found.label,
+            fallback_used=file is None,
+            fallback_reason=found.pretrained_reason if file is None else None,
+            seed=seed if file is None else None,
+            files=[] if file is None else [_loaded(file)],
+            attempts=list(found.attempts),
+            fingerprint=loaded.fingerprint,
+            parameters=loaded.parameters,
+            tensors=loaded.tensors,
+        )
         self._fill(weights=weights)
         if file is None:
             log.warning(f"RANDOM WEIGHTS (seed {seed}): no pretrained weights were found")
@@ -128,30 +126,30 @@ class RunRecord:
     def input(self, chosen: ModelInput) -> None:
         """What the model is fed."""
         self._fill(
-            input={
-                "description": chosen.description,
-                "input_tokens": chosen.input_tokens,
-                "decoder_input": chosen.decoder_input,
-                "tensors": describe_tensors(chosen.tensors),
-                "fingerprint": fingerprint(chosen.tensors),
-            }
+            input=FedInput(
+                description=chosen.description,
+                input_tokens=chosen.input_tokens,
+                decoder_input=chosen.decoder_input,
+                tensors=describe_tensors(chosen.tensors),
+                fingerprint=fingerprint(chosen.tensors),
+            )
         )
         log.info(f"input {chosen.description}")
 
-    def proof(self, device_proof: Mapping[str, Any]) -> None:
+    def proof(self, device_proof: DeviceProof) -> None:
         """Where everything was, and what fell back."""
-        self._fill(device_proof=dict(device_proof))
+        self._fill(device_proof=device_proof)
         _warn_of_fallbacks(device_proof)
 
-    def samples(self, section: dict[str, Any], data: Path) -> None:
+    def samples(self, samples: RecordedSamples, data: Path) -> None:
         """The further samples: their inputs, and where their outputs are."""
-        self._fill(samples=section)
+        self._fill(samples=samples)
         self._keep_path("data", data)
         log.info(
-            f"{section['count']} samples of {data.resolve().name} run in batches of up to "
-            f"{section['batch_size']}, the first batch twice"
+            f"{samples.count} samples of {data.resolve().name} run in batches of up to "
+            f"{samples.batch_size}, the first batch twice"
         )
-        _warn_of_fallbacks(section)
+        _warn_of_fallbacks(samples)
 
     def results(
         self,
@@ -166,9 +164,9 @@ class RunRecord:
         repeats = compare_runs(outputs, repeated)
         self._fill(
             outputs=describe_tensors(outputs),
-            noise={"device_repeat": {name: written(repeat) for name, repeat in repeats.items()}},
-            latency=written(latency),
-            described=dict(described),
+            noise=DeviceNoise(device_repeat=repeats),
+            latency=latency,
+            described=msgspec.convert(described, Described),
         )
         same = all(repeat.bit_identical for repeat in repeats.values())
         if same:
@@ -184,32 +182,28 @@ class RunRecord:
     def keep(self) -> None:
         """Write the record as far as it is known: whatever ends the process later leaves this.
 
-        Only the record that ends the run is checked against the schemas: the validator comes into
-        memory when the model has left it.
+        Only the record that ends the run is checked against its own form.
         """
-        self._write(summarise(self.document))
+        self._write(written(summarise(self.run)), written(self.run))
 
-    def end(self, status: str) -> None:
+    def end(self, status: Status, error: RunError | None = None) -> None:
         """Check run.json and the summary that follows from it alone, and write both."""
-        self.document |= {"status": status, "finished_at": _now()}
-        summary = summarise(self.document)
-        check("run", self.document)
-        check("summary", summary)
-        self._write(summary)
+        self.run = msgspec.structs.replace(self.run, status=status, error=error, finished_at=_now())
+        self._write(checked(summarise(self.run)), checked(self.run))
 
     def _fill(self, **sections: Any) -> None:
         """Put sections into the record, and the record into its file."""
-        self.document |= sections
+        self.run = msgspec.structs.replace(self.run, **sections)
         self.keep()
 
     def _keep_path(self, what: str, path: Path) -> None:
         self._local_paths[what] = str(path.absolute())
         self._logs.write_json(LOCAL_PATHS, self._local_paths)
 
-    def _write(self, summary: Mapping[str, Any]) -> None:
+    def _write(self, summary: dict[str, Any], run: dict[str, Any]) -> None:
         # The summary first: at no moment does an old verdict stand beside a new record.
         self._logs.write_json(SUMMARY, summary)
-        self._logs.write_json(RECORD, self.document)
+        self._logs.write_json(RECORD, run)
 
 
 @contextmanager
@@ -228,8 +222,7 @@ def recorded_run(logs: Logs, adapter: Adapter, options: argparse.Namespace) -> I
             yield record
         except Exception as error:
             known = as_kit_error(error)
-            record.document["error"] = {"exit_code": known.exit_code, "message": known.message}
-            record.end("FAILED")
+            record.end("FAILED", RunError(exit_code=known.exit_code, message=known.message))
             if known is error:
                 raise  # `from error` would put it in the place of its own cause, which the log needs
             raise known from error
@@ -256,30 +249,36 @@ def attempts_text(info: ModelInfo, found: Located) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _describe_arguments(options: argparse.Namespace) -> dict[str, Any]:
+def _describe_arguments(options: argparse.Namespace) -> Arguments:
     """The arguments, without folders of this machine and without credentials: records travel."""
     kept = "device require_pretrained offline samples batch_size dtype precision warmup iterations seed"
     model, value = options.model, options.input
-    return {
+    return Arguments(
         **{name: getattr(options, name) for name in kept.split()},
-        "model": Path(model).name if model and Path(model).is_dir() else model,
-        "mirrors": [shown(url) for url in mirror_list(options.mirror)],
-        "download_timeout_seconds": options.download_timeout,
-        "weights": options.weights and options.weights.name,
-        "data": options.data and options.data.resolve().name,
-        "input": Path(value).name if value and os.path.isfile(value) else value,  # noqa: PTH113
-    }
+        model=Path(model).name if model and Path(model).is_dir() else model,
+        mirrors=[shown(url) for url in mirror_list(options.mirror)],
+        download_timeout_seconds=options.download_timeout,
+        weights=options.weights and options.weights.name,
+        data=options.data and options.data.resolve().name,
+        input=Path(value).name if value and os.path.isfile(value) else value,  # noqa: PTH113
+    )
 
 
-def _warn_of_fallbacks(watched: Mapping[str, Any]) -> None:
-    if watched["fallback_ops"]:
-        log.warning(f"fell back to the CPU: {', '.join(watched['fallback_ops'])}")
-    elif watched["fallback_ops"] is None:
-        log.warning(f"CPU fallback was not watched: {watched['fallback_reason']}")
+def _loaded(file: WeightFile) -> LoadedFile:
+    return LoadedFile(
+        name=file.name,
+        bytes=file.bytes,
+        sha256=file.sha256,
+        hash_origin=file.hash_origin,
+        revision=file.revision,
+    )
 
 
-def _without(document: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if key != name}
+def _warn_of_fallbacks(watched: DeviceProof | RecordedSamples) -> None:
+    if watched.fallback_ops:
+        log.warning(f"fell back to the CPU: {', '.join(watched.fallback_ops)}")
+    elif watched.fallback_ops is None:
+        log.warning(f"CPU fallback was not watched: {watched.fallback_reason}")
 
 
 def _now() -> str:

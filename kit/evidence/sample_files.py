@@ -10,13 +10,15 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kit.accuracy.repeats import Repeat
+from kit.accuracy.judged_samples import JudgedSamples
 from kit.accuracy.sample_verdicts import judge_samples
 from kit.errors import UntrustedError
 from kit.evidence.logs import SAMPLE_FIGURES, SAMPLES, Logs, log
 from kit.evidence.summary import ranked_output
+from kit.evidence.types.run import Run
+from kit.evidence.types.shared import Shard
 from kit.models.adapter import Adapter
 from kit.storage.hashes import sha256_of
 from kit.weights.progress import counted
@@ -36,7 +38,7 @@ class SampleWriter:
 
     def __init__(self, logs: Logs, side: str) -> None:
         self._logs, self._side = logs, side
-        self._files: list[dict[str, Any]] = []
+        self._files: list[Shard] = []
         self._tensors: dict[str, Tensor] = {}
         self._count = self._bytes = self._done = 0
         for earlier in logs.path(SAMPLES).glob(f"{side}-*.safetensors"):
@@ -51,7 +53,7 @@ class SampleWriter:
         if self._bytes >= SHARD_BYTES or self._count >= SHARD_SAMPLES:
             self._flush()
 
-    def finish(self) -> list[dict[str, Any]]:
+    def finish(self) -> list[Shard]:
         """Write what is left. Returns every file's name, sha256 and number of samples, in order."""
         if self._count:
             self._flush()
@@ -61,20 +63,20 @@ class SampleWriter:
         name = f"{self._side}-{len(self._files):05}.safetensors"
         self._logs.write_tensors(f"{SAMPLES}/{name}", self._tensors)
         sha256 = sha256_of(self._logs.path(SAMPLES) / name)
-        self._files.append({"name": name, "sha256": sha256, "samples": self._count})
+        self._files.append(Shard(name=name, sha256=sha256, samples=self._count))
         self._done += self._count
         self._count = self._bytes = 0
         self._tensors.clear()
 
 
-def check_shards(logs: Logs, record: Mapping[str, Any]) -> None:
+def check_shards(logs: Logs, run: Run) -> None:
     """Raise UntrustedError where the device's outputs are not those of the record, before anyone waits
     for the reference."""
-    for file in (record["samples"] or {"files": []})["files"]:
+    for file in run.samples.files if run.samples else ():
         _checked(logs, file)
 
 
-def read_samples(logs: Logs, files: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Tensor]]:
+def read_samples(logs: Logs, files: Sequence[Shard]) -> Iterator[dict[str, Tensor]]:
     """The outputs of one sample after another. Raises UntrustedError for a file that is another one."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -93,25 +95,22 @@ def read_samples(logs: Logs, files: Sequence[Mapping[str, Any]]) -> Iterator[dic
         for key, tensor in tensors.items():
             number, _, name = key.partition(".")
             rows[number][name] = tensor
-        for number in map(_number, range(first, first + file["samples"])):
+        for number in map(_number, range(first, first + file.samples)):
             yield rows[number]
-        first += file["samples"]
+        first += file.samples
 
 
 def judge_saved_samples(
-    logs: Logs,
-    adapter: Adapter,
-    record: Mapping[str, Any],
-    reference_files: Sequence[Mapping[str, Any]],
-) -> dict[str, Any] | None:
+    logs: Logs, adapter: Adapter, run: Run, reference_files: Sequence[Shard]
+) -> JudgedSamples | None:
     """Judge the samples of both sides and write samples.jsonl. Returns the summary's section; None
     where the run had no --data."""
-    recorded = record["samples"]
+    recorded = run.samples
     if recorded is None:
         return None
-    names = [entry["name"] for entry in recorded["inputs"]]
-    sides = [reference_files, recorded["files"]]
-    if any(sum(file["samples"] for file in files) != len(names) for files in sides):
+    names = [entry.name for entry in recorded.inputs]
+    sides = [reference_files, recorded.files]
+    if any(sum(file.samples for file in files) != len(names) for files in sides):
         raise UntrustedError(f"{SAMPLES}/ does not hold {len(names)} samples of both sides")
     reference, device = (read_samples(logs, files) for files in sides)
     with logs.lines_to(SAMPLE_FIGURES) as write:
@@ -123,21 +122,21 @@ def judge_saved_samples(
                 device,
                 strict=True,
             ),
-            {name: Repeat(**repeat) for name, repeat in recorded["device_repeat"].items()},
-            ranked=ranked_output(record["model"]),
+            recorded.device_repeat,
+            ranked=ranked_output(run.model),
             tell=lambda line: write(json.dumps(line, ensure_ascii=False, allow_nan=False)),
         )
 
 
-def _checked(logs: Logs, file: Mapping[str, Any]) -> Path:
-    path: Path = logs.path(SAMPLES) / file["name"]
+def _checked(logs: Logs, file: Shard) -> Path:
+    path: Path = logs.path(SAMPLES) / file.name
     try:
         found = sha256_of(path)
     except OSError as error:
         raise UntrustedError(
             f"{SAMPLES}/{path.name} is missing ({error.strerror}): run inference.py again"
         ) from error
-    if found != file["sha256"]:
+    if found != file.sha256:
         raise UntrustedError(
             f"{SAMPLES}/{path.name} has another sha256 than was recorded: run inference.py again"
         )

@@ -8,51 +8,49 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from kit.accuracy.documented import Documented, written
+from kit.documented import Documented, written
+from kit.evidence.types.charts import Charts
+from kit.evidence.types.run import Run
+from kit.evidence.types.summary import Summary
 
 # Raised when a field changes its meaning or goes; a reader refuses another version.
-SCHEMA_VERSION = 4
-NAMES = ("run", "summary", "charts")
+SCHEMA_VERSION: Final = 4
+TYPES: dict[str, type[Documented]] = {"run": Run, "summary": Summary, "charts": Charts}
 SCHEMAS = Path(__file__).with_name("schemas")
 
-
-def type_of(name: str) -> type[Documented]:
-    """The type of a document of NAMES; the figures of an output bring numpy along, so it comes late."""
-    from kit.evidence.types.charts import Charts
-    from kit.evidence.types.run import Run
-    from kit.evidence.types.summary import Summary
-
-    types: tuple[type[Documented], ...] = (Run, Summary, Charts)
-    return types[NAMES.index(name)]
+Document = TypeVar("Document", Run, Summary, Charts)
 
 
-def violation(name: str, document: Any) -> str | None:
-    """The first way in which `document` is no document `name` (of NAMES), None where it is one."""
+def parse(kind: type[Document], document: Any) -> Document:
+    """The value of a document of JSON's types. Raises ValueError, which says what breaks its form."""
     try:
-        value = msgspec.convert(document, type_of(name), strict=True)
-    except msgspec.ValidationError as error:
-        return str(error)
+        value = msgspec.convert(document, kind, strict=True)
     except RecursionError:
-        return "it is nested too deep"
+        raise ValueError("it is nested too deep") from None
     if written(value) != document:
         # A field that has a default in the kit has none in a document.
-        return "a field is missing"
-    return None
+        raise ValueError("a field is missing")
+    return value
 
 
-def check(name: str, document: Any) -> None:
-    """Raise RuntimeError where what the kit is about to write breaks its own schema: a bug."""
-    if broken := violation(name, document):
-        raise RuntimeError(f"{name}.json would break its schema: {broken}")
+def checked(value: Document) -> dict[str, Any]:
+    """What the kit is about to write, as JSON has it. Raises RuntimeError where it breaks its own form:
+    a bug."""
+    document: dict[str, Any] = written(value)
+    try:
+        parse(type(value), document)
+    except ValueError as error:
+        raise RuntimeError(f"{type(value).__name__} would break its form: {error}") from error
+    return document
 
 
 def schema_of(name: str) -> dict[str, Any]:
     """The JSON Schema of a document: every field is required, and no other is allowed."""
-    schema = msgspec.json.schema(type_of(name))
+    schema = msgspec.json.schema(TYPES[name])
     for definition in schema["$defs"].values():
         definition["description"] = " ".join(definition["description"].split())
         required = set(definition.get("required", ()))
@@ -71,5 +69,5 @@ def schema_text(name: str) -> str:
 
 
 if __name__ == "__main__":
-    for document in NAMES:
+    for document in TYPES:
         (SCHEMAS / f"{document}.schema.json").write_text(schema_text(document), "utf-8")

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from kit.documented import written
 from kit.entry import parser_of
 from kit.evidence.documents import read_summary_file
 from kit.lint.against_summary import differences
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     report = Report(read_lines(options.file), options.file)
     found = findings(report)
     if options.summary:
-        found += differences(report, read_summary_file(options.summary))
+        found += differences(report, written(read_summary_file(options.summary)))
         found.sort(key=lambda finding: finding.lines[0])
     errors = sum(finding.level is Level.ERROR for finding in found)
     if options.json:

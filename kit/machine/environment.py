@@ -9,8 +9,11 @@ import importlib.metadata
 import os
 import platform
 import re
-from typing import Any
+from typing import Annotated
 
+from msgspec import Meta
+
+from kit.documented import Documented, says
 from kit.machine.cann import cann_version, driver_version
 from kit.machine.processor import processor_name, usable_cores
 
@@ -45,26 +48,69 @@ _VARIABLES = """
 _SETTING = re.compile(r"[\w.,:;=+*\[\]{}() -]{0,200}", re.ASCII)
 
 
-def describe_environment() -> dict[str, Any]:
+class Environment(Documented, frozen=True, kw_only=True):
+    """What bears on a number besides the model. Null where the run ended before."""
+
+    python: Annotated[str, says("Version of Python.")]
+    system: Annotated[str, says("Operating system.")]
+    machine: Annotated[str, says("Processor architecture.")]
+    processor: Annotated[
+        str | None, says("The CPU's own name; null where the system does not say.")
+    ]
+    cores: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        says("Cores that the process may use; null where the system does not say."),
+    ]
+    threads: Annotated[int, says("Threads within one of torch's CPU operators.")]
+    interop_threads: Annotated[
+        int, says("Threads that torch may run independent CPU operators in.")
+    ]
+    deterministic: Annotated[
+        bool, says("Whether torch was told to use deterministic algorithms only.")
+    ]
+    cann_version: Annotated[
+        str | None,
+        says(
+            "Version of the CANN whose environment is set, from its installer's files, "
+            "whatever the device; null where none is."
+        ),
+    ]
+    driver_version: Annotated[
+        str | None,
+        says("Version of the Ascend driver, from its installer's file; null where none is seen."),
+    ]
+    packages: Annotated[
+        dict[str, str | None], says("Installed versions; null where a package is absent.")
+    ]
+    variables: Annotated[
+        dict[str, str],
+        says(
+            "Environment variables that change numerics, devices, threads or time, of a "
+            "fixed list, where set. The value of one that is a path reads (a path), of "
+            "one that is no plain setting (not shown)."
+        ),
+    ]
+
+
+def describe_environment() -> Environment:
     """The environment of this process. Versions come from metadata, None where a package is absent."""
     import torch
 
-    return {
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "processor": processor_name(),
-        "cores": usable_cores(),
-        "threads": torch.get_num_threads(),
-        "interop_threads": torch.get_num_interop_threads(),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "cann_version": cann_version(),
-        "driver_version": driver_version(),
+    return Environment(
+        python=platform.python_version(),
+        system=platform.system(),
+        machine=platform.machine(),
+        processor=processor_name(),
+        cores=usable_cores(),
+        threads=torch.get_num_threads(),
+        interop_threads=torch.get_num_interop_threads(),
+        deterministic=torch.are_deterministic_algorithms_enabled(),
+        cann_version=cann_version(),
+        driver_version=driver_version(),
         # torch's metadata lacks the build suffix (+cpu, +cu130) that tells the builds apart.
-        "packages": {name: _version(name) for name in _PACKAGES}
-        | {"torch": str(torch.__version__)},
-        "variables": {name: _shown(os.environ[name]) for name in _VARIABLES if name in os.environ},
-    }
+        packages={name: _version(name) for name in _PACKAGES} | {"torch": str(torch.__version__)},
+        variables={name: _shown(os.environ[name]) for name in _VARIABLES if name in os.environ},
+    )
 
 
 def _shown(value: str) -> str:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import models
-from kit.accuracy.documented import written
 from kit.accuracy.spec import OutputSpec
+from kit.documented import written
 from kit.errors import UsageError
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kit.documented import written
 from kit.errors import UntrustedError
 from kit.evidence.documents import read_charts
 from kit.evidence.logs import Logs
@@ -27,7 +28,7 @@ def charts_of(logs: Logs, evidence: Evidence) -> Charts:
     if not evidence.summary["outputs"]:
         return Charts(missing="charts_not_compared")
     try:
-        document = read_charts(logs)
+        document = written(read_charts(logs))
     except UntrustedError:
         return Charts(missing="charts_damaged")
     if document is None:

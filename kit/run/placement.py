@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kit.devices import Device
 from kit.errors import UntrustedError
+from kit.evidence.types.shared import DeviceProof
 from kit.run.fallback import FallbackWatch
 from kit.storage.fingerprint import fingerprint
 from kit.weights.checkpoint import published_tensors, retie
@@ -50,7 +51,7 @@ def prove_place(
     *,
     weights_fingerprint: str,
     fallbacks: FallbackWatch,
-) -> dict[str, Any]:
+) -> DeviceProof:
     """The record's device_proof. Raises UntrustedError where a tensor is somewhere else."""
     parameters = Counter(str(parameter.device) for parameter in model.parameters())
     buffers = Counter(str(buffer.device) for buffer in model.buffers())
@@ -61,14 +62,14 @@ def prove_place(
             f"not everything was on {device.spec}: found tensors on {', '.join(sorted(elsewhere))}; "
             "the adapter's forward must not leave the device"
         )
-    return {
-        "simulated": device.simulated,
-        "parameters": dict(parameters),
-        "buffers": dict(buffers),
-        "outputs": placed,
-        "parameter_bytes": sum(p.numel() * p.element_size() for p in model.parameters()),
-        "weights_fingerprint": weights_fingerprint,
-        "peak_bytes": device.peak_bytes(),
-        "fallback_ops": fallbacks.ops,
-        "fallback_reason": fallbacks.reason,
-    }
+    return DeviceProof(
+        simulated=device.simulated,
+        parameters=dict(parameters),
+        buffers=dict(buffers),
+        outputs=placed,
+        parameter_bytes=sum(p.numel() * p.element_size() for p in model.parameters()),
+        weights_fingerprint=weights_fingerprint,
+        peak_bytes=device.peak_bytes(),
+        fallback_ops=fallbacks.ops,
+        fallback_reason=fallbacks.reason,
+    )

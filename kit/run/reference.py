@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 from kit.accuracy.comparison import Reference
 from kit.accuracy.repeats import compare_runs
 from kit.errors import CannotRunError, UntrustedError
-from kit.machine.environment import describe_environment
 from kit.models.adapter import Adapter
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ def run_references(
         repeats=repeats,
         golden=truth,
         golden_reason=reason,
-        environment=describe_environment(),
     )
 
 

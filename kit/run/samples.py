@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.accuracy.documented import written
 from kit.devices import Device
 from kit.entry import at_least
 from kit.errors import CannotRunError, KitError, UntrustedError, UsageError
 from kit.evidence.logs import FIRST_PASS, Logs
+from kit.evidence.types.run import RecordedSamples, Run, SampleInput
+from kit.evidence.types.shared import Shard
 from kit.models.adapter import Adapter
 from kit.run.fallback import FallbackWatch, watch_fallbacks
 from kit.weights.progress import counted
@@ -142,7 +143,7 @@ def run_samples(
     logs: Logs,
     *,
     batch_size: int,
-) -> dict[str, Any]:
+) -> RecordedSamples:
     """Run every sample on the device and stream its outputs to disk. Returns the record's section.
 
     The first batch runs twice: repeatability is not worth twice the time of all of them. Raises
@@ -154,7 +155,7 @@ def run_samples(
 
     size = 1 if adapter.samples == "texts" else batch_size
     writer = SampleWriter(logs, DEVICE)
-    inputs: list[dict[str, str]] = []
+    inputs: list[SampleInput] = []
     repeats = None
     fallbacks = FallbackWatch(ops=[], reason=None)
     for batch in _batches(adapter, samples, companions, size):
@@ -168,38 +169,36 @@ def run_samples(
         for name, digest, row in zip(
             batch.names, batch.fingerprints, _rows(outputs, len(batch.names)), strict=True
         ):
-            inputs.append({"name": name, "fingerprint": digest})
+            inputs.append(SampleInput(name=name, fingerprint=digest))
             writer.add(row)
-    return {
-        "count": len(inputs),
-        "batch_size": size,
-        "inputs": inputs,
-        "files": writer.finish(),
-        "device_repeat": {name: written(repeat) for name, repeat in (repeats or {}).items()},
-        "fallback_ops": fallbacks.ops,
-        "fallback_reason": fallbacks.reason,
-    }
+    return RecordedSamples(
+        count=len(inputs),
+        batch_size=size,
+        inputs=inputs,
+        files=writer.finish(),
+        device_repeat=repeats or {},
+        fallback_ops=fallbacks.ops,
+        fallback_reason=fallbacks.reason,
+    )
 
 
-def find_samples_again(
-    adapter: Adapter, record: Mapping[str, Any], data: Path | None
-) -> list[Sample]:
+def find_samples_again(adapter: Adapter, run: Run, data: Path | None) -> list[Sample]:
     """The run's samples in `data`, where the user of this machine says they are; [] without any.
 
     A record's names are only compared with what is there, never joined to a path. Raises UntrustedError
     where one is missing.
     """
-    if record["samples"] is None:
+    if run.samples is None:
         if data is not None:
             raise UsageError(f"--data {data}: the run had no --data; leave it out")
         return []
     if data is None or not data.exists():
         raise CannotRunError(
-            f"the run's samples ({record['arguments']['data']}) are not on this machine: name the same "
+            f"the run's samples ({run.arguments.data}) are not on this machine: name the same "
             "folder or file with --data PATH"
         )
     found = {sample.name: sample for sample in list_samples(adapter, data)}
-    names = [entry["name"] for entry in record["samples"]["inputs"]]
+    names = [entry.name for entry in run.samples.inputs]
     if missing := [name for name in names if name not in found]:
         raise UntrustedError(
             f"{data.name} does not hold the run's sample {missing[0]!r}: give the same samples with "
@@ -214,8 +213,8 @@ def run_reference_samples(
     samples: Sequence[Sample],
     companions: Mapping[str, Path],
     logs: Logs,
-    recorded: Mapping[str, Any],
-) -> list[dict[str, Any]]:
+    recorded: RecordedSamples,
+) -> list[Shard]:
     """The same samples in the same batches on the CPU, in fp32 (`model` may come in fp64). Returns the
     files that hold the outputs.
 
@@ -224,10 +223,10 @@ def run_reference_samples(
     from kit.evidence.sample_files import REFERENCE, SampleWriter
 
     model.float()
-    fed = {entry["name"]: entry["fingerprint"] for entry in recorded["inputs"]}
+    fed = {entry.name: entry.fingerprint for entry in recorded.inputs}
     writer = SampleWriter(logs, REFERENCE)
     try:
-        for batch in _batches(adapter, samples, companions, recorded["batch_size"]):
+        for batch in _batches(adapter, samples, companions, recorded.batch_size):
             for name, found in zip(batch.names, batch.fingerprints, strict=True):
                 if found != fed[name]:
                     raise UntrustedError(

@@ -14,12 +14,24 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Meta
+
+from kit.documented import Documented, Sha256, says
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _CHUNK_BYTES = 1 << 16
+
+
+class SavedTensor(Documented, frozen=True, kw_only=True):
+    """One tensor of a file."""
+
+    shape: Annotated[list[Annotated[int, Meta(ge=0)]], says("Sizes, outermost first.")]
+    dtype: Annotated[str, says("torch's name, such as float32.")]
+    sha256: Annotated[Sha256, says("Of the elements in row-major order, little-endian.")]
 
 
 def tensor_sha256(tensor: Tensor) -> str:
@@ -30,14 +42,14 @@ def tensor_sha256(tensor: Tensor) -> str:
     return hashlib.sha256(flat.view(torch.uint8).numpy().data).hexdigest()
 
 
-def describe_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+def describe_tensors(tensors: Mapping[str, Tensor]) -> dict[str, SavedTensor]:
     """Shape, dtype and sha256 of CPU tensors by name."""
     return {
-        name: {
-            "shape": list(tensor.shape),
-            "dtype": str(tensor.dtype).removeprefix("torch."),
-            "sha256": tensor_sha256(tensor),
-        }
+        name: SavedTensor(
+            shape=list(tensor.shape),
+            dtype=str(tensor.dtype).removeprefix("torch."),
+            sha256=tensor_sha256(tensor),
+        )
         for name, tensor in tensors.items()
     }
 

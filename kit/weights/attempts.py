@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from kit.documented import Documented, says
 from kit.weights.endpoints import offline_by_environment
 from kit.weights.progress import Deadline
 from kit.weights.wanted import ModelFiles
@@ -18,16 +19,18 @@ Source = Literal[
 Outcome = Literal["found", "absent", "refused", "failed", "skipped"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Attempt:
-    """One try at one place. `target` and `reason` hold no credentials and no path of this machine;
-    `reason` is one line that ends with the cure where there is one."""
+class Attempt(Documented, frozen=True, kw_only=True):
+    """One source of weights that was tried."""
 
-    source: Source
-    target: str
-    outcome: Outcome
-    reason: str
-    seconds: float
+    source: Annotated[Source, says("Where.")]
+    target: Annotated[
+        str, says("What was looked for, without credentials and without a path of this machine.")
+    ]
+    outcome: Annotated[Outcome, says("How it ended.")]
+    reason: Annotated[
+        str, says("Why it ended so, in one line, with the cure at its end where there is one.")
+    ]
+    seconds: Annotated[float, says("How long it took.", ge=0)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from kit.accuracy.documented import Documented, says
-from kit.evidence.types.shared import Sha256
+from kit.documented import Documented, Sha256, says
 
 
 class OutputChart(Documented, frozen=True, kw_only=True):

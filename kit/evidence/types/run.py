@@ -6,20 +6,20 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from kit.accuracy.documented import Documented, says
 from kit.accuracy.repeats import Repeat
 from kit.accuracy.thresholds import Thresholds
+from kit.devices.device import DeviceKind
+from kit.devices.precision import Precision, PrecisionName
+from kit.documented import Documented, Sha256, says
 from kit.evidence.latency import Latency
 from kit.evidence.types.shared import (
     DeviceProof,
-    Environment,
-    PrecisionFlags,
-    SavedTensor,
-    Sha256,
     Shard,
     Status,
     Weights,
 )
+from kit.machine.environment import Environment
+from kit.storage.fingerprint import SavedTensor
 
 
 class RunError(Documented, frozen=True, kw_only=True):
@@ -67,7 +67,7 @@ class Arguments(Documented, frozen=True, kw_only=True):
         Literal["float32", "float16", "bfloat16"],
         says("What parameters and floating point inputs were cast to."),
     ]
-    precision: Annotated[Literal["default", "strict", "fast"], says("--precision.")]
+    precision: Annotated[PrecisionName, says("--precision.")]
     warmup: Annotated[int, says("Untimed runs before the timed ones.", ge=0)]
     iterations: Annotated[int, says("Timed runs.", ge=1)]
     seed: Annotated[
@@ -109,7 +109,7 @@ class DeclaredModel(Documented, frozen=True, kw_only=True):
 class ChosenDevice(Documented, frozen=True, kw_only=True):
     """The device of the run, and why it was taken. Null where the run ended before."""
 
-    kind: Annotated[Literal["npu", "cuda", "cpu"], says("Kind of device.")]
+    kind: Annotated[DeviceKind, says("Kind of device.")]
     spec: Annotated[str, says("torch's name for it, such as npu:0.")]
     name: Annotated[str, says("The hardware's own name.")]
     count: Annotated[int, says("Devices of this kind that the process saw.", ge=1)]
@@ -248,11 +248,11 @@ class Run(Documented, frozen=True, kw_only=True):
     status: Status
     error: Annotated[
         RunError | None, says("Why the run failed; null unless status is FAILED or UNSUPPORTED.")
-    ]
+    ] = None
     started_at: Annotated[str, says("UTC, ISO 8601.")]
     finished_at: Annotated[
         str | None, says("UTC, ISO 8601; null while the run is going on, or where it was killed.")
-    ]
+    ] = None
     arguments: Annotated[
         Arguments,
         says(
@@ -264,21 +264,21 @@ class Run(Documented, frozen=True, kw_only=True):
     device: Annotated[
         ChosenDevice | None,
         says("The device of the run, and why it was taken. Null where the run ended before."),
-    ]
-    weights: Weights | None
+    ] = None
+    weights: Weights | None = None
     input: Annotated[
         FedInput | None, says("What the model was fed. Null where the run ended before.")
-    ]
+    ] = None
     outputs: Annotated[
         dict[str, SavedTensor] | None,
         says(
             "The tensors of outputs.safetensors, from the first run on the device; "
             "null where the run ended before."
         ),
-    ]
+    ] = None
     described: Annotated[
         Described | None, says("What the outputs say in words. Null where the run ended before.")
-    ]
+    ] = None
     samples: Annotated[
         RecordedSamples | None,
         says(
@@ -287,14 +287,14 @@ class Run(Documented, frozen=True, kw_only=True):
             "the sample from 0, eight digits>.<output>. Null where no --data was given or"
             " the run ended before."
         ),
-    ]
-    device_proof: DeviceProof | None
-    precision: PrecisionFlags | None
-    latency: Latency | None
+    ] = None
+    device_proof: DeviceProof | None = None
+    precision: Precision | None = None
+    latency: Latency | None = None
     noise: Annotated[
         DeviceNoise | None, says("How repeatable the device is. Null where the run ended before.")
-    ]
-    environment: Environment | None
+    ] = None
+    environment: Environment | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError where a run that succeeded lacks a section."""
@@ -306,3 +306,23 @@ class Run(Documented, frozen=True, kw_only=True):
         ]
         if self.status == "SUCCESS" and missing:
             raise ValueError(f"{missing[0]} is null after SUCCESS")
+
+
+class FinishedRun(Run, frozen=True, kw_only=True):
+    """A run that succeeded: every section is there."""
+
+    device: ChosenDevice
+    weights: Weights
+    input: FedInput
+    outputs: dict[str, SavedTensor]
+    described: Described
+    device_proof: DeviceProof
+    precision: Precision
+    latency: Latency
+    noise: DeviceNoise
+    environment: Environment
+
+    @classmethod
+    def of(cls, run: Run) -> FinishedRun:
+        """A run whose status is SUCCESS."""
+        return cls(**{name: getattr(run, name) for name in run.__struct_fields__})

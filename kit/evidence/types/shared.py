@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from kit.accuracy.documented import Documented, says
+from kit.documented import Documented, Sha256, says
+from kit.weights.attempts import Attempt
 
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Status = Annotated[
     Literal["SUCCESS", "FAILED", "INTERRUPTED", "UNSUPPORTED"],
     says(
@@ -28,14 +28,6 @@ class Shard(Documented, frozen=True, kw_only=True):
     samples: Annotated[int, says("How many samples it holds.", ge=1)]
 
 
-class SavedTensor(Documented, frozen=True, kw_only=True):
-    """One tensor of a file."""
-
-    shape: Annotated[list[Annotated[int, Meta(ge=0)]], says("Sizes, outermost first.")]
-    dtype: Annotated[str, says("torch's name, such as float32.")]
-    sha256: Annotated[Sha256, says("Of the elements in row-major order, little-endian.")]
-
-
 class LoadedFile(Documented, frozen=True, kw_only=True):
     """The file that was loaded."""
 
@@ -47,20 +39,6 @@ class LoadedFile(Documented, frozen=True, kw_only=True):
         says("Whether that hash is the published one, the hub's own, or only computed here."),
     ]
     revision: Annotated[str | None, says("Commit that the file belongs to; null where unknown.")]
-
-
-class TriedSource(Documented, frozen=True, kw_only=True):
-    """One source of weights that was tried."""
-
-    source: Annotated[
-        str, says("file, hf-cache, modelscope-cache, weights-cache, hub, mirror or modelscope.")
-    ]
-    target: Annotated[str, says("What was looked for, without credentials.")]
-    outcome: Annotated[
-        Literal["found", "absent", "refused", "failed", "skipped"], says("How it ended.")
-    ]
-    reason: Annotated[str, says("Why it ended so.")]
-    seconds: Annotated[float, says("How long it took.", ge=0)]
 
 
 class Weights(Documented, frozen=True, kw_only=True):
@@ -98,7 +76,7 @@ class Weights(Documented, frozen=True, kw_only=True):
         Annotated[list[LoadedFile], Meta(max_length=1)],
         says("The loaded file; empty for a random initialisation."),
     ]
-    attempts: Annotated[list[TriedSource], says("Every source that was tried, in order.")]
+    attempts: Annotated[list[Attempt], says("Every source that was tried, in order.")]
     fingerprint: Annotated[
         Sha256,
         says(
@@ -136,55 +114,3 @@ class DeviceProof(Documented, frozen=True, kw_only=True):
         ),
     ]
     fallback_reason: Annotated[str | None, says("Why fallback_ops is null; null where it is not.")]
-
-
-class PrecisionFlags(Documented, frozen=True, kw_only=True):
-    """The arithmetic flags of the run. Null where the run ended before."""
-
-    requested: Annotated[Literal["default", "strict", "fast"], says("--precision.")]
-    flags: Annotated[dict[str, bool | str | None], says("Flags as the library reads them back.")]
-    not_set: Annotated[list[str], says("Flags that did not take the value asked for.")]
-
-
-class Environment(Documented, frozen=True, kw_only=True):
-    """What bears on a number besides the model. Null where the run ended before."""
-
-    python: Annotated[str, says("Version of Python.")]
-    system: Annotated[str, says("Operating system.")]
-    machine: Annotated[str, says("Processor architecture.")]
-    processor: Annotated[
-        str | None, says("The CPU's own name; null where the system does not say.")
-    ]
-    cores: Annotated[
-        Annotated[int, Meta(ge=1)] | None,
-        says("Cores that the process may use; null where the system does not say."),
-    ]
-    threads: Annotated[int, says("Threads within one of torch's CPU operators.")]
-    interop_threads: Annotated[
-        int, says("Threads that torch may run independent CPU operators in.")
-    ]
-    deterministic: Annotated[
-        bool, says("Whether torch was told to use deterministic algorithms only.")
-    ]
-    cann_version: Annotated[
-        str | None,
-        says(
-            "Version of the CANN whose environment is set, from its installer's files, "
-            "whatever the device; null where none is."
-        ),
-    ]
-    driver_version: Annotated[
-        str | None,
-        says("Version of the Ascend driver, from its installer's file; null where none is seen."),
-    ]
-    packages: Annotated[
-        dict[str, str | None], says("Installed versions; null where a package is absent.")
-    ]
-    variables: Annotated[
-        dict[str, str],
-        says(
-            "Environment variables that change numerics, devices, threads or time, of a "
-            "fixed list, where set. The value of one that is a path reads (a path), of "
-            "one that is no plain setting (not shown)."
-        ),
-    ]

@@ -6,98 +6,23 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from kit.accuracy.documented import Documented, says
-from kit.accuracy.figures import Metrics
+from kit.accuracy.judged import JudgedOutput
+from kit.accuracy.judged_samples import JudgedSamples
+from kit.accuracy.readings import Readings
 from kit.accuracy.repeats import Repeat
-from kit.accuracy.thresholds import Thresholds
-from kit.accuracy.truth import Truth
+from kit.devices.precision import Precision
+from kit.documented import Documented, says
 from kit.evidence.latency import Latency
 from kit.evidence.types.shared import (
     DeviceProof,
-    Environment,
-    PrecisionFlags,
-    SavedTensor,
     Shard,
     Status,
     Weights,
 )
+from kit.machine.environment import Environment
+from kit.storage.fingerprint import SavedTensor
 
-Figures = Annotated[
-    dict[str, float | None], says("Numbers by name; null where one cannot be computed.")
-]
-
-
-class WorstReading(Documented, frozen=True, kw_only=True):
-    """One reading, over all outputs."""
-
-    rule: Annotated[str, says("The reading in words.")]
-    figures: Annotated[Figures, says("Its numbers by name; null where one cannot be computed.")]
-    within: Annotated[
-        bool | None,
-        says("Whether every output it applies to is within; null where it applies to none."),
-    ]
-    output: Annotated[
-        str | None,
-        says(
-            "Output that the figures are of: the worst by this reading; null where it "
-            "applies to none."
-        ),
-    ]
-
-
-class Readings(Documented, frozen=True, kw_only=True):
-    """The seven ways in which reports read "within 1%", side by side; null where nothing was compared."""
-
-    mean_relative: WorstReading
-    mean_relative_big: WorstReading
-    softmax: WorstReading
-    range: WorstReading
-    one_minus_cosine: WorstReading
-    relative_l2: WorstReading
-    reports: WorstReading
-
-
-class OutputReading(Documented, frozen=True, kw_only=True):
-    """One reading, of one output."""
-
-    figures: Annotated[Figures, says("Its numbers by name; null where one cannot be computed.")]
-    within: Annotated[bool | None, says("Null where the reading does not apply to the output.")]
-
-
-class JudgedOutput(Documented, frozen=True, kw_only=True):
-    """One output, judged."""
-
-    role: Annotated[Literal["features", "logits", "token_ids"], says("What the output is.")]
-    thresholds: Thresholds
-    verdict: Annotated[Literal["PASS", "FAIL", "INVALID"], says("Verdict on this output.")]
-    reasons: Annotated[Annotated[list[str], Meta(min_length=1)], says("Why, with the numbers.")]
-    within_1_percent: Annotated[
-        bool | None,
-        says(
-            "As match_within_1_percent, for this output; null for token ids that agree "
-            "and where the comparison is invalid."
-        ),
-    ]
-    blank: Annotated[
-        bool,
-        says(
-            "Whether both sides are equal and hold nothing that could differ (empty, all "
-            "zero, one value everywhere): PASS beside an output that passes and holds "
-            "something, else INVALID."
-        ),
-    ]
-    metrics: Annotated[Metrics | None, says("Null for integers and where shapes do not compare.")]
-    readings: Annotated[
-        dict[str, OutputReading] | None,
-        says(
-            "The seven readings of 1% for this output; null where there are no metrics, "
-            "or the output is blank."
-        ),
-    ]
-    truth: Annotated[
-        Truth | None,
-        says("Both sides against the fp64 golden; null without a golden, and for integers."),
-    ]
+Verdict = Literal["NOT_COMPARED", "PASS", "FAIL", "SELF_CHECK", "INVALID"]
 
 
 class SavedGolden(Documented, frozen=True, kw_only=True):
@@ -123,103 +48,6 @@ class SavedReference(Documented, frozen=True, kw_only=True):
         says("Of the machine that the reference ran on, which need not be the device's."),
     ]
     golden: Annotated[SavedGolden, says("The same in fp64.")]
-
-
-class WorstSample(Documented, frozen=True, kw_only=True):
-    """The sample with the largest relative L2, one that has none before all others."""
-
-    sample: Annotated[str, says("Its name in run.json.")]
-    relative_l2: Annotated[
-        float | None, says("Its relative L2; null where it cannot be computed, and for integers.")
-    ]
-
-
-class SampleOutput(Documented, frozen=True, kw_only=True):
-    """One output over all samples."""
-
-    measured: Annotated[
-        int,
-        says(
-            "Samples that the means and maxima are over: all but those whose figures "
-            "cannot be computed.",
-            ge=0,
-        ),
-    ]
-    worst: Annotated[
-        WorstSample,
-        says("The sample with the largest relative L2, one that has none before all others."),
-    ]
-    mean_relative_l2: Annotated[
-        float | None, says("Mean of the samples' relative L2; null where none was measured.")
-    ]
-    max_relative_l2: Annotated[
-        float | None, says("Largest relative L2 of a sample; null where none was measured.")
-    ]
-    mean_max_abs_diff: Annotated[
-        float | None,
-        says("Mean of the samples' largest |device - reference|; null where none was measured."),
-    ]
-    max_max_abs_diff: Annotated[
-        float | None,
-        says("Largest |device - reference| of all samples; null where none was measured."),
-    ]
-
-
-class Top1Rate(Documented, frozen=True, kw_only=True):
-    """In how many samples the largest class or token is the reference's, in every row; null where the
-    timed forward gives no classes or tokens."""
-
-    output: Annotated[str, says("The ranked output.")]
-    agree: Annotated[int, says("Samples that agree; one without a ranking does not.", ge=0)]
-    count: Annotated[int, says("All samples.", ge=1)]
-    rate: Annotated[float, says("agree / count.", ge=0, le=1)]
-    low: Annotated[
-        float,
-        says(
-            "Lower end of the rate's 95% score interval, with p = rate, n = count, z = "
-            "1.96: (p + z^2/2n - z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n) (E. B. "
-            "Wilson, JASA 22 (1927) 209-212). It is about other samples drawn as these "
-            "were.",
-            ge=0,
-            le=1,
-        ),
-    ]
-    high: Annotated[float, says("Its upper end: the same with + before the root.", ge=0, le=1)]
-
-
-class JudgedSamples(Documented, frozen=True, kw_only=True):
-    """The samples of --data, each judged by the rules of the one input; samples.jsonl has the figures of
-    each. Null where no --data was given or nothing was compared."""
-
-    count: Annotated[int, says("Samples that were judged.", ge=1)]
-    passed: Annotated[int, says("Samples of which every output passes.", ge=0)]
-    failed: Annotated[int, says("Samples of which an output fails.", ge=0)]
-    invalid: Annotated[int, says("Samples of which an output cannot be judged.", ge=0)]
-    verdict: Annotated[
-        Literal["PASS", "FAIL", "INVALID"],
-        says(
-            "INVALID where any sample is, then FAIL, else PASS. It bears on the summary's"
-            " verdict, which alone says whether the device was a CPU."
-        ),
-    ]
-    reason: Annotated[
-        str | None,
-        says(
-            "How many do not pass, and why the worst of them does not (INVALID before "
-            "FAIL, then by relative L2); null where all pass."
-        ),
-    ]
-    outputs: Annotated[
-        dict[str, SampleOutput],
-        says("Figures over all samples by output: those of the one forward that is timed."),
-    ]
-    top1: Annotated[
-        Top1Rate | None,
-        says(
-            "In how many samples the largest class or token is the reference's, in every "
-            "row; null where the timed forward gives no classes or tokens."
-        ),
-    ]
 
 
 class Noise(Documented, frozen=True, kw_only=True):
@@ -408,7 +236,7 @@ class Summary(Documented, frozen=True, kw_only=True):
         float | None, says("latency_ms where the device is a real NPU; null otherwise.")
     ]
     verdict: Annotated[
-        Literal["NOT_COMPARED", "PASS", "FAIL", "SELF_CHECK", "INVALID"],
+        Verdict,
         says(
             "SELF_CHECK takes the place of PASS where device and reference are both CPU. "
             "INVALID: the evidence cannot be trusted."
@@ -445,7 +273,7 @@ class Summary(Documented, frozen=True, kw_only=True):
     noise: Annotated[
         Noise | None, says("How repeatable both sides are; null where the run ended before.")
     ]
-    precision: PrecisionFlags | None
+    precision: Precision | None
     explanation: Annotated[None, says("What explains the error; null in this version.")]
     device_proof: DeviceProof | None
     null_reasons: Annotated[

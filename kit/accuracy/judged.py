@@ -1,0 +1,50 @@
+"""One output of a comparison, as a summary has it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from kit.accuracy.figures import Metrics
+from kit.accuracy.readings import OutputReading
+from kit.accuracy.spec import Role
+from kit.accuracy.thresholds import Thresholds
+from kit.accuracy.truth import Truth
+from kit.documented import Documented, says
+
+
+class JudgedOutput(Documented, frozen=True, kw_only=True):
+    """One output, judged."""
+
+    role: Annotated[Role, says("What the output is.")]
+    thresholds: Thresholds
+    verdict: Annotated[Literal["PASS", "FAIL", "INVALID"], says("Verdict on this output.")]
+    reasons: Annotated[Annotated[list[str], Meta(min_length=1)], says("Why, with the numbers.")]
+    within_1_percent: Annotated[
+        bool | None,
+        says(
+            "As match_within_1_percent, for this output; null for token ids that agree "
+            "and where the comparison is invalid."
+        ),
+    ]
+    blank: Annotated[
+        bool,
+        says(
+            "Whether both sides are equal and hold nothing that could differ (empty, all "
+            "zero, one value everywhere): PASS beside an output that passes and holds "
+            "something, else INVALID."
+        ),
+    ]
+    metrics: Annotated[Metrics | None, says("Null for integers and where shapes do not compare.")]
+    readings: Annotated[
+        dict[str, OutputReading] | None,
+        says(
+            "The seven readings of 1% for this output; null where there are no metrics, "
+            "or the output is blank."
+        ),
+    ]
+    truth: Annotated[
+        Truth | None,
+        says("Both sides against the fp64 golden; null without a golden, and for integers."),
+    ]

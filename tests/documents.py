@@ -1,0 +1,31 @@
+"""The documents of a run as values, for tests that edit their JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kit.documented import written
+from kit.evidence.rejudged import rebuild_comparison
+from kit.evidence.schema import TYPES, parse
+from kit.evidence.summary import summarise
+from kit.evidence.types.run import Run
+from kit.evidence.types.summary import Summary
+
+
+def violation(name: str, document: Any) -> str | None:
+    """What breaks the form of the document `name` (run, summary or charts), None where nothing does."""
+    try:
+        parse(TYPES[name], document)  # type: ignore[type-var]
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def what_follows(
+    record: dict[str, Any], summary: dict[str, Any], *, compared: bool = True
+) -> dict[str, Any]:
+    """The summary that follows from an edited record and an edited summary's own figures."""
+    run, told = parse(Run, record), parse(Summary, summary)
+    comparison = rebuild_comparison(run, told) if compared else None
+    again: dict[str, Any] = written(summarise(run, comparison, told.reference))
+    return again
