@@ -3,9 +3,10 @@
 Reads the record in logs/, rebuilds the same weights, refuses to go on where a fingerprint of weights or
 inputs differs, runs the same input on the CPU, and writes accuracy_compare.log, charts.json and
 summary.json with the verdict: PASS, FAIL, SELF_CHECK (the device was a CPU too) or INVALID; then
-report.md and report.html, of them alone. It may run on another machine than the NPU's. With --data,
-every further sample is run and judged too (samples.jsonl). The reference's outputs stay in logs/:
---rejudge judges them again, by today's thresholds, without running a model.
+report.md and report.html, of them alone. An earlier comparison stands until this one is finished. It may
+run on another machine than the NPU's. With --data, every further sample is run and judged too
+(samples.jsonl). The reference's outputs stay in logs/: --rejudge judges them again, by today's
+thresholds, without running a model.
 
     python compare_accuracy.py
     python compare_accuracy.py --logs logs --weights model.safetensors
@@ -37,12 +38,10 @@ from kit.evidence.handover import (
     write_summary,
 )
 from kit.evidence.logs import (
-    CHARTS,
     COMPARE_LOG,
     INPUTS,
     OUTPUTS,
     RUN_LOG,
-    SAMPLE_FIGURES,
     SUMMARY,
     Logs,
     claim_logs,
@@ -82,38 +81,38 @@ def compare_run(options: argparse.Namespace, logs: Logs) -> Summary:
     """From the record to the verdict, which is written, told and returned; raises KitError."""
     from kit.accuracy.comparison import compare
     from kit.evidence.charts import write_charts
-    from kit.evidence.reading import read_evidence
-    from kit.evidence.reference import read_reference
+    from kit.evidence.reading import check_evidence
+    from kit.evidence.reference import adopt_reference
     from kit.evidence.sample_files import judge_saved_samples
 
     with distrust_on_record(logs):
-        run = read_record(logs)
-        earlier = read_reference(logs) if options.rejudge else None
-        # An earlier verdict ends here: whatever happens next, it does not stand for this comparison.
-        write_summary(logs, summarise(run))
-        for name in (COMPARE_LOG, SAMPLE_FIGURES, CHARTS):
-            logs.discard(name)
-        adapter = read_adapter(run)
-        run = finished(run)
-
+        record = read_record(logs)
+        adapter = read_adapter(record)
+        run = finished(record)
         on_device = read_tensors(logs, OUTPUTS, run.outputs)
-        reference, saved = earlier or run_reference(options, logs, adapter, run)
-        samples = judge_saved_samples(logs, adapter, run, saved.samples)
-        repeats = run.noise.device_repeat
-        comparison = compare(adapter.outputs, reference, on_device, repeats, samples)
-        summary = summarise(run, comparison, saved)
-        write_summary(logs, summary)
-        logs.write_text(COMPARE_LOG, comparison_text(summary))
-        write_charts(logs, adapter, run, summary, reference.outputs, on_device)
-        read_evidence(options.logs)  # what its readers would refuse is not told as a verdict
+
+        with logs.replacing_comparison() as new:
+            if options.rejudge:
+                reference, saved = adopt_reference(logs, new)
+            else:
+                reference, saved = run_reference(options, logs, new, adapter, run)
+            samples = judge_saved_samples(logs, new, adapter, run, saved.samples)
+            repeats = run.noise.device_repeat
+            comparison = compare(adapter.outputs, reference, on_device, repeats, samples)
+            summary = summarise(run, comparison, saved)
+            check_evidence(run, summary)  # what readers would refuse is not told as a verdict
+            write_summary(new, summary)
+            new.write_text(COMPARE_LOG, comparison_text(summary))
+            write_charts(logs, new, adapter, run, summary, reference.outputs, on_device)
         tell(summary)
     return summary
 
 
 def run_reference(
-    options: argparse.Namespace, logs: Logs, adapter: Adapter, run: FinishedRun
+    options: argparse.Namespace, logs: Logs, new: Logs, adapter: Adapter, run: FinishedRun
 ) -> tuple["Reference", SavedReference]:
-    """The same weights and the same input on the CPU. Raises KitError where either is not the same."""
+    """The same weights and the same input on the CPU; the outputs are saved in `new`. Raises KitError
+    where weights or input are not the same."""
     device = select_device("cpu")
     log.info(f"reference {device.spec} ({device.name}), float32")
     from kit.evidence.reference import save_reference
@@ -135,8 +134,8 @@ def run_reference(
     files: list[Shard] = []
     if run.samples:
         at_hand = companions(adapter.info, weights.parent if weights else None)
-        files = run_reference_samples(adapter, model, samples, at_hand, logs, run.samples)
-    saved = save_reference(logs, reference, files, describe_roles(adapter.outputs))
+        files = run_reference_samples(adapter, model, samples, at_hand, new, run.samples)
+    saved = save_reference(new, reference, files, describe_roles(adapter.outputs))
     return reference, saved
 
 

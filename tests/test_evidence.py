@@ -209,7 +209,10 @@ def test_weights_file_exchanged_between_the_scripts(
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    refused(vit_run, "model.safetensors has another sha256")
+    assert vit_run.compare().code == 3
+    result = vit_run.compare("--weights", path)
+    assert result.code == 2 and "model.safetensors has another sha256" in result.error
+    assert vit_run.summary["verdict"] == "NOT_COMPARED", "the evidence is not at fault"
 
 
 def test_weights_file_elsewhere_on_this_machine(

@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 
 def write_charts(
     logs: Logs,
+    new: Logs,
     adapter: Adapter,
     run: Run,
     summary: Summary,
     reference: Mapping[str, Tensor],
     device: Mapping[str, Tensor],
 ) -> None:
-    """Write charts.json: of every output that the summary has figures of."""
+    """Write charts.json into `new`: of every output that the summary has figures of."""
     measured = [name for name, output in (summary.outputs or {}).items() if output.metrics]
     ranked = ranked_output(run.model)
     if summary.reference is None or run.outputs is None:
@@ -51,7 +52,7 @@ def write_charts(
         if ranked and ranked in measured
         else None,
     )
-    logs.write_json(CHARTS, checked(charts))
+    new.write_json(CHARTS, checked(charts))
 
 
 def _top5(

@@ -17,7 +17,7 @@ import msgspec
 from kit.errors import CannotRunError, UntrustedError, UsageError
 from kit.evidence.contradictions import find_contradictions
 from kit.evidence.documents import AGAIN, read_record
-from kit.evidence.logs import CHARTS, COMPARE_LOG, LOCAL_PATHS, RECORD, SUMMARY, Logs
+from kit.evidence.logs import COMPARE_LOG, LOCAL_PATHS, RECORD, SUMMARY, Logs
 from kit.evidence.schema import checked
 from kit.evidence.summary import summarise
 from kit.evidence.types.run import DeclaredModel, FedInput, FinishedRun, Run
@@ -42,9 +42,9 @@ def distrust_on_record(logs: Logs) -> Iterator[None]:
             run = read_record(logs)
         except (UntrustedError, UsageError):
             run = None
-        write_summary(logs, summarise(run, invalid=error.message))
-        logs.discard(CHARTS)
-        logs.write_text(COMPARE_LOG, f"verdict: INVALID\nreason: {error.message}\n")
+        with logs.replacing_comparison() as new:
+            write_summary(new, summarise(run, invalid=error.message))
+            new.write_text(COMPARE_LOG, f"verdict: INVALID\nreason: {error.message}\n")
         raise
 
 
@@ -125,8 +125,8 @@ def find_weights_again(
 ) -> Path | None:
     """The weights file of the run on this machine; None where the run's weights were random.
 
-    `explicit` is the user's word on where it is. Raises CannotRunError where it is not to be found,
-    UntrustedError where its bytes are others.
+    `explicit` is the user's word on where it is. Raises CannotRunError where it is not to be found
+    or its bytes are others, UsageError where that is so of `explicit`.
     """
     if not weights.files or weights.weight_path is None:
         return None
@@ -135,12 +135,14 @@ def find_weights_again(
         path: Path | None = explicit / adapter.info.weights if explicit.is_dir() else explicit
     else:
         path = resolve(weights.weight_path, adapter.info, hint=local_path(logs, "weights"))
+    # No fault of the evidence: it is the file of this machine that is absent, or another one.
+    fault = CannotRunError if explicit is None else UsageError
     if path is None or not path.is_file():
-        raise CannotRunError(
+        raise fault(
             f"{weights.weight_path} is not on this machine: name the same file with --weights PATH"
         )
     if sha256_of(path) != file.sha256:
-        raise UntrustedError(
+        raise fault(
             f"{path.name} has another sha256 than the run's weights ({file.sha256[:12]}...): give the "
             "same file with --weights PATH, or run inference.py again"
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import CannotRunError, UntrustedError, UsageError
+from kit.evidence.replacement import begin, decide, settle
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,6 +61,17 @@ _RUN_FILES = (
     LOCAL_PATHS,
     *REPORTS,
 )
+# What a comparison writes, summary.json first; another one replaces all of it.
+_COMPARISON = [
+    SUMMARY,
+    REFERENCE,
+    GOLDEN,
+    f"{SAMPLES}/reference-*.safetensors",
+    SAMPLE_FIGURES,
+    COMPARE_LOG,
+    CHARTS,
+    *REPORTS,
+]
 _LOCK = ".lock"
 _HISTORY = "history"
 
@@ -75,6 +87,29 @@ class Logs:
     def path(self, name: str) -> Path:
         """Where the file `name` of the run in hand is, or will be."""
         return self.folder / name
+
+    @contextmanager
+    def replacing_comparison(self) -> Iterator[Logs]:
+        """Where a comparison is to be written: when the block ends, its files take the place of an
+        earlier one's, all together, and none does where it raises. The report is not among them: it is
+        made of them later."""
+        with _disk_errors(self.folder):
+            written = begin(self.folder)
+        yield Logs(written)
+        with _disk_errors(self.folder):
+            decide(self.folder, _COMPARISON)
+
+    def copy_from(self, other: Logs, *names: str) -> None:
+        """Have the files `names` (patterns) of another folder here, too, without a copy where the disk
+        can do that."""
+        with _disk_errors(self.folder):
+            for path in (path for name in names for path in other.folder.glob(name)):
+                target = self.path(str(path.relative_to(other.folder)))
+                target.parent.mkdir(exist_ok=True)
+                try:
+                    target.hardlink_to(path)
+                except OSError:
+                    shutil.copyfile(path, target)
 
     def archive_earlier_run(self) -> None:
         """Move the files of an earlier run to history/<time>-<model>/."""
@@ -206,6 +241,8 @@ def claim_logs(folder: Path) -> Iterator[Logs]:
                 f"{folder} is in use by another run: wait for it, or name another folder with --logs"
             ) from None
     try:
+        with _disk_errors(folder):
+            settle(folder, _COMPARISON)
         # Of a run that was killed while writing; in samples/ every such file is.
         for pattern in (*(f".{name}.*.tmp" for name in _RUN_FILES), f"{SAMPLES}/.*.tmp"):
             for leftover in folder.glob(pattern):

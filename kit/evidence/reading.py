@@ -47,6 +47,12 @@ def read_evidence(folder: Path) -> Evidence:
     logs = Logs(folder)
     summary = read_summary(logs)
     run = _read_run(logs, summary)
+    check_evidence(run, summary)
+    return Evidence(record=written(run) if run else {}, summary=written(summary))
+
+
+def check_evidence(run: Run | None, summary: Summary) -> None:
+    """Raise UntrustedError where the two say what cannot be so."""
     try:
         _check_summary(run, summary)
         # Of a run that is INVALID without a comparison, no figure is shown: it says why, and that is all.
@@ -59,7 +65,6 @@ def read_evidence(folder: Path) -> Evidence:
         ) from error
     if claim:
         raise UntrustedError(f"{SUMMARY} says what cannot be so (not true: {claim}): {AGAIN}")
-    return Evidence(record=written(run) if run else {}, summary=written(summary))
 
 
 def _read_run(logs: Logs, summary: Summary) -> Run | None:

@@ -8,7 +8,7 @@ from kit.accuracy.comparison import Reference
 from kit.errors import UsageError
 from kit.evidence.documents import read_summary
 from kit.evidence.handover import read_tensors
-from kit.evidence.logs import GOLDEN, REFERENCE, Logs
+from kit.evidence.logs import GOLDEN, REFERENCE, SAMPLES, Logs
 from kit.evidence.types.shared import Shard
 from kit.evidence.types.summary import SavedGolden, SavedReference
 from kit.machine.environment import describe_environment
@@ -23,8 +23,6 @@ def save_reference(
     logs.write_tensors(REFERENCE, reference.outputs, metadata)
     if reference.golden:
         logs.write_tensors(GOLDEN, reference.golden, metadata)
-    else:
-        logs.discard(GOLDEN)
     golden = describe_tensors(reference.golden) if reference.golden else None
     return SavedReference(
         outputs=describe_tensors(reference.outputs),
@@ -34,8 +32,9 @@ def save_reference(
     )
 
 
-def read_reference(logs: Logs) -> tuple[Reference, SavedReference]:
-    """The reference that an earlier comparison saved, checked against the hashes in its summary.
+def adopt_reference(logs: Logs, new: Logs) -> tuple[Reference, SavedReference]:
+    """The reference that an earlier comparison in `logs` saved, checked against the hashes in its
+    summary, for another comparison in `new`.
 
     Raises UsageError where nothing was compared yet, UntrustedError where a file is another one.
     """
@@ -47,10 +46,11 @@ def read_reference(logs: Logs) -> tuple[Reference, SavedReference]:
             "without --rejudge"
         )
     golden = saved.golden
+    new.copy_from(logs, REFERENCE, GOLDEN, f"{SAMPLES}/reference-*.safetensors")
     reference = Reference(
-        outputs=read_tensors(logs, REFERENCE, saved.outputs),
+        outputs=read_tensors(new, REFERENCE, saved.outputs),
         repeats=noise.reference_repeat,
-        golden=read_tensors(logs, GOLDEN, golden.outputs) if golden.outputs else {},
+        golden=read_tensors(new, GOLDEN, golden.outputs) if golden.outputs else {},
         golden_reason=golden.reason,
     )
     return reference, saved

@@ -101,19 +101,19 @@ def read_samples(logs: Logs, files: Sequence[Shard]) -> Iterator[dict[str, Tenso
 
 
 def judge_saved_samples(
-    logs: Logs, adapter: Adapter, run: Run, reference_files: Sequence[Shard]
+    logs: Logs, new: Logs, adapter: Adapter, run: Run, reference_files: Sequence[Shard]
 ) -> JudgedSamples | None:
-    """Judge the samples of both sides and write samples.jsonl. Returns the summary's section; None
-    where the run had no --data."""
+    """Judge the samples of the device in `logs` by those of the reference in `new`, and write
+    samples.jsonl there. Returns the summary's section; None where the run had no --data."""
     recorded = run.samples
     if recorded is None:
         return None
     names = [entry.name for entry in recorded.inputs]
-    sides = [reference_files, recorded.files]
-    if any(sum(file.samples for file in files) != len(names) for files in sides):
+    sides = [(new, reference_files), (logs, recorded.files)]
+    if any(sum(file.samples for file in files) != len(names) for _, files in sides):
         raise UntrustedError(f"{SAMPLES}/ does not hold {len(names)} samples of both sides")
-    reference, device = (read_samples(logs, files) for files in sides)
-    with logs.lines_to(SAMPLE_FIGURES) as write:
+    reference, device = (read_samples(folder, files) for folder, files in sides)
+    with new.lines_to(SAMPLE_FIGURES) as write:
         return judge_samples(
             adapter.outputs,
             zip(
@@ -129,7 +129,9 @@ def judge_saved_samples(
 
 
 def _checked(logs: Logs, file: Shard) -> Path:
-    path: Path = logs.path(SAMPLES) / file.name
+    path = logs.path(SAMPLES) / file.name
+    if path.parent.is_symlink():
+        raise UntrustedError(f"{path.parent} is a link: logs are plain folders, remove it")
     try:
         found = sha256_of(path)
     except OSError as error:

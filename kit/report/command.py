@@ -56,9 +56,8 @@ def discard_reports(logs: Logs) -> None:
 
 @contextmanager
 def reported(logs: Logs) -> Iterator[None]:
-    """Let no earlier report stand while the block judges, and write the report of what it leaves behind:
-    a verdict, or INVALID by an UntrustedError, which then goes on its way."""
-    discard_reports(logs)
+    """Write the report of what the block leaves behind: a verdict, or INVALID by an UntrustedError,
+    which then goes on its way. By any other error nothing has changed, and an earlier report stays."""
     try:
         yield
     except UntrustedError:

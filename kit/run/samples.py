@@ -185,8 +185,8 @@ def run_samples(
 def find_samples_again(adapter: Adapter, run: Run, data: Path | None) -> list[Sample]:
     """The run's samples in `data`, where the user of this machine says they are; [] without any.
 
-    A record's names are only compared with what is there, never joined to a path. Raises UntrustedError
-    where one is missing.
+    A record's names are only compared with what is there, never joined to a path. Raises UsageError where
+    one is missing.
     """
     if run.samples is None:
         if data is not None:
@@ -200,7 +200,7 @@ def find_samples_again(adapter: Adapter, run: Run, data: Path | None) -> list[Sa
     found = {sample.name: sample for sample in list_samples(adapter, data)}
     names = [entry.name for entry in run.samples.inputs]
     if missing := [name for name in names if name not in found]:
-        raise UntrustedError(
+        raise UsageError(
             f"{data.name} does not hold the run's sample {missing[0]!r}: give the same samples with "
             "--data PATH, or run inference.py again"
         )
@@ -218,26 +218,23 @@ def run_reference_samples(
     """The same samples in the same batches on the CPU, in fp32 (`model` may come in fp64). Returns the
     files that hold the outputs.
 
-    Raises UntrustedError where a sample's input is not the one that the device was fed.
+    Raises UsageError where a sample's input is not the one that the device was fed.
     """
     from kit.evidence.sample_files import REFERENCE, SampleWriter
 
     model.float()
     fed = {entry.name: entry.fingerprint for entry in recorded.inputs}
     writer = SampleWriter(logs, REFERENCE)
-    try:
-        for batch in _batches(adapter, samples, companions, recorded.batch_size):
-            for name, found in zip(batch.names, batch.fingerprints, strict=True):
-                if found != fed[name]:
-                    raise UntrustedError(
-                        f"the input of sample {name!r} is not the one that the device was fed "
-                        f"({found[:12]}... is not {fed[name][:12]}...): give the same samples with "
-                        "--data PATH, or run inference.py again"
-                    )
-            for row in _rows(_forward(adapter, model, batch.tensors, "cpu"), len(batch.names)):
-                writer.add(row)
-    except UsageError as error:  # it could be read when the device was fed
-        raise UntrustedError(f"{error.message}: run inference.py again") from error
+    for batch in _batches(adapter, samples, companions, recorded.batch_size):
+        for name, found in zip(batch.names, batch.fingerprints, strict=True):
+            if found != fed[name]:
+                raise UsageError(
+                    f"the input of sample {name!r} is not the one that the device was fed "
+                    f"({found[:12]}... is not {fed[name][:12]}...): give the same samples with "
+                    "--data PATH, or run inference.py again"
+                )
+        for row in _rows(_forward(adapter, model, batch.tensors, "cpu"), len(batch.names)):
+            writer.add(row)
     return writer.finish()
 
 
