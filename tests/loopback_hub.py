@@ -86,8 +86,16 @@ class _File:
         return hashlib.sha1(b"blob %d\0" % len(self.data) + self.data).hexdigest()
 
 
+def _files(models: Mapping[str, Mapping[str, bytes]]) -> dict[tuple[str, str], _File]:
+    return {
+        (model, name): _File(data=data, large=name.endswith((".safetensors", ".bin")))
+        for model, files in models.items()
+        for name, data in files.items()
+    }
+
+
 class LoopbackHub:
-    """The hub: `models` maps an id to its files' bytes. Files ending in .safetensors are large."""
+    """The hub: `models` maps an id to its files' bytes. Files ending in .safetensors or .bin are large."""
 
     def __init__(
         self,
@@ -104,11 +112,8 @@ class LoopbackHub:
         self._struck: dict[Fault, int] = {}
         self._guard = threading.Lock()
         self.closing = threading.Event()
-        self.files = {
-            (model, name): _File(data=data, large=name.endswith(".safetensors"))
-            for model, files in models.items()
-            for name, data in files.items()
-        }
+        self.files = _files(models)
+        self._earlier: dict[str, dict[tuple[str, str], _File]] = {}
         self._main = _Server(self)
         self._storage = _Server(self) if storage else None
 
@@ -132,6 +137,17 @@ class LoopbackHub:
         for server in filter(None, (self._main, self._storage)):
             server.shutdown()
             server.server_close()
+
+    def move(self, models: Mapping[str, Mapping[str, bytes]], commit: str) -> None:
+        """Let main be another commit with other files; the earlier commit is still served."""
+        self._earlier[self.commit] = self.files
+        self.files, self.commit = _files(models), commit
+
+    def at(self, revision: str) -> tuple[str, Mapping[tuple[str, str], _File]] | None:
+        """The commit and the files that a revision names."""
+        if revision in ("main", self.commit):
+            return self.commit, self.files
+        return (revision, self._earlier[revision]) if revision in self._earlier else None
 
     def seen(self, server: _Server, handler: BaseHTTPRequestHandler) -> Seen:
         """Keep a request."""
@@ -237,25 +253,29 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _say_file(self, hub: LoopbackHub, request: Seen, fault: Fault) -> None:
         match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
-        file = match and hub.files.get((match[1], match[3]))
-        if not match or not file:
-            self._say(404, {"X-Error-Code": "EntryNotFound"}, fault)
+        known = {model for model, _ in hub.files}
+        if not match or match[1] not in known:
+            self._say(404, {"X-Error-Code": "RepoNotFound"}, fault)
             return
-        if match[2] not in (hub.commit, "main"):
+        if (found := hub.at(match[2])) is None:
             self._say(404, {"X-Error-Code": "RevisionNotFound"}, fault)
+            return
+        commit, files = found
+        if (file := files.get((match[1], match[3]))) is None:
+            self._say(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit}, fault)
             return
         if file.large and hub.storage_url and not request.on_storage:
             linked = {
                 "Location": f"{hub.storage_url}{self.path}",
                 "X-Linked-Etag": f'"{file.etag}"',
                 "X-Linked-Size": str(len(file.data)),
-                "X-Repo-Commit": hub.commit,
+                "X-Repo-Commit": commit,
             }
             self._say(302, linked, fault)
             return
-        self._send_file(hub, file, request, fault)
+        self._send_file(file, commit, request, fault)
 
-    def _send_file(self, hub: LoopbackHub, file: _File, request: Seen, fault: Fault) -> None:
+    def _send_file(self, file: _File, commit: str, request: Seen, fault: Fault) -> None:
         total = len(file.data)
         match = re.fullmatch(r"bytes=(\d+)-", request.range or "")
         start = int(match[1]) if match and not fault.ignore_range else 0
@@ -263,7 +283,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(416, {"Content-Range": f"bytes */{total}"}, fault)
             return
         fields = {
-            "X-Repo-Commit": hub.commit,
+            "X-Repo-Commit": commit,
             "ETag": f'"{file.etag}"',
             "Accept-Ranges": "bytes",
             "Content-Length": str(total - start + fault.length_off_by),
@@ -272,11 +292,10 @@ class _Handler(BaseHTTPRequestHandler):
             fields["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
         self._say(206 if start else 200, fields, fault)
         if self.command == "GET":
-            self._send_body(hub, file.data, start, request, fault)
+            self._send_body(file.data, start, request, fault)
 
-    def _send_body(
-        self, hub: LoopbackHub, data: bytes, start: int, request: Seen, fault: Fault
-    ) -> None:
+    def _send_body(self, data: bytes, start: int, request: Seen, fault: Fault) -> None:
+        hub = cast(_Server, self.server).hub
         end = len(data)
         if fault.flip_at is not None:
             flipped = bytes([data[fault.flip_at] ^ 0xFF])

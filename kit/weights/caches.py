@@ -221,17 +221,30 @@ class HubRepository:
     def snapshots(self, info: ModelFiles) -> Iterator[Path]:
         """The pinned snapshot, then every other one where a published hash proves the bytes."""
         below = self.folder / "snapshots"
-        names = [info.revision, self._ref(info.revision)]
+        names = [info.revision, self.ref(info.revision)]
         if info.weights in info.published:
-            names += [self._ref("main"), *_folder_names(below)]
+            names += [self.ref("main"), *_folder_names(below)]
         yield from (below / name for name in dict.fromkeys(names) if name is not None)
 
-    def _ref(self, revision: str) -> str | None:
+    def ref(self, revision: str) -> str | None:
         """The commit that refs/<revision> names."""
         with suppress(OSError, UnicodeDecodeError):
             commit = (self.folder / "refs" / revision).read_text(encoding="ascii").strip()
             return commit if is_commit(commit) else None
         return None
+
+    def set_ref(self, revision: str, commit: str) -> None:
+        """Let refs/<revision> name the commit; a commit names itself. Raises OSError."""
+        if revision != commit:
+            _write(self.folder / "refs" / revision, commit)
+
+    def lacks(self, commit: str, name: str) -> bool:
+        """Whether the repository is known to have no such file at the commit."""
+        return (self.folder / ".no_exist" / commit / name).is_file()
+
+    def note_lack(self, commit: str, name: str) -> None:
+        """Keep in mind, as the library does, that there is no such file. Raises OSError."""
+        _write(self.folder / ".no_exist" / commit / name, "")
 
     def blobs(self, etag: str) -> tuple[Path, Path]:
         """Where the bytes lie: under the library's name or, that being damaged, the kit's."""
@@ -255,8 +268,7 @@ class HubRepository:
         pointer = self.folder / "snapshots" / commit / name
         if not os.path.lexists(pointer):
             _point(pointer, blob)
-        if revision != commit:
-            _write(self.folder / "refs" / revision, commit)
+        self.set_ref(revision, commit)
         return pointer if pointer.exists() and pointer.samefile(blob) else blob
 
 
