@@ -127,8 +127,9 @@ def run_reference(
     check_shards(logs, run)
     samples = find_samples_again(adapter, run, options.data or local_path(logs, "data"))
     weights = find_weights_again(logs, adapter, run.weights, options.weights)
+    paths = [weights] if weights else []
     model = adapter.build()
-    loaded = load_weights(adapter, model, weights, seed=run.weights.seed or 0)
+    loaded = load_weights(adapter, model, paths, seed=run.arguments.seed)
     check_weights(loaded.fingerprint, run.weights)
     reference = run_references(adapter, model, inputs, options.golden)
     files: list[Shard] = []

@@ -98,15 +98,15 @@ def run(
         raise CannotRunError(f"--require-pretrained, but there are {found.pretrained_reason}")
     if samples:  # a tokenizer that is not at hand ends the run here, not after its passes
         load_sample(adapter, samples[0], found.companions)
-    path = found.file.path if found.file else None
-    loaded = load_weights(adapter, model, path, seed=options.seed)
+    paths = [found.file.path] if found.file else []
+    loaded = load_weights(adapter, model, paths, seed=options.seed)
     record.weights(found, loaded, seed=options.seed)
     chosen = adapter.load_input(options.input, found.companions)
     record.input(chosen)
     logs.write_tensors(INPUTS, chosen.tensors)
 
     dtype = getattr(torch, options.dtype)
-    on_device = move(model, adapter.tied, device, dtype, loaded.fingerprint)
+    on_device = move(model, loaded.tied, device, dtype, loaded.fingerprint)
     passes = run_passes(
         adapter,
         model,

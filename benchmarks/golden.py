@@ -72,7 +72,7 @@ def fp32_forward(model_name: str) -> Callable[[], object]:
     """The forward of the fp32 reference, on random weights."""
     adapter = load_adapter(model_name)
     model = adapter.build()
-    load_weights(adapter, model, None, seed=0)
+    load_weights(adapter, model, (), seed=0)
     inputs = adapter.load_input(None, {}).tensors
 
     def forward() -> object:
@@ -86,7 +86,7 @@ def fp64_forward(model_name: str) -> Callable[[], object]:
     """The forward of the golden, on the same weights in fp64."""
     adapter = load_adapter(model_name)
     model = adapter.build()
-    load_weights(adapter, model, None, seed=0)
+    load_weights(adapter, model, (), seed=0)
     model.double()
     inputs = {
         name: tensor.double() if tensor.is_floating_point() else tensor

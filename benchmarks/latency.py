@@ -48,8 +48,8 @@ def compare(model_name: str, folder: Path, pairs: int) -> list[float]:
     """Kit / plain, pair by pair."""
     adapter, device = load_adapter(model_name), select_device("cpu", "default")
     model = adapter.build()
-    loaded = load_weights(adapter, model, folder / "model.safetensors", seed=0)
-    move(model, adapter.tied, device, torch.float32, loaded.fingerprint)
+    loaded = load_weights(adapter, model, [folder / "model.safetensors"], seed=0)
+    move(model, loaded.tied, device, torch.float32, loaded.fingerprint)
     inputs = adapter.load_input(None, {}).tensors
     forward, _ = {"t5": plain.load_t5, "vit": plain.load_vit}[PLAIN_NAMES[model_name]](folder)
     ratios = []

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kit.models.adapter import load_adapter
-from kit.storage.fingerprint import fingerprint, fingerprint_of_file
-from kit.weights.checkpoint import assign, published_tensors, read_checkpoint
+from kit.storage.fingerprint import fingerprint, fingerprint_of_files
+from kit.weights.checkpoint import assign, published_tensors
+from kit.weights.load import load_weights
 
 
 def test_fingerprint_of_a_file_is_that_of_its_tensors(tmp_path: Path) -> None:
@@ -24,8 +25,14 @@ def test_fingerprint_of_a_file_is_that_of_its_tensors(tmp_path: Path) -> None:
         "empty": torch.empty(0, 4),
     }
     save_file(tensors, tmp_path / "x.safetensors", metadata={"format": "pt"})
-    found = fingerprint_of_file(tmp_path / "x.safetensors", load_file(tmp_path / "x.safetensors"))
-    assert found == fingerprint(tensors)
+    path = tmp_path / "x.safetensors"
+    assert fingerprint_of_files(load_file(path), {name: (path, name) for name in tensors}) == (
+        fingerprint(tensors)
+    )
+    # Under other names, and some of them only in memory.
+    renamed = {f"new.{name}": tensor for name, tensor in tensors.items()}
+    places = {f"new.{name}": (path, name) for name in list(tensors)[:3]}
+    assert fingerprint_of_files(renamed, places) == fingerprint(renamed)
 
 
 @pytest.mark.parametrize("change", ["value", "name", "shape", "dtype"])
@@ -48,11 +55,9 @@ def test_the_model_computes_with_the_bytes_of_the_file(weights_of: Callable[[str
     adapter = load_adapter("flan_t5_small")
     path = weights_of("flan_t5_small")
     model = adapter.build()
-    state_dict = read_checkpoint(path, published_tensors(model, adapter.tied))
-    assign(model, state_dict, adapter.tied)
-    assert fingerprint(published_tensors(model, adapter.tied)) == fingerprint_of_file(
-        path, state_dict
-    )
+    loaded = load_weights(adapter, model, [path], seed=0)
+    assert fingerprint(published_tensors(model, adapter.tied)) == loaded.fingerprint
+    assert fingerprint(load_file(path)) == loaded.fingerprint
     assert model.get_parameter("lm_head.weight").data_ptr() != (
         model.get_parameter("shared.weight").data_ptr()
     )

@@ -31,7 +31,7 @@ FP64_ERROR = 1e-12  # relative L2, above fp64's rounding in two orders of the su
 def built(name: str) -> tuple[Adapter, nn.Module, dict[str, Tensor]]:
     adapter = load_adapter(name)
     model = adapter.build()
-    load_weights(adapter, model, None, seed=0)
+    load_weights(adapter, model, (), seed=0)
     return adapter, model, dict(adapter.load_input(None, {}).tensors)
 
 

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -61,23 +62,34 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
     )
 
 
-def fingerprint_of_file(path: Path, tensors: Mapping[str, Tensor]) -> str:
-    """The fingerprint (hex) of `tensors`, which are the memory-mapped tensors of a safetensors file.
+def fingerprint_of_files(
+    tensors: Mapping[str, Tensor], places: Mapping[str, tuple[Path, str]]
+) -> str:
+    """The fingerprint (hex) of `tensors`; those in `places` are memory-mapped from a safetensors file:
+    (path, name in the file).
 
-    The bytes are read from the file: touching the mapping would make all of it resident, and a run
+    Their bytes are read from the file: touching the mapping would make all of it resident, and a run
     need not hold more memory than a plain script does. Raises OSError.
     """
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-        spans = {
-            name: [8 + length + offset for offset in header[name]["data_offsets"]]
-            for name in tensors
-        }
-        return _combine(
-            tensors,
-            {name: partial(_span_sha256, file.fileno(), *span) for name, span in spans.items()},
-        )
+    with ExitStack() as stack:
+        opened = {path: _opened(path, stack) for path in {path for path, _ in places.values()}}
+        hashes = {name: partial(tensor_sha256, tensor) for name, tensor in tensors.items()}
+        for name, (path, stored) in places.items():
+            file, spans = opened[path]
+            hashes[name] = partial(_span_sha256, file, *spans[stored])
+        return _combine(tensors, hashes)
+
+
+def _opened(path: Path, stack: ExitStack) -> tuple[int, dict[str, tuple[int, int]]]:
+    """An open safetensors file, and where in it each tensor's bytes are."""
+    file = stack.enter_context(path.open("rb"))
+    length = int.from_bytes(file.read(8), "little")
+    header = json.loads(file.read(length))
+    header.pop("__metadata__", None)
+    spans = {name: entry["data_offsets"] for name, entry in header.items()}
+    return file.fileno(), {
+        name: (8 + length + first, 8 + length + last) for name, (first, last) in spans.items()
+    }
 
 
 def _combine(tensors: Mapping[str, Tensor], hashes: Mapping[str, Callable[[], str]]) -> str:

@@ -1,8 +1,9 @@
-"""From a safetensors file, or from nothing, to a model whose every tensor is accounted for."""
+"""Reading safetensors files, and making their tensors a model's own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,31 +18,34 @@ def published_tensors(model: nn.Module, tied: Mapping[str, str]) -> dict[str, Te
     return {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
 
 
-def read_checkpoint(path: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, memory-mapped, if they are exactly those of `like`.
+@dataclass(frozen=True)
+class Checkpoint:
+    """The tensors of one or several safetensors files, memory-mapped, and the file of each."""
 
-    Raises UsageError for a file that is damaged or has a missing, unexpected or wrongly shaped
-    tensor: libraries only warn there and run on with random or wrongly tied parameters.
-    """
+    tensors: Mapping[str, Tensor]
+    files: Mapping[str, Path]
+
+
+def read_checkpoint(paths: Sequence[Path]) -> Checkpoint:
+    """Every tensor of the files. Raises UsageError for a file that is damaged, and for a tensor in two."""
     from safetensors import SafetensorError, safe_open
 
-    try:
-        with safe_open(path, framework="pt") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            _check_names(path, shapes, like)
-            _check_shapes(path, shapes, like)
-            tensors = {name: file.get_tensor(name) for name in like}
-    except SafetensorError as error:
-        raise UsageError(
-            f"{path.name} is damaged or no safetensors file ({error}): fetch it again"
-        ) from error
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() != like[name].is_floating_point():
+    tensors: dict[str, Tensor] = {}
+    files: dict[str, Path] = {}
+    for path in paths:
+        try:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118
+                    if name in files:
+                        raise UsageError(
+                            f"{name} is in {files[name].name} and in {path.name}: fetch the shards again"
+                        )
+                    tensors[name], files[name] = file.get_tensor(name), path
+        except SafetensorError as error:
             raise UsageError(
-                f"{path.name} does not fit: {name} is {tensor.dtype}, the model has "
-                f"{like[name].dtype}; give the weights of this model"
-            )
-    return tensors
+                f"{path.name} is damaged or no safetensors file ({error}): fetch it again"
+            ) from error
+    return Checkpoint(tensors, files)
 
 
 def assign(model: nn.Module, state_dict: Mapping[str, Tensor], tied: Mapping[str, str]) -> None:
@@ -79,30 +83,3 @@ def retie(model: nn.Module, tied: Mapping[str, str]) -> None:
 def _named_tensors(model: nn.Module) -> Iterable[tuple[str, Tensor]]:
     yield from model.named_parameters()
     yield from model.named_buffers()
-
-
-def _check_names(path: Path, found: Iterable[str], like: Mapping[str, Tensor]) -> None:
-    missing = sorted(set(like) - set(found))
-    unexpected = sorted(set(found) - set(like))
-    if missing or unexpected:
-        parts = [
-            f"{len(names)} {word} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-            for names, word in ((missing, "missing"), (unexpected, "unexpected"))
-            if names
-        ]
-        raise UsageError(
-            f"{path.name} does not fit: tensors {' and '.join(parts)}; give the weights of this model"
-        )
-
-
-def _check_shapes(
-    path: Path, found: Mapping[str, tuple[int, ...]], like: Mapping[str, Tensor]
-) -> None:
-    wrong = sorted(name for name in like if found[name] != tuple(like[name].shape))
-    if wrong:
-        name = wrong[0]
-        raise UsageError(
-            f"{path.name} does not fit: {len(wrong)} tensors have another shape ({name} is "
-            f"{list(found[name])}, the model has {list(like[name].shape)}); give the weights of "
-            "this model"
-        )

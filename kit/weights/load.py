@@ -2,52 +2,111 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit.errors import CannotRunError
 from kit.models.adapter import Adapter
-from kit.storage.fingerprint import fingerprint, fingerprint_of_file
+from kit.storage.fingerprint import fingerprint, fingerprint_of_files
 from kit.weights.checkpoint import assign, published_tensors, read_checkpoint
+from kit.weights.fitting import Account, fit
+from kit.weights.model_parts import aliases_of
 from kit.weights.random_init import random_state_dict
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedWeights:
-    """What identifies the weights of a model, counted over the published tensors."""
+    """What identifies the weights of a model, counted over the tensors that share no other's storage.
+
+    `account` says what became of every tensor of the file; None for a random initialisation. `tied` are the
+    aliases, {alias: the name whose storage it shares}.
+    """
 
     fingerprint: str
     parameters: int
     tensors: int
+    tied: Mapping[str, str]
+    account: Account | None
 
 
 def load_weights(
-    adapter: Adapter, model: nn.Module, path: Path | None, *, seed: int
+    adapter: Adapter, model: nn.Module, paths: Sequence[Path], *, seed: int
 ) -> LoadedWeights:
-    """Give `model` (adapter.build()) the weights of `path`, or random ones where that is None.
+    """Give `model` (adapter.build()) the weights of the files, or random ones where there are none.
 
-    Raises UsageError for a file that does not fit, CannotRunError where the installed library builds
-    another architecture than the published one.
+    Raises UsageError for files that do not fit, CannotRunError where the installed library builds another
+    architecture than the published one.
     """
-    like = published_tensors(model, adapter.tied)
-    parameters = sum(tensor.numel() for tensor in like.values())
-    if (len(like), parameters) != (adapter.info.tensors, adapter.info.parameters):
+    _check_size(adapter, published_tensors(model, dict(adapter.tied) or aliases_of(model)))
+    # Where the published tensors are known, a file that lacks one of them is another file.
+    complete = adapter.info.tensors is not None
+    if paths:
+        return load_files(model, paths, adapter.tied, seed=seed, complete=complete)
+    return initialise(model, adapter.tied, seed=seed)
+
+
+def initialise(model: nn.Module, tied: Mapping[str, str], *, seed: int) -> LoadedWeights:
+    """Give the model random weights. `tied` are the declared aliases; none: they are found."""
+    aliases = dict(tied) or aliases_of(model)
+    tensors = random_state_dict(published_tensors(model, aliases), seed)
+    assign(model, tensors, aliases)
+    return _loaded(tensors, aliases, fingerprint(tensors), None)
+
+
+def load_files(
+    model: nn.Module,
+    paths: Sequence[Path],
+    tied: Mapping[str, str],
+    *,
+    seed: int,
+    complete: bool = False,
+) -> LoadedWeights:
+    """Give the model the tensors of safetensors files, every one of both accounted for.
+
+    Heads that the files do not carry are random, by the seed, unless the files are to be `complete`.
+    Raises UsageError for files that do not fit.
+    """
+    checkpoint = read_checkpoint(paths)
+    found = fit(model, checkpoint.tensors, tied, file=paths[0].name, complete=complete)
+    aliases = dict(found.account.tied)
+    like = published_tensors(model, aliases)
+    heads = random_state_dict({name: like[name] for name in found.account.initialised}, seed)
+    tensors = {name: heads[name] if name in heads else found.tensors[name] for name in like}
+    places = {name: (checkpoint.files[old], old) for name, old in found.names.items()}
+    identity = fingerprint_of_files(tensors, places)
+    assign(model, tensors, aliases)
+    return _loaded(tensors, aliases, identity, found.account)
+
+
+def _loaded(
+    tensors: Mapping[str, Tensor], tied: Mapping[str, str], identity: str, account: Account | None
+) -> LoadedWeights:
+    return LoadedWeights(
+        fingerprint=identity,
+        parameters=_elements(tensors),
+        tensors=len(tensors),
+        tied=tied,
+        account=account,
+    )
+
+
+def _elements(tensors: Mapping[str, Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors.values())
+
+
+def _check_size(adapter: Adapter, like: Mapping[str, Tensor]) -> None:
+    """Raise CannotRunError where the library builds something else than was published."""
+    info, parameters = adapter.info, _elements(like)
+    if (len(like), parameters) != (info.tensors, info.parameters):
         raise CannotRunError(
-            f"the installed {adapter.info.library} builds {adapter.info.architecture} with "
+            f"the installed {info.library} builds {info.architecture} with "
             f"{parameters:,} parameters in {len(like)} tensors, models/{adapter.folder.name}/adapter.py "
-            f"says {adapter.info.parameters:,} in {adapter.info.tensors}: correct a new adapter (a tensor "
+            f"says {info.parameters:,} in {info.tensors}: correct a new adapter (a tensor "
             "that shares another's storage belongs into `tied`), else install a version of "
             "requirements.txt"
         )
-    if path is None:
-        state_dict = random_state_dict(like, seed)
-        identity = fingerprint(state_dict)
-    else:
-        state_dict = read_checkpoint(path, like)
-        identity = fingerprint_of_file(path, state_dict)
-    assign(model, state_dict, adapter.tied)
-    return LoadedWeights(fingerprint=identity, parameters=parameters, tensors=len(like))

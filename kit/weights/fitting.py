@@ -1,0 +1,160 @@
+"""From the tensors of a file to those of a model, every one of both accounted for.
+
+A tensor of the file is loaded under its own name or the library's new one, or is legacy (the library no
+longer stores it but builds the same values), or belongs to a part that this architecture does not build.
+A tensor of the model comes from the file, shares another one's storage, or is of a head that the file does
+not carry. Everything else is a file of another model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kit.errors import UsageError
+from kit.weights.legacy import legacy_value, same_buffer
+from kit.weights.library_names import follow
+from kit.weights.model_parts import buffers_built, is_head, is_part_not_built, shared_names
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """What became of every tensor of the file, and where the model's others came from.
+
+    `dtypes` counts the file's tensors by dtype. `renamed` is {name in the file: the library's}, `converted`
+    {the library's name: names in the file}, `legacy` {name in the file: what its values are}, `unused`
+    names in the file, `initialised` the library's names, `tied` {alias: the name whose storage it shares}.
+    """
+
+    dtypes: Mapping[str, int] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    converted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    legacy: Mapping[str, str] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
+    initialised: tuple[str, ...] = ()
+    tied: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """`tensors` are the file's by the model's names, without aliases; those that are bytes of the file as
+    they stand have their name there in `names`."""
+
+    tensors: Mapping[str, Tensor]
+    names: Mapping[str, str]
+    account: Account
+
+
+def fit(
+    model: nn.Module,
+    tensors: Mapping[str, Tensor],
+    tied: Mapping[str, str],
+    *,
+    file: str,
+    complete: bool,
+) -> Fit:
+    """Give every tensor of the file its place in the model.
+
+    `tied` are the declared aliases; where there are none, parameters that the model shares are found.
+    `complete`: the file is known to carry every head. Raises UsageError where a tensor of either has no
+    place: `file` is the name that the message has.
+    """
+    followed = follow(model, tensors)
+    given = dict(followed.tensors)
+    aliases = dict(tied) or _untie(model, given)
+    like = {name: each for name, each in model.state_dict().items() if name not in aliases}
+    legacy, unused, unexpected = _left_over(model, given, like)
+    missing = {name for name in like if name not in given}
+    initialised = (
+        [] if complete else [name for name in like if name in missing and is_head(model, name)]
+    )
+    _check_names(file, missing - {*initialised}, unexpected)
+    tensors_of = {name: given[name] for name in like if name in given}
+    _check_kinds(file, tensors_of, like)
+    sources = {name: followed.sources[name] for name in tensors_of}
+    plain = {name: old for name, (old, *_) in sources.items() if name not in followed.converted}
+    return Fit(
+        tensors=tensors_of,
+        names=plain,
+        account=Account(
+            dtypes=Counter(str(each.dtype).removeprefix("torch.") for each in tensors.values()),
+            renamed={old: new for new, old in plain.items() if old != new},
+            converted={name: sources[name] for name in followed.converted if name in sources},
+            legacy={old: value for name, value in legacy.items() for old in followed.sources[name]},
+            unused=tuple(old for name in unused for old in followed.sources[name]),
+            initialised=tuple(initialised),
+            tied=aliases,
+        ),
+    )
+
+
+def _untie(model: nn.Module, given: dict[str, Tensor]) -> dict[str, str]:
+    """The aliases among names that share storage: {alias: the name that is loaded}.
+
+    A file may carry the shared tensor under any of its names, or under several: one is loaded, and the
+    others are aliases where their values are the same. Where they are not, the file has two tensors and
+    they stay two, whatever the config says of tying (as transformers 5 does it).
+    """
+    import torch
+
+    aliases = {}
+    for group in shared_names(model):
+        carried = [name for name in group if name in given]
+        first = carried[0] if carried else group[0]
+        for name in group:
+            if name == first or (name in given and not torch.equal(given[name], given[first])):
+                continue
+            aliases[name] = first
+            given.pop(name, None)
+    return aliases
+
+
+def _left_over(
+    model: nn.Module, given: dict[str, Tensor], like: Mapping[str, Tensor]
+) -> tuple[dict[str, str], list[str], list[str]]:
+    """Of the tensors with no place: legacy ones with what they hold, parts not built, and the rest."""
+    built = buffers_built(model)
+    legacy, unused, unexpected = {}, [], []
+    for name in [name for name in given if name not in like]:
+        if value := legacy_value(name, given[name], built):
+            legacy[name] = value
+        elif not same_buffer(name, built) and is_part_not_built(model, name):
+            unused.append(name)
+        else:
+            unexpected.append(name)
+    return legacy, unused, unexpected
+
+
+def _check_names(file: str, missing: Collection[str], unexpected: Collection[str]) -> None:
+    if missing or unexpected:
+        parts = [
+            f"{len(names)} {word} ({', '.join(sorted(names)[:3])}{', ...' if len(names) > 3 else ''})"
+            for names, word in ((missing, "missing"), (unexpected, "unexpected"))
+            if names
+        ]
+        raise UsageError(
+            f"{file} does not fit: tensors {' and '.join(parts)}; give the weights of this model"
+        )
+
+
+def _check_kinds(file: str, given: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> None:
+    """Raise UsageError for another shape, or for integers where the model has floats, or the reverse."""
+    wrong = sorted(name for name in given if given[name].shape != like[name].shape)
+    if wrong:
+        name = wrong[0]
+        raise UsageError(
+            f"{file} does not fit: {len(wrong)} tensors have another shape ({name} is "
+            f"{list(given[name].shape)}, the model has {list(like[name].shape)}); give the weights of "
+            "this model"
+        )
+    for name, tensor in given.items():
+        if tensor.is_floating_point() != like[name].is_floating_point():
+            raise UsageError(
+                f"{file} does not fit: {name} is {tensor.dtype}, the model has {like[name].dtype}; give "
+                "the weights of this model"
+            )
