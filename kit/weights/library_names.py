@@ -117,7 +117,7 @@ def _old_names(model: Any, names: list[str]) -> Mapping[str, str]:
         loading_base_model_from_task_state_dict=has and not expects,
         loading_task_model_from_base_state_dict=expects and not has,
     )
-    return mapping
+    return {name: mapping.get(name, name) for name in names}  # it leaves out what it does not load
 
 
 def _renamed(names: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Followed:
