@@ -37,6 +37,7 @@ from kit.evidence.handover import (
     read_tensors,
     write_summary,
 )
+from kit.evidence.left_out import judged_outputs
 from kit.evidence.logs import (
     COMPARE_LOG,
     INPUTS,
@@ -98,7 +99,8 @@ def compare_run(options: argparse.Namespace, logs: Logs) -> Summary:
                 reference, saved = run_reference(options, logs, new, adapter, run)
             samples = judge_saved_samples(logs, new, adapter, run, saved.samples)
             repeats = run.noise.device_repeat
-            comparison = compare(adapter.outputs, reference, on_device, repeats, samples)
+            specs = judged_outputs(adapter.outputs, run.weights)
+            comparison = compare(specs, reference, on_device, repeats, samples)
             summary = summarise(run, comparison, saved)
             check_evidence(run, summary)  # what readers would refuse is not told as a verdict
             write_summary(new, summary)

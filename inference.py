@@ -87,8 +87,10 @@ def run(
     # Heavy imports come only now, after select_device() has made a broken torch_npu harmless.
     import torch
 
+    from kit.run.heads import outputs_of_heads
     from kit.run.passes import run_passes, to_device
     from kit.run.placement import move, prove_place
+    from kit.weights.casting import cast_weights
     from kit.weights.load import load_weights
 
     model = adapter.build()
@@ -103,10 +105,13 @@ def run(
     record.weights(found, loaded, seed=options.seed)
     chosen = adapter.load_input(options.input, found.companions)
     record.input(chosen)
+    record.heads(outputs_of_heads(adapter, model, loaded.account, chosen.tensors, options.seed))
     logs.write_tensors(INPUTS, chosen.tensors)
 
     dtype = getattr(torch, options.dtype)
-    on_device = move(model, loaded.tied, device, dtype, loaded.fingerprint)
+    cast = cast_weights(model, dtype)
+    record.cast(cast)
+    on_device = move(model, loaded.tied, device, cast, loaded.fingerprint)
     passes = run_passes(
         adapter,
         model,

@@ -26,6 +26,7 @@ from kit.devices import select_device
 from kit.models.adapter import load_adapter
 from kit.run.placement import move
 from kit.run.timing import time_once
+from kit.weights.casting import cast_weights
 from kit.weights.load import load_weights
 
 
@@ -49,7 +50,8 @@ def compare(model_name: str, folder: Path, pairs: int) -> list[float]:
     adapter, device = load_adapter(model_name), select_device("cpu", "default")
     model = adapter.build()
     loaded = load_weights(adapter, model, [folder / "model.safetensors"], seed=0)
-    move(model, loaded.tied, device, torch.float32, loaded.fingerprint)
+    cast = cast_weights(model, torch.float32)
+    move(model, loaded.tied, device, cast, loaded.fingerprint)
     inputs = adapter.load_input(None, {}).tensors
     forward, _ = {"t5": plain.load_t5, "vit": plain.load_vit}[PLAIN_NAMES[model_name]](folder)
     ratios = []

@@ -21,6 +21,8 @@ def find_blockers(
         blockers.append(f"the run did not succeed: status {run.status if run else 'FAILED'}")
     if verdict != "PASS":
         why = not_judged if comparison is None else why_not_passed(comparison)
+        if verdict == "FAIL" and run and (broken := _broken_by_cast(run)):
+            why = f"{why}; a likely cause: {broken}"
         blockers.append(f"the verdict is {verdict}" + (f": {why}" if why else ""))
     device, weights = (run.device, run.weights) if run else (None, None)
     if device is None or device.kind != "npu":
@@ -47,6 +49,21 @@ def why_not_passed(comparison: Comparison) -> str:
     if comparison.samples and comparison.samples.reason:
         reasons.append(comparison.samples.reason)
     return "; ".join(reasons)
+
+
+def _broken_by_cast(run: Run) -> str:
+    """The weights that the cast to the run's dtype made infinite or 0; empty where none."""
+    cast = run.weights.cast if run.weights else None
+    if cast is None:
+        return ""
+    parts = []
+    for what, lost in (("infinite", cast.became_infinite), ("0", cast.became_zero)):
+        if lost:
+            most = sorted(lost, key=lambda name: -lost[name])[:3]
+            of = ", ".join(f"{lost[name]} of {name}" for name in most)
+            more = f" and {len(lost) - 3} more tensors" if len(lost) > 3 else ""
+            parts.append(f"the cast to {cast.dtype} made elements {what} ({of}{more})")
+    return ", ".join(parts)
 
 
 def _fallbacks(run: Run | None) -> list[str]:

@@ -34,6 +34,7 @@ from kit.evidence.types.run import (
     RunError,
 )
 from kit.evidence.types.shared import DeviceProof, LoadedFile, Status, Weights
+from kit.evidence.weights_told import tell_cast, tell_contents
 from kit.machine.cures import as_kit_error
 from kit.machine.environment import describe_environment
 from kit.models.adapter import Adapter, ModelInfo, ModelInput
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kit.evidence.latency import Latency
+    from kit.weights.casting import Cast
     from kit.weights.load import LoadedWeights
     from kit.weights.sources import Located
     from kit.weights.weight_file import WeightFile
@@ -108,6 +110,9 @@ class RunRecord:
             fingerprint=loaded.fingerprint,
             parameters=loaded.parameters,
             tensors=loaded.tensors,
+            contents=loaded.account,
+            cast=None,
+            outputs_of_random_heads=[],
         )
         self._fill(weights=weights)
         if file is None:
@@ -122,6 +127,21 @@ class RunRecord:
             f"weights {found.label}: sha256 {file.sha256[:12]}... ({file.hash_origin}), "
             f"{loaded.parameters:,} parameters"
         )
+        if loaded.account:
+            tell_contents(loaded.account, seed)
+
+    def heads(self, outputs: list[str]) -> None:
+        """The outputs that come from heads which no file carried."""
+        if outputs:
+            self._fill_weights(outputs_of_random_heads=outputs)
+            log.warning(
+                f"left out of the verdict, for their heads are random: {', '.join(outputs)}"
+            )
+
+    def cast(self, cast: Cast) -> None:
+        """What the cast to the dtype of the run did to the weights."""
+        self._fill_weights(cast=cast)
+        tell_cast(cast)
 
     def input(self, chosen: ModelInput) -> None:
         """What the model is fed."""
@@ -195,6 +215,11 @@ class RunRecord:
         """Put sections into the record, and the record into its file."""
         self.run = msgspec.structs.replace(self.run, **sections)
         self.keep()
+
+    def _fill_weights(self, **fields: Any) -> None:
+        """More of what is known of the weights."""
+        assert self.run.weights is not None
+        self._fill(weights=msgspec.structs.replace(self.run.weights, **fields))
 
     def _keep_path(self, what: str, path: Path) -> None:
         self._local_paths[what] = str(path.absolute())

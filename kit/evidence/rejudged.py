@@ -16,6 +16,7 @@ from kit.accuracy.repeats import Repeat
 from kit.accuracy.spec import OutputSpec
 from kit.accuracy.verdict import settle
 from kit.documented import written
+from kit.evidence.left_out import judged_outputs
 from kit.evidence.types.run import Run
 from kit.evidence.types.summary import Summary
 
@@ -27,7 +28,7 @@ def rebuild_comparison(run: Run, summary: Summary) -> Comparison:
         raise ValueError("nothing was compared")
     specs = {
         name: msgspec.convert(written(spec), OutputSpec)
-        for name, spec in run.model.outputs.items()
+        for name, spec in judged_outputs(run.model.outputs, run.weights).items()
         if spec.role != "step_scores"
     }
     outputs = {name: summary.outputs[name] for name in specs}

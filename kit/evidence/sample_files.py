@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from kit.accuracy.judged_samples import JudgedSamples
 from kit.accuracy.sample_verdicts import judge_samples
 from kit.errors import UntrustedError
+from kit.evidence.left_out import judged_outputs
 from kit.evidence.logs import SAMPLE_FIGURES, SAMPLES, Logs, log
 from kit.evidence.summary import ranked_output
 from kit.evidence.types.run import Run
@@ -115,7 +116,7 @@ def judge_saved_samples(
     reference, device = (read_samples(folder, files) for folder, files in sides)
     with new.lines_to(SAMPLE_FIGURES) as write:
         return judge_samples(
-            adapter.outputs,
+            judged_outputs(adapter.outputs, run.weights),
             zip(
                 counted("judging samples", names, len(names), log.info),
                 reference,

@@ -11,24 +11,22 @@ from kit.errors import UntrustedError
 from kit.evidence.types.shared import DeviceProof
 from kit.run.fallback import FallbackWatch
 from kit.storage.fingerprint import fingerprint
+from kit.weights.casting import Cast
 from kit.weights.checkpoint import published_tensors, retie
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
 
 def move(
-    model: nn.Module, tied: Mapping[str, str], device: Device, dtype: torch.dtype, expected: str
+    model: nn.Module, tied: Mapping[str, str], device: Device, cast: Cast, expected: str
 ) -> str:
-    """Cast the model, move it to the device, and read its weights back from there.
+    """Move the model to the device, and read its weights back from there.
 
-    `expected` is the fingerprint of the weights as loaded. Returns the fingerprint of the device's
+    `expected` is the fingerprint of the weights as loaded, before the cast. Returns that of the device's
     copy, which a cast makes another one. Raises UntrustedError where it is not what was sent.
     """
-    before = {tensor.dtype for tensor in model.state_dict().values() if tensor.is_floating_point()}
-    model.to(dtype)
-    if before != {dtype}:
+    if cast.tensors:
         expected = fingerprint(published_tensors(model, tied))
     if device.kind == "cpu":
         return expected

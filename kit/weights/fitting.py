@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
+from msgspec import Meta
+
+from kit.documented import Documented, says
 from kit.errors import UsageError
 from kit.weights.legacy import legacy_value, same_buffer
 from kit.weights.library_names import follow
@@ -22,22 +25,38 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-@dataclass(frozen=True, kw_only=True)
-class Account:
-    """What became of every tensor of the file, and where the model's others came from.
+class Account(Documented, frozen=True, kw_only=True):
+    """What became of every tensor of the loaded files, and where the model's others came from."""
 
-    `dtypes` counts the file's tensors by dtype. `renamed` is {name in the file: the library's}, `converted`
-    {the library's name: names in the file}, `legacy` {name in the file: what its values are}, `unused`
-    names in the file, `initialised` the library's names, `tied` {alias: the name whose storage it shares}.
-    """
-
-    dtypes: Mapping[str, int] = field(default_factory=dict)
-    renamed: Mapping[str, str] = field(default_factory=dict)
-    converted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    legacy: Mapping[str, str] = field(default_factory=dict)
-    unused: tuple[str, ...] = ()
-    initialised: tuple[str, ...] = ()
-    tied: Mapping[str, str] = field(default_factory=dict)
+    dtypes: Annotated[
+        dict[str, Annotated[int, Meta(ge=1)]],
+        says("Tensors of the files by dtype, such as float16; the run may cast them."),
+    ]
+    renamed: Annotated[
+        dict[str, str],
+        says("Tensors with another name in the library than in the file: {file's: library's}."),
+    ]
+    converted: Annotated[
+        dict[str, list[str]],
+        says("Tensors that the library makes of others: {library's name: names in the file}."),
+    ]
+    legacy: Annotated[
+        dict[str, str],
+        says(
+            "Tensors of the file that the library no longer loads but builds itself, each with "
+            "what its values were found to be."
+        ),
+    ]
+    unused: Annotated[
+        list[str], says("Tensors of the file of a part that this architecture does not build.")
+    ]
+    initialised: Annotated[
+        list[str],
+        says("Tensors of the model that no file carries (a head), random by arguments.seed."),
+    ]
+    tied: Annotated[
+        dict[str, str], says("Names that share another's storage: {alias: the loaded name}.")
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +103,10 @@ def fit(
         account=Account(
             dtypes=Counter(str(each.dtype).removeprefix("torch.") for each in tensors.values()),
             renamed={old: new for new, old in plain.items() if old != new},
-            converted={name: sources[name] for name in followed.converted if name in sources},
+            converted={n: list(sources[n]) for n in sorted(followed.converted & sources.keys())},
             legacy={old: value for name, value in legacy.items() for old in followed.sources[name]},
-            unused=tuple(old for name in unused for old in followed.sources[name]),
-            initialised=tuple(initialised),
+            unused=[old for name in unused for old in followed.sources[name]],
+            initialised=initialised,
             tied=aliases,
         ),
     )

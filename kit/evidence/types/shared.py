@@ -8,6 +8,8 @@ from msgspec import Meta
 
 from kit.documented import Documented, Sha256, says
 from kit.weights.attempts import Attempt
+from kit.weights.casting import Cast
+from kit.weights.fitting import Account
 
 Status = Annotated[
     Literal["SUCCESS", "FAILED", "INTERRUPTED", "UNSUPPORTED"],
@@ -73,8 +75,11 @@ class Weights(Documented, frozen=True, kw_only=True):
         int | None, says("Seed of the random initialisation; null where weights were loaded.")
     ]
     files: Annotated[
-        Annotated[list[LoadedFile], Meta(max_length=1)],
-        says("The loaded file; empty for a random initialisation."),
+        list[LoadedFile],
+        says(
+            "The loaded file, or the index and after it every shard that it names; empty for a "
+            "random initialisation."
+        ),
     ]
     attempts: Annotated[list[Attempt], says("Every source that was tried, in order.")]
     fingerprint: Annotated[
@@ -88,6 +93,24 @@ class Weights(Documented, frozen=True, kw_only=True):
         int, says("Elements of all tensors of the state_dict, shared ones once.", ge=0)
     ]
     tensors: Annotated[int, says("Tensors of the state_dict, shared ones once.", ge=0)]
+    contents: Annotated[
+        Account | None,
+        says(
+            "What became of every tensor of the loaded files, and where the model's others came "
+            "from; null for a random initialisation."
+        ),
+    ]
+    cast: Annotated[
+        Cast | None,
+        says("What casting the weights to the dtype of the run did; null where it ended before."),
+    ]
+    outputs_of_random_heads: Annotated[
+        list[str],
+        says(
+            "Outputs that depend on contents.initialised, found by changing those tensors: "
+            "they are left out of the verdict."
+        ),
+    ]
 
 
 class DeviceProof(Documented, frozen=True, kw_only=True):

@@ -1,0 +1,42 @@
+"""What a reader of the console must know of the weights beside where they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from kit.evidence.logs import log
+
+if TYPE_CHECKING:
+    from kit.weights.casting import Cast
+    from kit.weights.fitting import Account
+
+
+def tell_contents(account: Account, seed: int) -> None:
+    """What of a file is not simply loaded, a line each."""
+    for name, what in account.legacy.items():
+        log.info(f"legacy tensor {name}: {what}")
+    if account.renamed:
+        log.info(f"{len(account.renamed)} tensors have new names in the library")
+    if account.converted:
+        log.info(f"{len(account.converted)} tensors are made by the library of the file's")
+    if account.unused:
+        log.warning(f"of no part of this architecture: {_some(account.unused)}")
+    if account.initialised:
+        log.warning(f"RANDOM HEAD (seed {seed}): no file carries {_some(account.initialised)}")
+
+
+def tell_cast(cast: Cast) -> None:
+    """What the cast to the dtype of the run broke, and what it left alone."""
+    if cast.kept_float32:
+        log.info(f"{len(cast.kept_float32)} tensors stay float32, as the library keeps them")
+    for what, lost in (("infinite", cast.became_infinite), ("0", cast.became_zero)):
+        if lost:
+            log.warning(
+                f"cast to {cast.dtype}: {sum(lost.values()):,} elements became {what} in {_some(lost)}"
+            )
+
+
+def _some(names: Collection[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(list(names)[:3]) + more

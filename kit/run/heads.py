@@ -1,0 +1,59 @@
+"""Which outputs come from heads that the checkpoint does not carry: found by moving the heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from kit.errors import UsageError
+from kit.models.adapter import Adapter
+from kit.weights.fitting import Account
+from kit.weights.random_init import random_state_dict
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def outputs_of_heads(
+    adapter: Adapter,
+    model: nn.Module,
+    account: Account | None,
+    inputs: Mapping[str, Tensor],
+    seed: int,
+) -> list[str]:
+    """The outputs that change with the values of the initialised tensors (a model on the CPU).
+
+    They say nothing of the pretrained model. Raises UsageError where the primary output is among them:
+    every headline figure would be of random weights.
+    """
+    if account is None or not account.initialised:
+        return []
+    first = _outputs(adapter, model, inputs)
+    own = {name: model.state_dict()[name] for name in account.initialised}
+    before = {name: tensor.clone() for name, tensor in own.items()}
+    for name, tensor in random_state_dict(own, seed + 1).items():
+        own[name].copy_(tensor)
+    second = _outputs(adapter, model, inputs)
+    for name, tensor in before.items():
+        own[name].copy_(tensor)
+    moved = [name for name in first if not _same(first[name], second.get(name))]
+    if adapter.primary in moved:
+        heads = ", ".join(account.initialised[:3])
+        raise UsageError(
+            f"the weights have no {heads}: {adapter.primary}, which every headline figure is of, would be "
+            "of random weights; give a checkpoint that carries its head, or name the base model"
+        )
+    return moved
+
+
+def _outputs(adapter: Adapter, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    import torch
+
+    with torch.inference_mode():
+        return {**adapter.forward(model, inputs), **adapter.further_outputs(model, inputs)}
+
+
+def _same(first: Tensor, second: Tensor | None) -> bool:
+    import torch
+
+    return second is not None and torch.equal(first, second)
