@@ -92,7 +92,7 @@ def test_minilm_loads_whole_and_its_legacy_tensor_is_named(minilm: Path) -> None
     config = BertConfig.from_json_file(minilm / "config.json")
     model = BertModel(config).eval()
     loaded = load_files(model, [path], {}, seed=0)
-    assert (loaded.tensors, loaded.account.initialised, loaded.account.unused) == (103, (), ())
+    assert (loaded.tensors, loaded.account.initialised, loaded.account.unused) == (103, [], [])
     assert loaded.account.dtypes == {"float32": 103, "int64": 1}
     [(name, what)] = loaded.account.legacy.items()
     assert name == "embeddings.position_ids" and "the library builds" in what
@@ -230,7 +230,7 @@ def test_a_tied_head_is_found_by_its_storage(load: Any, carried: str) -> None:
     loaded = load(model, tensors)
     assert set(loaded.tied) | set(loaded.tied.values()) >= {shared, alias}
     assert model.get_parameter(shared) is model.get_parameter(alias)
-    assert loaded.account.initialised == ()
+    assert loaded.account.initialised == []
     assert loaded.parameters == sum(p.numel() for p in model.parameters())
 
 
@@ -252,7 +252,7 @@ def test_a_head_that_the_file_lacks_is_random_by_the_seed(load: Any) -> None:
     base = stored(made(BertModel))
     model, again, other = (made(BertForSequenceClassification) for _ in range(3))
     loaded = load(model, base)
-    assert loaded.account.initialised == ("classifier.weight", "classifier.bias")
+    assert loaded.account.initialised == ["classifier.weight", "classifier.bias"]
     assert load(again, base).fingerprint == loaded.fingerprint
     assert load(other, base, seed=1).fingerprint != loaded.fingerprint
     assert torch.equal(other.bert.pooler.dense.weight, base["pooler.dense.weight"])
@@ -262,10 +262,10 @@ def test_a_head_that_the_file_lacks_is_random_by_the_seed(load: Any) -> None:
 
 def test_a_pooler_that_the_file_lacks(load: Any) -> None:
     base = {n: t for n, t in stored(made(BertModel)).items() if "pooler" not in n}
-    assert load(made(BertModel), base).account.initialised == (
+    assert load(made(BertModel), base).account.initialised == [
         "pooler.dense.weight",
         "pooler.dense.bias",
-    )
+    ]
 
 
 def test_parts_that_the_architecture_leaves_out_are_named(load: Any) -> None:
