@@ -128,15 +128,14 @@ def run_reference(
     check_input(inputs, run.input)
     check_shards(logs, run)
     samples = find_samples_again(adapter, run, options.data or local_path(logs, "data"))
-    weights = find_weights_again(logs, adapter, run.weights, options.weights)
-    paths = [weights] if weights else []
+    paths = find_weights_again(logs, adapter, run.weights, options.weights)
     model = adapter.build()
     loaded = load_weights(adapter, model, paths, seed=run.arguments.seed)
     check_weights(loaded.fingerprint, run.weights)
     reference = run_references(adapter, model, inputs, options.golden)
     files: list[Shard] = []
     if run.samples:
-        at_hand = companions(adapter.info, weights.parent if weights else None)
+        at_hand = companions(adapter.info, paths[0].parent if paths else None)
         files = run_reference_samples(adapter, model, samples, at_hand, new, run.samples)
     saved = save_reference(new, reference, files, describe_roles(adapter.outputs))
     return reference, saved

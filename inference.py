@@ -100,7 +100,7 @@ def run(
         raise CannotRunError(f"--require-pretrained, but there are {found.pretrained_reason}")
     if samples:  # a tokenizer that is not at hand ends the run here, not after its passes
         load_sample(adapter, samples[0], found.companions)
-    paths = [found.file.path] if found.file else []
+    paths = found.file.paths if found.file else []
     loaded = load_weights(adapter, model, paths, seed=options.seed)
     record.weights(found, loaded, seed=options.seed)
     chosen = adapter.load_input(options.input, found.companions)

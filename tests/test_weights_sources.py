@@ -137,11 +137,18 @@ def span(first: Any, last: Any, shape: Any = (4,)) -> dict[str, Any]:
 
 
 UNUSABLE = {
-    "empty": (WEIGHTS, b"", "is no safetensors file"),
-    "text": (WEIGHTS, b"version https://git-lfs.github.com/spec/v1\n", "is no safetensors file"),
+    "empty": (WEIGHTS, b"", "is empty"),
+    "pointer": (WEIGHTS, b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+    "page": (WEIGHTS, b"<!DOCTYPE html><title>Sign in", "is a web page (HTML)"),
+    "gguf": (WEIGHTS, b"GGUF\x03\0\0\0" + bytes(64), "is a GGUF file of weights"),
+    "onnx": (WEIGHTS, b"\x08\x08\x12\x07pytorch" + bytes(64), "is an ONNX model"),
+    "npy": (WEIGHTS, b"\x93NUMPY\x01\0" + bytes(64), "is a NumPy array"),
+    "hdf5": ("tf_model.h5", b"\x89HDF\r\n\x1a\n" + bytes(64), "is an HDF5 file"),
+    "gzip": (WEIGHTS, b"\x1f\x8b\x08" + bytes(64), "is a gzip archive"),
+    "noise": (WEIGHTS, bytes(range(100, 200)), "is no safetensors file"),
     "truncated": (WEIGHTS, DATA[:-1], "bytes long, not"),
     "longer": (WEIGHTS, DATA + b"x", "bytes long, not"),
-    "cut-header": (WEIGHTS, DATA[:40], "is no safetensors file"),
+    "cut-header": (WEIGHTS, DATA[:40], "is a damaged safetensors file"),
     "huge-header": (WEIGHTS, b"\xff" * 100, "is no safetensors file"),
     "no-json": (WEIGHTS, header(b"{nonsense"), "damaged safetensors header"),
     "deep-json": (WEIGHTS, header(b'{"a":' + b"[" * 200_000), "damaged safetensors header"),
@@ -151,11 +158,27 @@ UNUSABLE = {
     "float-offset": (WEIGHTS, header({"w": span(0.0, 4)}) + b"1234", "damaged"),
     "wrong-shape": (WEIGHTS, header({"w": span(0, 4, (5,))}) + b"1234", "shape and bytes"),
     "gap": (WEIGHTS, header({"w": span(4, 8)}) + b"12345678", "overlaps or gaps"),
-    "pickle": (WEIGHTS, b"\x80\x04\x95" + b"x" * 100, "is a pickle by its first bytes"),
-    "zip": (WEIGHTS, zip_bytes(), "is a pickle by its first bytes"),
-    "bin": ("pytorch_model.bin", DATA, r"is a pickle by its name (.bin)"),
-    "msc": ("model.msc", DATA, r"is a pickle by its name (.msc)"),
+    "pickle": (WEIGHTS, b"\x80\x04\x95" + b"x" * 100, "is a pickle, as torch.save"),
+    "zip": (WEIGHTS, zip_bytes(), "is a pickle, as torch.save"),
+    "bin": ("pytorch_model.bin", zip_bytes(), "is a pickle, as torch.save"),
+    "msc": ("model.msc", b"\x80\x04\x95" + bytes(100), "is a pickle, as torch.save"),
 }
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.msc", "weights"])
+def test_a_sound_file_is_one_under_any_name(name: str, tmp_path: Path) -> None:
+    path = put(tmp_path / name, DATA)
+    assert find(path=path).file is not None
+
+
+def test_a_folder_without_the_file_says_what_lies_beside_it(tmp_path: Path) -> None:
+    put(tmp_path / "pytorch_model.bin", zip_bytes())
+    put(tmp_path / "model-00001-of-00002.safetensors", DATA)
+    with pytest.raises(UsageError) as caught:
+        find(path=tmp_path)
+    assert "model-00001-of-00002.safetensors (a safetensors file)" in caught.value.message
+    assert "pytorch_model.bin (a pickle, as torch.save writes it)" in caught.value.message
+    assert "python -m kit fetch MODEL --from-pickle" in caught.value.message
 
 
 @pytest.mark.parametrize("name", UNUSABLE)
@@ -166,9 +189,15 @@ def test_an_unusable_file_is_wrong_usage(name: str, tmp_path: Path) -> None:
         find(path=path)
     assert words in caught.value.message
     assert caught.value.message.startswith(f"--weights {path} ")
-    assert caught.value.message.endswith(
-        "pass the model's model.safetensors or the folder that holds it"
-    )
+    cures = {
+        "pointer": "run git lfs pull where it was cloned",
+        "page": "a page came in its place: download the file itself",
+        "gzip": "unpack it",
+    }
+    own = "pass the model's model.safetensors or the folder that holds it"
+    pickled = "is a pickle" in words
+    assert caught.value.message.endswith("in a child process" if pickled else cures.get(name, own))
+    assert pickled is ("python -m kit fetch MODEL --from-pickle" in caught.value.message)
     assert path.read_bytes() == data
 
 

@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kit.errors import CannotRunError, UntrustedError, UsageError
+from kit.errors import CannotRunError, KitError, UntrustedError, UsageError
 from kit.evidence.contradictions import find_contradictions
 from kit.evidence.documents import AGAIN, read_record
 from kit.evidence.logs import COMPARE_LOG, LOCAL_PATHS, RECORD, SUMMARY, Logs
 from kit.evidence.schema import checked
 from kit.evidence.summary import summarise
 from kit.evidence.types.run import DeclaredModel, FedInput, FinishedRun, Run
-from kit.evidence.types.shared import Weights
+from kit.evidence.types.shared import LoadedFile, Weights
 from kit.evidence.types.summary import Summary
 from kit.models.adapter import Adapter, describe_model, load_adapter, model_names
 from kit.storage.fingerprint import SavedTensor, describe_tensors, fingerprint
 from kit.storage.hashes import sha256_of
+from kit.weights.caches import copies
 from kit.weights.sources import resolve
 
 if TYPE_CHECKING:
@@ -122,17 +123,17 @@ def check_weights(found: str, weights: Weights) -> None:
 
 def find_weights_again(
     logs: Logs, adapter: Adapter, weights: Weights, explicit: Path | None
-) -> Path | None:
-    """The weights file of the run on this machine; None where the run's weights were random.
+) -> list[Path]:
+    """The safetensors files of the run on this machine; none where the run's weights were random.
 
     `explicit` is the user's word on where it is. Raises CannotRunError where it is not to be found
     or its bytes are others, UsageError where that is so of `explicit`.
     """
     if not weights.files or weights.weight_path is None:
-        return None
-    [file] = weights.files
+        return []
+    file, *shards = weights.files
     if explicit is not None:
-        path: Path | None = explicit / adapter.info.weights if explicit.is_dir() else explicit
+        path: Path | None = _in_folder(explicit, file, adapter) if explicit.is_dir() else explicit
     else:
         path = resolve(weights.weight_path, adapter.info, hint=local_path(logs, "weights"))
     # No fault of the evidence: it is the file of this machine that is absent, or another one.
@@ -142,11 +143,34 @@ def find_weights_again(
             f"{weights.weight_path} is not on this machine: name the same file with --weights PATH"
         )
     if sha256_of(path) != file.sha256:
+        raise fault(_other_bytes(file))
+    return [_find_shard(path.parent / shard.name, shard, fault) for shard in shards] or [path]
+
+
+def _in_folder(folder: Path, file: LoadedFile, adapter: Adapter) -> Path:
+    """The file under the run's name for it, else under the model's own."""
+    named = folder / file.name
+    return named if named.is_file() else folder / adapter.info.weights
+
+
+def _find_shard(place: Path, shard: LoadedFile, fault: type[KitError]) -> Path:
+    """A shard of the run beside its index. Raises `fault` where it is not there or another one."""
+    found = [path for path in copies(place) if path.is_file()]
+    if not found:
         raise fault(
-            f"{path.name} has another sha256 than the run's weights ({file.sha256[:12]}...): give the "
-            "same file with --weights PATH, or run inference.py again"
+            f"the shard {shard.name} is not beside its index: name their folder with --weights DIR"
         )
-    return path
+    for path in found:
+        if sha256_of(path) == shard.sha256:
+            return path
+    raise fault(_other_bytes(shard))
+
+
+def _other_bytes(file: LoadedFile) -> str:
+    return (
+        f"{file.name} has another sha256 than the run's weights ({file.sha256[:12]}...): give the "
+        "same file with --weights PATH, or run inference.py again"
+    )
 
 
 def local_path(logs: Logs, what: str) -> Path | None:

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 
 from kit.accuracy.comparison import Comparison, Reference, compare
 from kit.accuracy.repeats import ASSUMED_REPEATABLE, compare_runs
-from kit.accuracy.saved_outputs import read_outputs
 from kit.accuracy.spec import OutputSpec
 from kit.accuracy.table import outputs_table
 from kit.documented import written
 from kit.entry import parser_of
 from kit.errors import UsageError, shown
+from kit.evidence.saved_outputs import read_outputs
 
 if TYPE_CHECKING:
     from torch import Tensor

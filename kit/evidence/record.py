@@ -105,7 +105,7 @@ class RunRecord:
             fallback_used=file is None,
             fallback_reason=found.pretrained_reason if file is None else None,
             seed=seed if file is None else None,
-            files=[] if file is None else [_loaded(file)],
+            files=[] if file is None else [_loaded(each) for each in file.files],
             attempts=list(found.attempts),
             fingerprint=loaded.fingerprint,
             parameters=loaded.parameters,

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from kit.errors import UntrustedError, UsageError
 from kit.storage.hashes import sha256_of
+from kit.weights.sharded import index_of
 from kit.weights.wanted import ModelFiles
 
 # The sources on this machine, in the order of the chain, and the first word of their labels.
@@ -93,10 +94,17 @@ def candidates(source: str, info: ModelFiles) -> Iterator[Path]:
     """The paths in `source` at which the model's weights may lie; most will not exist."""
     for folder in folders(source, info):
         yield folder / info.weights
+        yield folder / index_of(info.weights)
     known = info.published.get(info.weights)
     if source == "hf-cache" and known is not None:
         # The bytes themselves, where a damaged file holds the place of their name.
         yield from HubRepository(hf_root(), info.hub_id).blobs(known)
+
+
+def copies(path: Path) -> tuple[Path, ...]:
+    """A file of a cache, and the good copy that a download puts beside a damaged blob."""
+    real = path.resolve()
+    return path, real.with_name(f"{real.name}.verified")
 
 
 def existing(source: str, info: ModelFiles) -> Iterator[Path]:

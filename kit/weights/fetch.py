@@ -72,7 +72,7 @@ def _hub_id(model: str) -> str:
 def _found(located: Located, files: ModelFiles) -> Iterator[WeightFile]:
     """The weights and the companions, each with its bytes hashed."""
     assert located.file is not None
-    yield located.file
+    yield from located.file.files
     for name, path in located.companions.items():
         etag = path.resolve().name  # in the Hugging Face cache; elsewhere it is no hash
         yield weight_file(path, name, files, etag=etag)

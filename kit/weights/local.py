@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import stat
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from kit.errors import UsageError
-from kit.storage.hashes import is_sha256
+from kit.storage.file_kinds import kind_of
+from kit.storage.hashes import is_git_sha1, is_sha256
 from kit.weights import caches
 from kit.weights.attempts import Answer, Attempt, Request, Source, attempt
+from kit.weights.sharded import (
+    ShardIndex,
+    check_folder,
+    check_shard,
+    index_of,
+    is_index,
+    read_index,
+)
 from kit.weights.wanted import ModelFiles
 from kit.weights.weight_file import (
+    FROM_PICKLE,
     DamagedFileError,
     PickleError,
     WeightFile,
@@ -19,37 +34,88 @@ from kit.weights.weight_file import (
     weight_file,
 )
 
+Read = TypeVar("Read")
+_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".h5", ".npz")
+
 
 def check_explicit(path: Path, info: ModelFiles) -> Path:
-    """The safetensors file that `--weights PATH` names: the file itself, or in its folder.
+    """The file that `--weights PATH` names: a safetensors file or the index of several, itself or in its
+    folder.
 
-    Reads the header only. Raises UsageError where there is no such file or it cannot be one.
+    Reads headers only. Raises UsageError where there is no such file or it, or a shard, cannot be one.
     """
     file = path
     cure = f"pass the model's {info.weights} or the folder that holds it"
     try:
         if path.is_dir():
-            file = path / info.weights
+            file = _in_folder(path, info)
         if not stat.S_ISREG(file.stat().st_mode):
             raise DamagedFileError("is no regular file")
-        check_safetensors(file)
+        if is_index(file):
+            check_folder(file)
+        else:
+            check_safetensors(file)
     except PickleError as error:
-        raise UsageError(f"--weights {file} {error}, which could run code; {cure}") from error
+        raise UsageError(
+            f"--weights {file} {error}, which could run code; {cure}, or make one: {error.cure}"
+        ) from error
     except DamagedFileError as error:
-        raise UsageError(f"--weights {file} {error}; {cure}") from error
+        raise UsageError(f"--weights {file} {error}; {error.cure or cure}") from error
     except OSError as error:
-        raise UsageError(f"--weights {file} cannot be read ({error.strerror}); {cure}") from error
+        beside = _beside(file) if file != path else ""
+        raise UsageError(
+            f"--weights {file} cannot be read ({error.strerror}){beside}; {cure}"
+        ) from error
     return file
+
+
+def _in_folder(folder: Path, info: ModelFiles) -> Path:
+    """The weights in a folder, else the index that stands for them."""
+    index = folder / index_of(info.weights)
+    return (
+        index
+        if index.is_file() and not (folder / info.weights).is_file()
+        else folder / info.weights
+    )
+
+
+def _beside(file: Path) -> str:
+    """What else lies in the folder that could be weights, each by what it is."""
+    found = []
+    with suppress(OSError):
+        for path in sorted(file.parent.iterdir()):
+            if path.is_file() and path.suffix in _WEIGHT_SUFFIXES:
+                what = kind_of(path).words.replace("a damaged safetensors", "a safetensors")
+                found.append(f"{path.name} ({what})")
+    if not found:
+        return ""
+    pickled = any("pickle" in each for each in found)
+    more = f": {FROM_PICKLE}" if pickled else ""
+    return f", but {', '.join(found[:3])} lies beside it{more}"
+
+
+def hashed(path: Path, name: str, info: ModelFiles) -> WeightFile:
+    """A checked file and its shards, each hashed. Raises DamagedFileError, OSError."""
+    file = weight_file(path, name, info)
+    if not is_index(path):
+        return file
+    shards = [weight_file(path.parent / each, each, info) for each in read_index(path).shards]
+    return replace(file, shards=tuple(shards))
 
 
 def explicit(path: Path, request: Request) -> Answer:
     """The path the user named, or nothing: a wrong one is an error, not a reason to look on."""
     started = time.monotonic()
     file = check_explicit(path, request.info)
-    found = weight_file(file, file.name, request.info)
+    found = hashed(file, file.name, request.info)
     label = f"file:{file.name}"
-    tried = attempt("file", label, "found", f"sha256 {found.hash_origin}", started)
+    reason = f"sha256 {found.hash_origin}{_of_shards(found)}"
+    tried = attempt("file", label, "found", reason, started)
     return Answer(attempts=(tried,), file=found, label=label)
+
+
+def _of_shards(file: WeightFile) -> str:
+    return f", {len(file.shards)} shards" if file.shards else ""
 
 
 class _RefusedError(Exception):
@@ -73,7 +139,8 @@ def local_copy(source: Source, request: Request) -> Answer:
             reason = f"cannot be read ({error.strerror}); pass --weights PATH"
             attempts.append(attempt(source, label, "failed", reason, started))
         else:
-            attempts.append(attempt(source, label, "found", f"sha256 {file.hash_origin}", started))
+            reason = f"sha256 {file.hash_origin}{_of_shards(file)}"
+            attempts.append(attempt(source, label, "found", reason, started))
             return Answer(attempts=tuple(attempts), file=file, label=label)
     if not attempts:
         target = f"{caches.LABELS[source]}:{request.info.hub_id}"
@@ -83,22 +150,61 @@ def local_copy(source: Source, request: Request) -> Answer:
 
 
 def _checked(source: str, path: Path, info: ModelFiles) -> WeightFile:
-    """The file where it is sound and its hash the known one. Raises _RefusedError, OSError."""
-    if caches.leads_outside(source, path):
-        raise _RefusedError("a link leads out of the cache; pass its target as --weights PATH")
+    """The file, with its shards, where each is sound and its hash the known one. Raises _RefusedError,
+    OSError."""
+    if not is_index(path):
+        return _checked_file(source, path, path, info, lambda: check_safetensors(path))
+    index = _damage_refused(lambda: read_index(path))
+    file = _checked_file(source, path, path, info, lambda: None)
+    shards = [_checked_shard(source, path.parent / name, info, index) for name in index.shards]
+    return replace(file, shards=tuple(shards))
+
+
+def _checked_shard(source: str, place: Path, info: ModelFiles, index: ShardIndex) -> WeightFile:
+    """The shard, or the good copy beside a damaged one. Raises _RefusedError, OSError."""
+    refused = "is not there; fetch the model again"
+    for copy in caches.copies(place):
+        if copy.is_file():
+            check = partial(check_shard, copy, index, place.name)
+            try:
+                return _checked_file(source, copy, place, info, check)
+            except _RefusedError as error:
+                refused = str(error)
+    raise _RefusedError(f"its shard {place.name} {refused}")
+
+
+def _damage_refused(read: Callable[[], Read]) -> Read:
     try:
-        check_safetensors(path)
+        return read()
     except DamagedFileError as error:
         raise _RefusedError(f"{error}; left as it is, delete it to free its disk space") from error
-    published = info.published.get(info.weights)
-    blob_name = path.resolve().name
-    hub_sha256 = blob_name if source == "hf-cache" and is_sha256(blob_name) else None
-    file = weight_file(path, info.weights, info, etag=hub_sha256, commit=caches.commit_of(path))
-    known = published or hub_sha256
-    if known is not None and file.sha256 != known:
-        whose = "published" if published else "hub's"
-        raise _RefusedError(
-            f"sha256 {file.sha256[:12]}... is not the {whose} {known[:12]}...; left as it is, "
-            "pass it as --weights PATH if it is meant"
-        )
-    return file
+
+
+def _checked_file(
+    source: str, path: Path, place: Path, info: ModelFiles, check: Callable[[], object]
+) -> WeightFile:
+    """One file where it is sound and its hash the known one; `place` is where its name is, whose blob the
+    hub named by its own hash. Raises _RefusedError, OSError."""
+    if caches.leads_outside(source, path):
+        raise _RefusedError("a link leads out of the cache; pass its target as --weights PATH")
+    _damage_refused(check)
+    blob, name = place.resolve().name, _name_of(place, info)
+    named = source == "hf-cache" and (is_sha256(blob) or is_git_sha1(blob))
+    etag = blob if named else None
+    file = weight_file(path, name, info, etag=etag, commit=caches.commit_of(place))
+    published = info.published.get(name)
+    if published is not None and file.sha256 != published:
+        whose, known = "published", published
+    elif published is None and etag is not None and file.hash_origin == "computed":
+        whose, known = "hub's", etag
+    else:
+        return file
+    raise _RefusedError(
+        f"sha256 {file.sha256[:12]}... is not the {whose} {known[:12]}...; left as it is, "
+        "pass it as --weights PATH if it is meant"
+    )
+
+
+def _name_of(place: Path, info: ModelFiles) -> str:
+    """A candidate of a cache may be a blob, whose name is a hash."""
+    return place.name if place.suffix in (".safetensors", ".json") else info.weights

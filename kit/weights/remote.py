@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal, TypeVar
 
 from kit.weights import caches, progress
 from kit.weights.attempts import Answer, Attempt, Request, attempt
+from kit.weights.caches import HubRepository, hf_root
 from kit.weights.download import fetch
 from kit.weights.endpoints import endpoint
 from kit.weights.hub import HubClient
 from kit.weights.progress import megabytes
+from kit.weights.sharded import check_shard, index_of, read_index
 from kit.weights.transport import HubError
 from kit.weights.wanted import ModelFiles
 from kit.weights.weight_file import DamagedFileError, WeightFile, check_safetensors
+
+Read = TypeVar("Read")
 
 # Companion files are small: a host that is slow with them must not eat the run's whole deadline.
 COMPANION_SECONDS = 60.0
@@ -78,16 +85,45 @@ def fetch_companions(request: Request) -> list[Attempt]:
 
 
 def _fetch_weights(client: HubClient, info: ModelFiles) -> WeightFile:
-    """The model's weights. Raises HubError."""
+    """The model's weights: one file, else the index and every shard that it names, all of one commit.
+    Raises HubError."""
     published = info.published.get(info.weights)
-    file = fetch(client, info.weights, revision=info.revision, sha256=published)
     try:
-        check_safetensors(file.path)
+        file = fetch(client, info.weights, revision=info.revision, sha256=published)
+    except HubError as absent:
+        if absent.outcome != "absent":
+            raise
+        return _fetch_shards(client, info, absent)
+    _refuse_damage(file, lambda: check_safetensors(file.path))
+    return file
+
+
+def _fetch_shards(client: HubClient, info: ModelFiles, absent: HubError) -> WeightFile:
+    """`absent` is what the host said of the single file."""
+    name = index_of(info.weights)
+    try:
+        commit = client.describe(name, revision=info.revision).commit
+    except HubError as error:
+        raise absent if error.outcome == "absent" else error from error
+    file = fetch(client, name, revision=commit, sha256=info.published.get(name))
+    index = _refuse_damage(file, lambda: read_index(file.path))
+    shards = []
+    for shard in index.shards:
+        part = fetch(client, shard, revision=commit, sha256=info.published.get(shard))
+        _refuse_damage(part, partial(check_shard, part.path, index, shard))
+        shards.append(part)
+    with suppress(OSError):  # the pin: a later run takes the same commit, without a request
+        HubRepository(hf_root(), client.hub_id).set_ref(info.revision, commit)
+    return replace(file, shards=tuple(shards))
+
+
+def _refuse_damage(file: WeightFile, check: Callable[[], Read]) -> Read:
+    try:
+        return check()
     except DamagedFileError as error:
         raise HubError(
-            f"the host's file {error}; pass --weights PATH", outcome="refused"
+            f"the host's {file.name} {error}; pass --weights PATH", outcome="refused"
         ) from error
-    return file
 
 
 def _fetch_companions(host: Host, client: HubClient, info: ModelFiles) -> list[Attempt]:

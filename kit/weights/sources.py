@@ -18,7 +18,7 @@ from kit.weights.caches import resolve
 from kit.weights.local import check_explicit, explicit, local_copy
 from kit.weights.progress import Deadline
 from kit.weights.wanted import ModelFiles
-from kit.weights.weight_file import WeightFile
+from kit.weights.weight_file import HashOrigin, WeightFile
 
 __all__ = ["Attempt", "Located", "WeightFile", "check_explicit", "companions", "locate", "resolve"]
 
@@ -41,7 +41,7 @@ class Located:
         """True: the hash is published or the hub's; None: nobody vouches; False: no file."""
         if self.file is None:
             return False
-        return None if self.file.hash_origin == "computed" else True
+        return None if self._origin == "computed" else True
 
     @property
     def pretrained_reason(self) -> str:
@@ -52,7 +52,15 @@ class Located:
             "published": "the file's sha256 is the published one",
             "hub": "the file's sha256 is the hub's own",
             "computed": "a good file whose sha256 matches no published hash",
-        }[self.file.hash_origin]
+        }[self._origin]
+
+    @property
+    def _origin(self) -> HashOrigin:
+        """Who vouches for every file: the weakest of them."""
+        assert self.file is not None
+        origins = {file.hash_origin for file in self.file.files}
+        weakest: tuple[HashOrigin, ...] = ("computed", "hub", "published")
+        return next(origin for origin in weakest if origin in origins)
 
 
 def locate(

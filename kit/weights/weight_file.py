@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from kit.storage.file_kinds import kind_of
 from kit.storage.hashes import git_sha1_of, is_git_sha1, sha256_of
 from kit.weights.wanted import ModelFiles
 
 # The limit of the safetensors library itself: a longer header is an attack or an accident.
 HEADER_LIMIT_BYTES = 100_000_000
-
-PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".msc", ".mdl", ".pkl", ".pickle"})
 
 # Bits per element. A type that is not here (newer than this table) only escapes the size check.
 _DTYPE_BITS = {
@@ -26,11 +25,27 @@ _DTYPE_BITS = {
 
 
 class DamagedFileError(ValueError):
-    """The file is no sound safetensors file; the message says what is wrong, without the path."""
+    """The file is no sound safetensors file; the message says what is wrong, without the path. `cure`: what
+    to do about a file of that kind; None where only another copy helps."""
+
+    def __init__(self, message: str, cure: str | None = None) -> None:
+        super().__init__(message)
+        self.cure = cure
 
 
 class PickleError(DamagedFileError):
     """The file is a pickle (or a zip of pickles): loading it could run code, so it stays closed."""
+
+
+FROM_PICKLE = "python -m kit fetch MODEL --from-pickle writes it as safetensors, in a child process"
+
+# What to do about a file that is no safetensors file, by what it is.
+_CURES: dict[str, str] = {
+    "lfs-pointer": "run git lfs pull where it was cloned",
+    "pickle": FROM_PICKLE,
+    "html": "a page came in its place: download the file itself",
+    "gzip": "unpack it",
+}
 
 
 HashOrigin = Literal["published", "hub", "computed"]
@@ -39,7 +54,8 @@ HashOrigin = Literal["published", "hub", "computed"]
 @dataclass(frozen=True, kw_only=True)
 class WeightFile:
     """A file that may be loaded. `sha256` is of the bytes read now; `hash_origin` says who else
-    vouches for it; `revision` is the commit it is known to belong to."""
+    vouches for it; `revision` is the commit it is known to belong to. `shards` are the files that hold
+    the tensors where this one is their index, else none."""
 
     name: str
     path: Path
@@ -47,6 +63,17 @@ class WeightFile:
     sha256: str
     hash_origin: HashOrigin
     revision: str | None
+    shards: tuple[WeightFile, ...] = ()
+
+    @property
+    def files(self) -> tuple[WeightFile, ...]:
+        """This file and its shards."""
+        return (self, *self.shards)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The safetensors files."""
+        return [file.path for file in self.shards or (self,)]
 
 
 def weight_file(
@@ -78,35 +105,30 @@ def weight_file(
     )
 
 
-def check_safetensors(path: Path) -> None:
-    """Raise DamagedFileError unless the header is sound and the tensors fill the file exactly.
+def check_safetensors(path: Path) -> frozenset[str]:
+    """The names of the tensors. Raises DamagedFileError, which says what the file is, unless the header
+    is sound and the tensors fill the file exactly.
 
-    Raises PickleError for a pickle, by its suffix before a byte is read, else by its first bytes;
-    raises OSError where the file cannot be read.
+    The bytes decide, never the name. Raises PickleError for a pickle; OSError.
     """
-    if path.suffix.lower() in PICKLE_SUFFIXES:
-        raise PickleError(f"is a pickle by its name ({path.suffix})")
     size = path.stat().st_size
     with path.open("rb") as file:
-        start = file.read(8)
-        length = int.from_bytes(start, "little")
+        length = int.from_bytes(file.read(8), "little")
         header = file.read(length) if 2 <= length <= min(size - 8, HEADER_LIMIT_BYTES) else b""
     if not header.startswith(b"{"):
-        # Only now: a sound file may begin like a pickle (a header of 640 bytes gives 80 02).
-        if _starts_like_pickle(start):
-            raise PickleError("is a pickle by its first bytes")
-        raise DamagedFileError(f"is no safetensors file, or its start is lost ({size} bytes)")
-    expected = 8 + length + _data_bytes(header)
-    if expected != size:
-        raise DamagedFileError(f"is {size} bytes long, not {expected} as its header says")
+        kind = kind_of(path)
+        told = kind.words if kind.code != "unknown" else "no safetensors file"
+        refused = PickleError if kind.code == "pickle" else DamagedFileError
+        raise refused(f"is {told} ({size} bytes)", _CURES.get(kind.code))
+    names, data = _tensors(header)
+    if 8 + length + data != size:
+        raise DamagedFileError(f"is {size} bytes long, not {8 + length + data} as its header says")
+    return names
 
 
-def _starts_like_pickle(start: bytes) -> bool:
-    return start[:2] == b"PK" or (start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05")
-
-
-def _data_bytes(header: bytes) -> int:
-    """The bytes after the header that its tensors fill. Raises DamagedFileError on a gap."""
+def _tensors(header: bytes) -> tuple[frozenset[str], int]:
+    """The tensors' names, and the bytes after the header that they fill. Raises DamagedFileError on a
+    gap."""
     try:
         tensors = json.loads(header)
         tensors.pop("__metadata__", None)
@@ -118,7 +140,7 @@ def _data_bytes(header: bytes) -> int:
         if first != end:
             raise DamagedFileError("has a damaged safetensors header (overlaps or gaps)")
         end = last
-    return end
+    return frozenset(tensors), end
 
 
 def _span(tensor: dict[str, Any]) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from kit.accuracy.spec import ROLES, OutputSpec, Role
 from kit.errors import UsageError, shown, visible
+from kit.storage.file_kinds import kind_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,23 +19,22 @@ if TYPE_CHECKING:
 Outputs = dict[str, "Tensor"]
 Roles = dict[str, OutputSpec]
 
-# What a file begins with, what it is then, and what to do about it.
-_SAVE = "load it where you trust it, and save its tensors with safetensors.torch.save_file"
-_KINDS = (
-    (
-        b"\x93NUMPY",
-        "a NumPy array (.npy)",
-        "save it as one tensor with safetensors.numpy.save_file",
-    ),
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "run git lfs pull"),
-    (b"GGUF", "a GGUF file of weights", "save outputs, not weights"),
-    (b"\x89HDF", "an HDF5 file", _SAVE),
-    (b"\x1f\x8b", "a gzip archive", "unpack it"),
-    (b"\x80", "a pickle, as torch.save writes it (.pt, .bin)", _SAVE),
-    (b"\x08", "an ONNX model", "run it, and save its outputs"),
-    (b"{", "JSON text", "save the tensors with safetensors.torch.save_file"),
-    (b"<", "a web page (HTML)", "download the file itself: a page came in its place"),
-)
+# What to do about a file that is no set of outputs, by what it is.
+_SAVE = "save the tensors with safetensors.torch.save_file"
+_LOAD = "load it where you trust it, and save its tensors with safetensors.torch.save_file"
+_CURES: dict[str, str] = {
+    "empty": "save it again",
+    "safetensors": "copy or save it again",
+    "lfs-pointer": "run git lfs pull",
+    "pickle": _LOAD,
+    "npy": "save it as one tensor with safetensors.numpy.save_file",
+    "npz": "save them with safetensors.numpy.save_file",
+    "gguf": "save outputs, not weights",
+    "onnx": "run it, and save its outputs",
+    "hdf5": _LOAD,
+    "gzip": "unpack it",
+    "html": "download the file itself: a page came in its place",
+}
 
 
 def read_outputs(path: Path) -> tuple[Outputs, Roles]:
@@ -89,26 +89,8 @@ def _refused(path: Path, error: Exception) -> str:
     if path.is_dir():
         return f"{shown(path)} is a folder: name a safetensors file in it"
     try:
-        with path.open("rb") as file:
-            head = file.read(512)
+        kind = kind_of(path)
     except OSError as unreadable:
         return f"{shown(path)} cannot be read ({visible(str(unreadable))}): check its permissions"
-    what, cure = _kind(head)
-    return f"{shown(path)} is no readable safetensors file but {what}: {cure} ({said})"
-
-
-def _kind(head: bytes) -> tuple[str, str]:
-    """What a file is by its first bytes, and what to do."""
-    if not head:
-        return "empty", "save it again"
-    if head.startswith(b"PK\x03\x04"):
-        if b".npy" in head:
-            return "a set of NumPy arrays (.npz)", "save them with safetensors.numpy.save_file"
-        return "a zip archive, as torch.save writes it (.pt, .pth)", _SAVE
-    if head[8:9] == b"{":  # a header's length, then the header: safetensors' own
-        return "a damaged one", "copy or save it again"
-    start = head.lstrip()
-    for begins, what, cure in _KINDS:
-        if start.startswith(begins):
-            return what, cure
-    return "something else", "save the tensors with safetensors.torch.save_file"
+    cure = _CURES.get(kind.code, _SAVE)
+    return f"{shown(path)} is no readable safetensors file but {kind.words}: {cure} ({said})"

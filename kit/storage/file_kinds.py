@@ -1,0 +1,96 @@
+"""What a file is by its first bytes: names lie, and a wrong file must be called what it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal[
+    "empty",
+    "safetensors",
+    "lfs-pointer",
+    "pickle",
+    "npy",
+    "npz",
+    "zip",
+    "gguf",
+    "onnx",
+    "hdf5",
+    "gzip",
+    "html",
+    "json",
+    "unknown",
+]
+
+# Enough for a zip archive's first two or three names.
+_HEAD_BYTES = 1024
+
+_STARTS: tuple[tuple[bytes, Kind], ...] = (
+    (b"version https://git-lfs", "lfs-pointer"),
+    (b"\x93NUMPY", "npy"),
+    (b"GGUF", "gguf"),
+    (b"\x89HDF", "hdf5"),
+    (b"\x1f\x8b", "gzip"),
+    (b"\x80", "pickle"),
+    (b"{", "json"),
+    (b"<", "html"),
+)
+_WORDS: dict[Kind, str] = {
+    "empty": "empty",
+    "safetensors": "a damaged safetensors file",
+    "lfs-pointer": "a Git LFS pointer, not the file itself",
+    "pickle": "a pickle, as torch.save writes it",
+    "npy": "a NumPy array (.npy)",
+    "npz": "a set of NumPy arrays (.npz)",
+    "zip": "a zip archive",
+    "gguf": "a GGUF file of weights",
+    "onnx": "an ONNX model",
+    "hdf5": "an HDF5 file",
+    "gzip": "a gzip archive",
+    "html": "a web page (HTML)",
+    "json": "JSON text",
+    "unknown": "something else",
+}
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """`code` for programs, `words` for people: "is {words}". A safetensors file is called damaged: nobody
+    asks this of a sound one."""
+
+    code: Kind
+
+    @property
+    def words(self) -> str:
+        """What the file is, with its article."""
+        return _WORDS[self.code]
+
+
+def kind_of(path: Path) -> FileKind:
+    """What the file is. Raises OSError."""
+    with path.open("rb") as file:
+        return kind_of_bytes(file.read(_HEAD_BYTES))
+
+
+def kind_of_bytes(head: bytes) -> FileKind:
+    """What a file is that begins so."""
+    if not head:
+        return FileKind("empty")
+    # First: a sound file may begin like a pickle (a header of 640 bytes gives 80 02).
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") >> 32 == 0:
+        return FileKind("safetensors")
+    if head.startswith(b"PK"):
+        # torch.save: an archive whose first file is NAME/data.pkl (or, in TorchScript, NAME/code).
+        torch = b"/data.pkl" in head or b".pkl" in head or b"/byteorder" in head
+        return FileKind("pickle" if torch else "npz" if b".npy" in head else "zip")
+    # A protobuf: field 1, the version of the format, and a second field of ModelProto.
+    if (
+        head[:1] == b"\x08"
+        and len(head) > 2
+        and head[1] < 64
+        and head[2] in b"\x12\x1a\x22\x3a\x42"
+    ):
+        return FileKind("onnx")
+    start = head.lstrip()
+    return FileKind(next((kind for begins, kind in _STARTS if start.startswith(begins)), "unknown"))
