@@ -256,8 +256,11 @@ def test_exit_codes(fault: str, code: int, kit: Kit) -> None:
 def test_a_pickle_is_neither_asked_for_nor_opened(kit: Kit) -> None:
     pickled = b"\x80\x04\x95\x1a\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94."
     with LoopbackHub({TINY: {"pytorch_model.bin": pickled}}) as hub:
-        assert fetch(kit, TINY, HF_ENDPOINT=hub.url).code == 3
-        assert not any(request.path.endswith(".bin") for request in hub.requests)
+        result = fetch(kit, TINY, HF_ENDPOINT=hub.url)
+        assert result.code == 3
+        assert f"python -m kit fetch {TINY} --from-pickle" in result.error
+        asked = [request.method for request in hub.requests if request.path.endswith(".bin")]
+        assert set(asked) == {"HEAD"} and hub.sent("pytorch_model.bin") == 0
     with LoopbackHub({TINY: {WEIGHTS: pickled}}) as hub:
         result = fetch(kit, TINY, "--to", kit.scratch / "to", HF_ENDPOINT=hub.url)
     assert result.code == 3 and "is a pickle, as torch.save writes it" in result.error

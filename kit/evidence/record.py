@@ -296,6 +296,7 @@ def _loaded(file: WeightFile) -> LoadedFile:
         sha256=file.sha256,
         hash_origin=file.hash_origin,
         revision=file.revision,
+        converted_from=file.converted_from,
     )
 
 

@@ -232,7 +232,14 @@ class HubRepository:
         names = [info.revision, self.ref(info.revision)]
         if info.weights in info.published:
             names += [self.ref("main"), *_folder_names(below)]
-        yield from (below / name for name in dict.fromkeys(names) if name is not None)
+        commits = [name for name in dict.fromkeys(names) if name is not None]
+        yield from (below / name for name in commits)
+        yield from (self.converted(name) for name in commits)
+
+    def converted(self, commit: str) -> Path:
+        """Where the kit keeps what it made of a commit's pickle: beside the hub's own files, for it is none
+        of them."""
+        return self.folder / "converted-by-kit" / commit
 
     def ref(self, revision: str) -> str | None:
         """The commit that refs/<revision> names."""

@@ -5,6 +5,11 @@ For whoever prepares a host without a network: take the folder of --to there, an
 
     python -m kit fetch flan_t5_small
     python -m kit fetch google/flan-t5-small --to flan --mirror https://hf-mirror.com
+    python -m kit fetch OWNER/NAME --from-pickle --to folder
+
+A pickle (pytorch_model.bin, or a file named in MODEL's place) is opened by --from-pickle alone: after
+its hash is compared, in a child process, by torch's restricted unpickler; what comes out is written once
+as model.safetensors, and its record keeps both hashes.
 """
 
 from __future__ import annotations
@@ -18,10 +23,14 @@ from kit.entry import parser_of
 from kit.errors import CannotRunError, UsageError
 from kit.models.adapter import find_adapter
 from kit.weights.arguments import add_download_arguments
+from kit.weights.attempts import Request
+from kit.weights.caches import check_names
 from kit.weights.copies import copy_into, remove_leftovers
 from kit.weights.endpoints import mirror_list
 from kit.weights.known_hashes import complete_files
+from kit.weights.progress import Deadline
 from kit.weights.sources import Located, locate
+from kit.weights.unpickled import convert_file, convert_from_hub
 from kit.weights.wanted import ModelFiles
 from kit.weights.weight_file import WeightFile, weight_file
 
@@ -31,11 +40,15 @@ log = logging.getLogger("kit")
 def main(arguments: Sequence[str]) -> int:
     """Fetch, then print a line for each file. Returns 0; raises KitError."""
     options = _parse(arguments)
-    files = complete_files(_hub_id(options.model))
     mirrors = mirror_list(options.mirror)
     if options.to is not None:
         _make_folder(options.to)
         remove_leftovers(options.to)
+    if options.from_pickle and Path(options.model).is_file():
+        return _convert_file(Path(options.model), options.to)
+    files = complete_files(_hub_id(options.model))
+    if options.from_pickle:
+        _convert(files, mirrors, options.download_timeout)
     located = locate(
         files, mirrors=mirrors, timeout=options.download_timeout, complete=True, log=log.info
     )
@@ -52,8 +65,31 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = parser_of(__doc__, prog="python -m kit fetch")
     parser.add_argument("model", metavar="MODEL", help="a model of this kit, or any hub id")
     parser.add_argument("--to", type=Path, metavar="DIR", help="put plain files into this folder")
+    parser.add_argument(
+        "--from-pickle",
+        action="store_true",
+        help="take the repository's pytorch_model.bin, or the pickle that MODEL names, and convert it",
+    )
     add_download_arguments(parser)
     return parser.parse_args(arguments)
+
+
+def _convert(files: ModelFiles, mirrors: tuple[str, ...], timeout: float) -> None:
+    """Convert the repository's pickle into the cache. Raises KitError."""
+    check_names(files)
+    convert_from_hub(
+        Request(
+            info=files, offline=False, mirrors=mirrors, deadline=Deadline(timeout), log=log.info
+        )
+    )
+
+
+def _convert_file(path: Path, folder: Path | None) -> int:
+    """Convert a pickle on this machine. Returns 0; raises KitError."""
+    if folder is None:
+        raise UsageError(f"--from-pickle {path.name}: say where to with --to DIR")
+    convert_file(path, folder / "model.safetensors", log.info)
+    return 0
 
 
 def _hub_id(model: str) -> str:

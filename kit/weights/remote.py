@@ -23,6 +23,8 @@ from kit.weights.weight_file import DamagedFileError, WeightFile, check_safetens
 
 Read = TypeVar("Read")
 
+PICKLE = "pytorch_model.bin"
+
 # Companion files are small: a host that is slow with them must not eat the run's whole deadline.
 COMPANION_SECONDS = 60.0
 
@@ -104,7 +106,9 @@ def _fetch_shards(client: HubClient, info: ModelFiles, absent: HubError) -> Weig
     try:
         commit = client.describe(name, revision=info.revision).commit
     except HubError as error:
-        raise absent if error.outcome == "absent" else error from error
+        if error.outcome != "absent":
+            raise
+        raise _pickle_alone(client, info) or absent from error
     file = fetch(client, name, revision=commit, sha256=info.published.get(name))
     index = _refuse_damage(file, lambda: read_index(file.path))
     shards = []
@@ -115,6 +119,19 @@ def _fetch_shards(client: HubClient, info: ModelFiles, absent: HubError) -> Weig
     with suppress(OSError):  # the pin: a later run takes the same commit, without a request
         HubRepository(hf_root(), client.hub_id).set_ref(info.revision, commit)
     return replace(file, shards=tuple(shards))
+
+
+def _pickle_alone(client: HubClient, info: ModelFiles) -> HubError | None:
+    """What to say where the repository has nothing but a pickle, which is asked about, not for."""
+    try:
+        client.describe(PICKLE, revision=info.revision)
+    except HubError:
+        return None
+    return HubError(
+        f"the repository has {PICKLE} and no safetensors file: python -m kit fetch {info.hub_id} "
+        "--from-pickle converts it, in a child process",
+        outcome="refused",
+    )
 
 
 def _refuse_damage(file: WeightFile, check: Callable[[], Read]) -> Read:

@@ -48,6 +48,11 @@ class Located:
         """One line: why pretrained_used is what it is."""
         if self.file is None:
             return "no weights: " + " | ".join(f"{a.source}: {a.reason}" for a in self.attempts)
+        if origin := next((f.converted_from for f in self.file.files if f.converted_from), None):
+            return (
+                f"the file was converted from {origin.name}, sha256 {origin.sha256}: nobody has "
+                "published the sha256 of what came out"
+            )
         return {
             "published": "the file's sha256 is the published one",
             "hub": "the file's sha256 is the hub's own",

@@ -6,8 +6,11 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
+
+from kit.documented import Documented, Sha256, says
 from kit.storage.file_kinds import kind_of
 from kit.storage.hashes import git_sha1_of, is_git_sha1, sha256_of
 from kit.weights.wanted import ModelFiles
@@ -51,11 +54,21 @@ _CURES: dict[str, str] = {
 HashOrigin = Literal["published", "hub", "computed"]
 
 
+class ConvertedFrom(Documented, frozen=True, kw_only=True):
+    """The pickle that a safetensors file was made of by `python -m kit fetch MODEL --from-pickle`."""
+
+    name: Annotated[str, says("The pickle's file name.", pattern="^[^/\\\\]+$")]
+    sha256: Annotated[
+        Sha256, says("Of the pickle, compared with the hub's own before it was read.")
+    ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class WeightFile:
     """A file that may be loaded. `sha256` is of the bytes read now; `hash_origin` says who else
     vouches for it; `revision` is the commit it is known to belong to. `shards` are the files that hold
-    the tensors where this one is their index, else none."""
+    the tensors where this one is their index, else none. `converted_from` is what the file says of its
+    origin."""
 
     name: str
     path: Path
@@ -64,6 +77,7 @@ class WeightFile:
     hash_origin: HashOrigin
     revision: str | None
     shards: tuple[WeightFile, ...] = ()
+    converted_from: ConvertedFrom | None = None
 
     @property
     def files(self) -> tuple[WeightFile, ...]:
@@ -102,7 +116,17 @@ def weight_file(
         sha256=digest,
         hash_origin=origin,
         revision=revision,
+        converted_from=converted_from(path) if origin == "computed" else None,
     )
+
+
+def converted_from(path: Path) -> ConvertedFrom | None:
+    """The pickle that a safetensors file says it was made of; None for any other file. Raises OSError."""
+    try:
+        said = json.loads(_header(path))["__metadata__"]["converted_from"]
+        return msgspec.json.decode(said, type=ConvertedFrom)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def check_safetensors(path: Path) -> frozenset[str]:
@@ -111,19 +135,24 @@ def check_safetensors(path: Path) -> frozenset[str]:
 
     The bytes decide, never the name. Raises PickleError for a pickle; OSError.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = file.read(length) if 2 <= length <= min(size - 8, HEADER_LIMIT_BYTES) else b""
+    size, header = path.stat().st_size, _header(path)
     if not header.startswith(b"{"):
         kind = kind_of(path)
         told = kind.words if kind.code != "unknown" else "no safetensors file"
         refused = PickleError if kind.code == "pickle" else DamagedFileError
         raise refused(f"is {told} ({size} bytes)", _CURES.get(kind.code))
     names, data = _tensors(header)
-    if 8 + length + data != size:
-        raise DamagedFileError(f"is {size} bytes long, not {8 + length + data} as its header says")
+    if (whole := 8 + len(header) + data) != size:
+        raise DamagedFileError(f"is {size} bytes long, not {whole} as its header says")
     return names
+
+
+def _header(path: Path) -> bytes:
+    """The header of a safetensors file; empty where the file has none. Raises OSError."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return file.read(length) if 2 <= length <= min(size - 8, HEADER_LIMIT_BYTES) else b""
 
 
 def _tensors(header: bytes) -> tuple[frozenset[str], int]:

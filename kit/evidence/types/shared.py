@@ -10,6 +10,7 @@ from kit.documented import Documented, Sha256, says
 from kit.weights.attempts import Attempt
 from kit.weights.casting import Cast
 from kit.weights.fitting import Account
+from kit.weights.weight_file import ConvertedFrom
 
 Status = Annotated[
     Literal["SUCCESS", "FAILED", "INTERRUPTED", "UNSUPPORTED"],
@@ -41,6 +42,13 @@ class LoadedFile(Documented, frozen=True, kw_only=True):
         says("Whether that hash is the published one, the hub's own, or only computed here."),
     ]
     revision: Annotated[str | None, says("Commit that the file belongs to; null where unknown.")]
+    converted_from: Annotated[
+        ConvertedFrom | None,
+        says(
+            "The pickle that the kit made the file of, as the file's metadata says; null for "
+            "any other file."
+        ),
+    ]
 
 
 class Weights(Documented, frozen=True, kw_only=True):
