@@ -77,6 +77,7 @@ def run(
             offline=options.offline,
             mirrors=mirrors,
             timeout=options.download_timeout,
+            to_load=True,
             log=gate.log,
         )
     )

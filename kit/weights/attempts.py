@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from kit.documented import Documented, says
 from kit.weights.endpoints import offline_by_environment
 from kit.weights.progress import Deadline
+from kit.weights.room import check_room
 from kit.weights.wanted import ModelFiles
 from kit.weights.weight_file import WeightFile
 
@@ -35,13 +36,20 @@ class Attempt(Documented, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What every source is asked. `mirrors` were checked by endpoints.mirror_list."""
+    """What every source is asked. `mirrors` were checked by endpoints.mirror_list. `to_load`: the weights
+    are for this machine's memory, and none is read, hashed or fetched that it could not hold."""
 
     info: ModelFiles
     offline: bool
     mirrors: tuple[str, ...]
     deadline: Deadline
     log: Callable[[str], None]
+    to_load: bool = False
+
+    def check_room(self, size: int, name: str) -> None:
+        """Raise CannotRunError where the weights are to be loaded and are too large for this machine."""
+        if self.to_load:
+            check_room(size, f"{name} of {self.info.hub_id}")
 
     def refusal(self) -> str | None:
         """Why no host may be asked (any more), with the cure; None where one may."""

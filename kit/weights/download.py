@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,12 +22,21 @@ DISK_CURE = "set HF_HOME to a folder on another disk, or pass --weights PATH"
 SPARE_BYTES = 16_000_000
 
 
-def fetch(client: HubClient, name: str, *, revision: str, sha256: str | None) -> WeightFile:
-    """The file in the cache, downloaded where needed; `sha256` is the published one.
+def fetch(
+    client: HubClient,
+    name: str,
+    *,
+    revision: str,
+    sha256: str | None,
+    sized: Callable[[int], None] = lambda size: None,
+) -> WeightFile:
+    """The file in the cache, downloaded where needed; `sha256` is the published one. `sized` is told the
+    size before, and may raise.
 
     Raises HubError, whatever the network or the disk does, within the client's deadline.
     """
     offer = client.describe(name, revision=revision)
+    sized(offer.size)
     if sha256 is not None and offer.sha256 not in (None, sha256):
         raise HubError(
             f"the host offers other bytes ({offer.sha256}) than were published ({sha256}); "

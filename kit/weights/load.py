@@ -14,6 +14,7 @@ from kit.weights.checkpoint import assign, published_tensors, read_checkpoint
 from kit.weights.fitting import Account, fit
 from kit.weights.model_parts import aliases_of
 from kit.weights.random_init import random_state_dict
+from kit.weights.room import check_room
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -53,7 +54,9 @@ def load_weights(
 def initialise(model: nn.Module, tied: Mapping[str, str], *, seed: int) -> LoadedWeights:
     """Give the model random weights. `tied` are the declared aliases; none: they are found."""
     aliases = dict(tied) or aliases_of(model)
-    tensors = random_state_dict(published_tensors(model, aliases), seed)
+    like = published_tensors(model, aliases)
+    check_room(sum(tensor.nbytes for tensor in like.values()), "random weights")
+    tensors = random_state_dict(like, seed)
     assign(model, tensors, aliases)
     return _loaded(tensors, aliases, fingerprint(tensors), None)
 
@@ -71,6 +74,7 @@ def load_files(
     Heads that the files do not carry are random, by the seed, unless the files are to be `complete`.
     Raises UsageError for files that do not fit.
     """
+    check_room(sum(path.stat().st_size for path in paths), paths[0].name)
     checkpoint = read_checkpoint(paths)
     found = fit(model, checkpoint.tensors, tied, file=paths[0].name, complete=complete)
     aliases = dict(found.account.tied)

@@ -94,6 +94,12 @@ def _beside(file: Path) -> str:
     return f", but {', '.join(found[:3])} lies beside it{more}"
 
 
+def _size(path: Path) -> int:
+    """Bytes of a safetensors file, or of all shards of an index. Raises DamagedFileError, OSError."""
+    shards = [path.parent / name for name in read_index(path).shards] if is_index(path) else [path]
+    return sum(shard.stat().st_size for shard in shards if shard.exists())
+
+
 def hashed(path: Path, name: str, info: ModelFiles) -> WeightFile:
     """A checked file and its shards, each hashed. Raises DamagedFileError, OSError."""
     file = weight_file(path, name, info)
@@ -107,6 +113,7 @@ def explicit(path: Path, request: Request) -> Answer:
     """The path the user named, or nothing: a wrong one is an error, not a reason to look on."""
     started = time.monotonic()
     file = check_explicit(path, request.info)
+    request.check_room(_size(file), file.name)
     found = hashed(file, file.name, request.info)
     label = f"file:{file.name}"
     reason = f"sha256 {found.hash_origin}{_of_shards(found)}"
@@ -132,6 +139,7 @@ def local_copy(source: Source, request: Request) -> Answer:
         started = time.monotonic()
         label = caches.label_of(source, path)
         try:
+            request.check_room(_damage_refused(partial(_size, path)), path.name)
             file = _checked(source, path, request.info)
         except _RefusedError as error:
             attempts.append(attempt(source, label, "refused", str(error), started))

@@ -63,7 +63,7 @@ def from_host(host: Host, request: Request) -> Answer:
     if refusal := request.refusal():
         return Answer(attempts=(attempt(host.source, target, "skipped", refusal, started),))
     try:
-        file = _fetch_weights(client, request.info)
+        file = _fetch_weights(client, request)
     except HubError as error:
         failed = attempt(host.source, target, error.outcome, str(error), started)
         return Answer(attempts=(failed,), downloaded=client.received > 0)
@@ -86,22 +86,25 @@ def fetch_companions(request: Request) -> list[Attempt]:
     return attempts
 
 
-def _fetch_weights(client: HubClient, info: ModelFiles) -> WeightFile:
+def _fetch_weights(client: HubClient, request: Request) -> WeightFile:
     """The model's weights: one file, else the index and every shard that it names, all of one commit.
-    Raises HubError."""
+    Raises HubError, CannotRunError."""
+    info = request.info
     published = info.published.get(info.weights)
+    sized = partial(request.check_room, name=info.weights)
     try:
-        file = fetch(client, info.weights, revision=info.revision, sha256=published)
+        file = fetch(client, info.weights, revision=info.revision, sha256=published, sized=sized)
     except HubError as absent:
         if absent.outcome != "absent":
             raise
-        return _fetch_shards(client, info, absent)
+        return _fetch_shards(client, request, absent)
     _refuse_damage(file, lambda: check_safetensors(file.path))
     return file
 
 
-def _fetch_shards(client: HubClient, info: ModelFiles, absent: HubError) -> WeightFile:
+def _fetch_shards(client: HubClient, request: Request, absent: HubError) -> WeightFile:
     """`absent` is what the host said of the single file."""
+    info = request.info
     name = index_of(info.weights)
     try:
         commit = client.describe(name, revision=info.revision).commit
@@ -111,6 +114,7 @@ def _fetch_shards(client: HubClient, info: ModelFiles, absent: HubError) -> Weig
         raise _pickle_alone(client, info) or absent from error
     file = fetch(client, name, revision=commit, sha256=info.published.get(name))
     index = _refuse_damage(file, lambda: read_index(file.path))
+    request.check_room(index.total_bytes or 0, name)
     shards = []
     for shard in index.shards:
         part = fetch(client, shard, revision=commit, sha256=info.published.get(shard))

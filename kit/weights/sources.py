@@ -76,18 +76,25 @@ def locate(
     mirrors: tuple[str, ...] = (),
     timeout: float = 1800.0,
     complete: bool = False,
+    to_load: bool = False,
     log: Callable[[str], None],
 ) -> Located:
     """Walk the chain for `info.weights`. `timeout` (seconds) ends all downloads together.
 
     `mirrors` are those of endpoints.mirror_list. `complete` fetches missing companions also where
-    the weights are on this machine already.
+    the weights are on this machine already. `to_load`: they are for this machine's memory.
     Safe in a background thread, and sound when killed at any moment. Raises UsageError where `path`
-    is unusable (it is then the only source) or where a name of `info` could leave the caches.
+    is unusable (it is then the only source) or where a name of `info` could leave the caches,
+    CannotRunError where weights to load are larger than this machine's memory.
     """
     caches.check_names(info)
     request = Request(
-        info=info, offline=offline, mirrors=mirrors, deadline=Deadline(timeout), log=log
+        info=info,
+        offline=offline,
+        mirrors=mirrors,
+        deadline=Deadline(timeout),
+        log=log,
+        to_load=to_load,
     )
     attempts: list[Attempt] = []
     downloaded = False

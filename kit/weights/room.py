@@ -1,0 +1,20 @@
+"""Whether this machine has the memory for a model: asked of sizes alone, before a byte is read."""
+
+from __future__ import annotations
+
+from kit.errors import CannotRunError
+from kit.machine.memory import available_bytes
+
+
+def check_room(needed: int, what: str) -> None:
+    """Raise CannotRunError where `needed` bytes of weights are more than this process may still take.
+
+    What a forward needs besides is not known here; where the system does not say what is free, nothing is
+    refused.
+    """
+    free = available_bytes()
+    if free is not None and needed > free:
+        raise CannotRunError(
+            f"{what}: {needed:,} bytes of memory are needed, {free:,} are free: end other programs, raise "
+            "the container's limit, or take a machine with more"
+        )
