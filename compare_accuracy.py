@@ -130,7 +130,8 @@ def run_reference(
     samples = find_samples_again(adapter, run, options.data or local_path(logs, "data"))
     paths = find_weights_again(logs, adapter, run.weights, options.weights)
     model = adapter.build()
-    loaded = load_weights(adapter, model, paths, seed=run.arguments.seed)
+    seed = run.arguments.seed if run.weights.seed is None else run.weights.seed
+    loaded = load_weights(adapter, model, paths, seed=seed)
     check_weights(loaded.fingerprint, run.weights)
     reference = run_references(adapter, model, inputs, options.golden)
     files: list[Shard] = []
