@@ -225,4 +225,4 @@ def test_both_scripts_with_shards(
     shard = folder / SHARDS[1]
     shard.write_bytes(shard.read_bytes()[:-1] + b"x")
     result = kit.compare()
-    assert result.code == 4 and SHARDS[1] in result.error
+    assert result.code == 3 and SHARDS[1] in result.error
