@@ -27,6 +27,7 @@ from kit.errors import UsageError
 from kit.evidence.comparison_log import comparison_text, samples_text
 from kit.evidence.documents import read_record
 from kit.evidence.handover import (
+    check_heads,
     check_input,
     check_weights,
     distrust_on_record,
@@ -119,6 +120,7 @@ def run_reference(
     log.info(f"reference {device.spec} ({device.name}), float32")
     from kit.evidence.reference import save_reference
     from kit.evidence.sample_files import check_shards
+    from kit.run.heads import outputs_of_heads
     from kit.run.reference import run_references
     from kit.run.samples import find_samples_again, run_reference_samples
     from kit.weights.load import load_weights
@@ -133,6 +135,7 @@ def run_reference(
     seed = run.arguments.seed if run.weights.seed is None else run.weights.seed
     loaded = load_weights(adapter, model, paths, seed=seed)
     check_weights(loaded.fingerprint, run.weights)
+    check_heads(outputs_of_heads(adapter, model, loaded.account, inputs, seed), run.weights)
     reference = run_references(adapter, model, inputs, options.golden)
     files: list[Shard] = []
     if run.samples:

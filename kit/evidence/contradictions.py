@@ -44,6 +44,13 @@ def _about_the_weights(weights: Weights, adapter: Adapter) -> Iterator[str]:
         yield "weight_path does not fit the files"
     if weights.pretrained_used is not _pretrained([file.hash_origin for file in files]):
         yield "pretrained_used does not follow from the files"
+    if (weights.contents is None) is bool(files):
+        yield "what became of the files' tensors does not fit the files"
+    random_heads = weights.contents.initialised if weights.contents else []
+    if weights.outputs_of_random_heads and not random_heads:
+        yield "outputs are left out of the verdict though the files carry every head"
+    if adapter.primary in weights.outputs_of_random_heads:
+        yield "the primary output is left out of the verdict"
     for file in files:
         if (file.hash_origin == "published") is not (file.sha256 in published):
             yield f"the sha256 of {file.name} is called {file.hash_origin}"

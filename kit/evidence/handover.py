@@ -7,7 +7,7 @@ own declaration, every tensor file against the hashes in the record. Nothing a r
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,6 +119,15 @@ def check_input(inputs: Mapping[str, Tensor], fed: FedInput) -> None:
 def check_weights(found: str, weights: Weights) -> None:
     """Raise UntrustedError where the fingerprint `found` is not that of the run's weights."""
     _same("weights", found, weights.fingerprint)
+
+
+def check_heads(outputs: Collection[str], weights: Weights) -> None:
+    """Raise UntrustedError where other `outputs` come from random heads than the record leaves out."""
+    if set(outputs) != set(weights.outputs_of_random_heads):
+        raise UntrustedError(
+            f"the record leaves {sorted(weights.outputs_of_random_heads)} out of the verdict, of random "
+            f"heads are {sorted(outputs)}: {AGAIN}"
+        )
 
 
 def find_weights_again(

@@ -6,10 +6,10 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from kit.evidence.logs import log
+from kit.weights.fitting import Account, random_heads
 
 if TYPE_CHECKING:
     from kit.weights.casting import Cast
-    from kit.weights.fitting import Account
 
 
 def tell_contents(account: Account, seed: int) -> None:
@@ -22,8 +22,8 @@ def tell_contents(account: Account, seed: int) -> None:
         log.info(f"{len(account.converted)} tensors are made by the library of the file's")
     if account.unused:
         log.warning(f"of no part of this architecture: {_some(account.unused)}")
-    if account.initialised:
-        log.warning(f"RANDOM HEAD (seed {seed}): no file carries {_some(account.initialised)}")
+    if heads := random_heads(account):
+        log.warning(f"RANDOM HEAD (seed {seed}): no file carries {_some(heads)}")
 
 
 def tell_cast(cast: Cast) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kit.errors import UsageError
 from kit.models.adapter import Adapter
-from kit.weights.fitting import Account
+from kit.weights.fitting import Account, random_heads
 from kit.weights.random_init import random_state_dict
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def outputs_of_heads(
         own[name].copy_(tensor)
     moved = [name for name in first if not _same(first[name], second.get(name))]
     if adapter.primary in moved:
-        heads = ", ".join(account.initialised[:3])
+        heads = ", ".join(random_heads(account)[:3])
         raise UsageError(
             f"the weights have no {heads}: {adapter.primary}, which every headline figure is of, would be "
             "of random weights; give a checkpoint that carries its head, or name the base model"

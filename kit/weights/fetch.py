@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         remove_leftovers(options.to)
     if options.from_pickle and Path(options.model).is_file():
         return _convert_file(Path(options.model), options.to)
-    files = complete_files(_hub_id(options.model))
+    files = complete_files(_hub_id(options.model), options.revision)
     if options.from_pickle:
         _convert(files, mirrors, options.download_timeout)
     located = locate(
@@ -65,6 +65,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = parser_of(__doc__, prog="python -m kit fetch")
     parser.add_argument("model", metavar="MODEL", help="a model of this kit, or any hub id")
     parser.add_argument("--to", type=Path, metavar="DIR", help="put plain files into this folder")
+    parser.add_argument(
+        "--revision",
+        metavar="REV",
+        help="a commit, tag or branch (default: the published commit, else main)",
+    )
     parser.add_argument(
         "--from-pickle",
         action="store_true",

@@ -59,6 +59,11 @@ class Account(Documented, frozen=True, kw_only=True):
     ]
 
 
+def random_heads(account: Account) -> list[str]:
+    """The initialised tensors that have values: the counts of BatchNorm are 0, and no inference reads them."""
+    return [name for name in account.initialised if not name.endswith("num_batches_tracked")]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fit:
     """`tensors` are the file's by the model's names, without aliases; those that are bytes of the file as

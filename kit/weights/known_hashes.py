@@ -37,10 +37,13 @@ def known_models() -> dict[str, ModelFiles]:
     return {files.hub_id: files for files in [*adapters, *_WITHOUT_ADAPTER]}
 
 
-def complete_files(hub_id: str) -> ModelFiles:
-    """The weights and all that is read beside them, with every hash that is known."""
+def complete_files(hub_id: str, revision: str | None = None) -> ModelFiles:
+    """The weights and all that is read beside them, with every hash that is known of the revision; None is
+    the published one, or main."""
     known = known_models().get(hub_id)
-    files = RepositoryFiles(hub_id=hub_id, companions=COMPANIONS)
+    if known is not None and revision not in (None, known.revision):
+        known = None  # the published hashes are of another commit
+    files = RepositoryFiles(hub_id=hub_id, companions=COMPANIONS, revision=revision or "main")
     if known is None:
         return files
     beside = (*known.published, *known.companions, *COMPANIONS)
