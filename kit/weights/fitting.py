@@ -60,7 +60,7 @@ class Account(Documented, frozen=True, kw_only=True):
 
 
 def random_heads(account: Account) -> list[str]:
-    """The initialised tensors that have values: the counts of BatchNorm are 0, and no inference reads them."""
+    """The initialised tensors that have values: BatchNorm's counts are 0, and inference reads none."""
     return [name for name in account.initialised if not name.endswith("num_batches_tracked")]
 
 
