@@ -290,7 +290,8 @@ def placed(kind: str, simulated: bool, weights: str) -> Callable[[dict[str, Any]
                      outputs=dict.fromkeys(proof["outputs"], spec))  # fmt: skip
         if weights != "random":
             file = {"name": "model.safetensors", "bytes": 9, "sha256": "0" * 64, "revision": None,
-                    "hash_origin": "hub" if weights == "verified" else "computed"}  # fmt: skip
+                    "hash_origin": "hub" if weights == "verified" else "computed",
+                    "converted_from": None}  # fmt: skip
             record["weights"].update(
                 pretrained_used=True if weights == "verified" else None, pretrained_reason="a word",
                 weight_path="file:model.safetensors", fallback_used=False, fallback_reason=None,
