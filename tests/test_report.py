@@ -292,10 +292,12 @@ def placed(kind: str, simulated: bool, weights: str) -> Callable[[dict[str, Any]
             file = {"name": "model.safetensors", "bytes": 9, "sha256": "0" * 64, "revision": None,
                     "hash_origin": "hub" if weights == "verified" else "computed",
                     "converted_from": None}  # fmt: skip
+            contents = {"dtypes": {"float32": 152}, "renamed": {}, "converted": {}, "legacy": {},
+                        "unused": [], "initialised": [], "tied": {}}  # fmt: skip
             record["weights"].update(
                 pretrained_used=True if weights == "verified" else None, pretrained_reason="a word",
                 weight_path="file:model.safetensors", fallback_used=False, fallback_reason=None,
-                seed=None, files=[file], local_weight_used=True)  # fmt: skip
+                seed=None, files=[file], contents=contents, local_weight_used=True)  # fmt: skip
 
     return change
 
