@@ -19,7 +19,7 @@ from kit.devices.device import Device, Unavailable, check_index, prove
 from kit.devices.precision import Precision, PrecisionName, set_flags
 from kit.devices.versions import release_of, versions_match
 from kit.machine.cann import cann_version
-from kit.machine.cures import cure_for
+from kit.machine.cures import next_step, renumbering, told
 
 _NO_NPU = "torch_npu sees no NPU; npu-smi info must list one"
 
@@ -37,8 +37,8 @@ class NpuDevice(Device):
 
         self._npu: Any = torch.npu  # type: ignore[attr-defined]
         if not self._npu.is_available():
-            raise Unavailable(_NO_NPU)
-        check_index(self.spec, index, int(self._npu.device_count()))
+            raise Unavailable(_NO_NPU + renumbering())
+        check_index(self.spec, index, int(self._npu.device_count()), renumbering())
         prove(self)
 
     @property
@@ -107,7 +107,7 @@ def visible_npus() -> int:
 
     count = int(torch.npu.device_count())  # type: ignore[attr-defined]
     if not count:
-        raise Unavailable(_NO_NPU)
+        raise Unavailable(_NO_NPU + renumbering())
     return count
 
 
@@ -137,10 +137,8 @@ def _import_torch_npu() -> Any:
     # A partly sourced CANN environment raises plain Exception, a missing library ImportError.
     except Exception as error:
         hide_torch_npu()
-        text = " ".join(str(error).split())
         raise Unavailable(
-            f"torch_npu does not load ({text}); "
-            f"{cure_for(text) or 'install the torch_npu that matches torch and CANN'}"
+            f"torch_npu does not load ({told(error)}); {next_step(str(error))}"
         ) from error
 
 
