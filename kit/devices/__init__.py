@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _BACKENDS: dict[str, type[Device]] = {"npu": NpuDevice, "cuda": CudaDevice, "cpu": CpuDevice}
-_NAME = re.compile(r"auto|cpu|(npu|cuda)(:\d+)?")
+_NAME = re.compile(r"auto|cpu|(npu|cuda)(:[0-9]{1,4})?")
 
 
 def check_device_name(requested: str) -> str:

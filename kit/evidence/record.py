@@ -7,6 +7,7 @@ is filled when it is known. A run that is killed leaves exactly that.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -198,7 +199,8 @@ class RunRecord:
 
     def _keep_path(self, what: str, path: Path) -> None:
         self._local_paths[what] = str(path.absolute())
-        self._logs.write_json(LOCAL_PATHS, self._local_paths)
+        # In ASCII: a folder of this machine may have a name that is no UTF-8.
+        self._logs.write_text(LOCAL_PATHS, f"{json.dumps(self._local_paths)}\n")
 
     def _write(self, summary: dict[str, Any], run: dict[str, Any]) -> None:
         # The summary first: at no moment does an old verdict stand beside a new record.
@@ -255,10 +257,10 @@ def _describe_arguments(options: argparse.Namespace) -> Arguments:
     model, value = options.model, options.input
     return Arguments(
         **{name: getattr(options, name) for name in kept.split()},
-        model=Path(model).name if model and Path(model).is_dir() else model,
+        model=Path(model).resolve().name if model and Path(model).is_dir() else model,
         mirrors=[shown(url) for url in mirror_list(options.mirror)],
         download_timeout_seconds=options.download_timeout,
-        weights=options.weights and options.weights.name,
+        weights=options.weights and options.weights.absolute().name,
         data=options.data and options.data.resolve().name,
         input=Path(value).name if value and os.path.isfile(value) else value,  # noqa: PTH113
     )

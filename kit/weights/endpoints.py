@@ -9,13 +9,15 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from kit.errors import UsageError
 
-_ADDRESS = re.compile(r"https?://[^\s/?#\[\]]+(/[^\s?#\[\]]*)?")
+_ADDRESS = re.compile(r"https?://[^/?#\[\]]+(/[^?#\[\]]*)?")
 
 
 def is_address(url: str) -> bool:
     """Whether `url` is a plain http(s) address that file names can be appended to."""
     try:
-        return _ADDRESS.fullmatch(url) is not None and urlsplit(url).port != 0
+        # Printable ASCII: no other goes through HTTP as it is.
+        plain = re.fullmatch("[!-~]+", url) is not None
+        return plain and _ADDRESS.fullmatch(url) is not None and urlsplit(url).port != 0
     except ValueError:  # no number where the port is: a slash in a password, say
         return False
 

@@ -6,8 +6,8 @@ import stat
 import time
 from pathlib import Path
 
-from kit.errors import UsageError
-from kit.storage.hashes import is_sha256
+from kit.errors import UsageError, shown
+from kit.storage.names import fits_a_record
 from kit.weights import caches
 from kit.weights.attempts import Answer, Attempt, Request, Source, attempt
 from kit.weights.wanted import ModelFiles
@@ -32,13 +32,21 @@ def check_explicit(path: Path, info: ModelFiles) -> Path:
             file = path / info.weights
         if not stat.S_ISREG(file.stat().st_mode):
             raise DamagedFileError("is no regular file")
+        if not fits_a_record(file.name):
+            raise DamagedFileError(
+                "has a name that no record can hold, rename it or name a link to it"
+            )
         check_safetensors(file)
     except PickleError as error:
-        raise UsageError(f"--weights {file} {error}, which could run code; {cure}") from error
+        raise UsageError(
+            f"--weights {shown(file)} {error}, which could run code; {cure}"
+        ) from error
     except DamagedFileError as error:
-        raise UsageError(f"--weights {file} {error}; {cure}") from error
+        raise UsageError(f"--weights {shown(file)} {error}; {cure}") from error
     except OSError as error:
-        raise UsageError(f"--weights {file} cannot be read ({error.strerror}); {cure}") from error
+        raise UsageError(
+            f"--weights {shown(file)} cannot be read ({error.strerror}); {cure}"
+        ) from error
     return file
 
 
@@ -84,17 +92,18 @@ def local_copy(source: Source, request: Request) -> Answer:
 
 def _checked(source: str, path: Path, info: ModelFiles) -> WeightFile:
     """The file where it is sound and its hash the known one. Raises _RefusedError, OSError."""
-    if caches.leads_outside(source, path):
+    published = info.published.get(info.weights)
+    known = caches.known_sha256(source, path, info)
+    # Where the hash is known, only the bytes count.
+    if known is None and caches.leads_outside(source, path):
         raise _RefusedError("a link leads out of the cache; pass its target as --weights PATH")
     try:
         check_safetensors(path)
     except DamagedFileError as error:
         raise _RefusedError(f"{error}; left as it is, delete it to free its disk space") from error
-    published = info.published.get(info.weights)
-    blob_name = path.resolve().name
-    hub_sha256 = blob_name if source == "hf-cache" and is_sha256(blob_name) else None
-    file = weight_file(path, info.weights, info, etag=hub_sha256, commit=caches.commit_of(path))
-    known = published or hub_sha256
+    # The hub's own hash is what a blob of its cache is named by.
+    etag = known if published is None else None
+    file = weight_file(path, info.weights, info, etag=etag, commit=caches.commit_of(path))
     if known is not None and file.sha256 != known:
         whose = "published" if published else "hub's"
         raise _RefusedError(
