@@ -20,7 +20,7 @@ from pathlib import Path
 
 from kit.accuracy.spec import describe_roles
 from kit.devices import PRECISIONS, check_device_name, select_device
-from kit.entry import at_least, parser_of, run_script, tell_result
+from kit.entry import at_least, parser_of, quoted, run_script, tell_result
 from kit.errors import CannotRunError
 from kit.evidence.handover import finished
 from kit.evidence.logs import FIRST_PASS, INPUTS, OUTPUTS, RECORD, Logs, claim_logs, log
@@ -47,7 +47,7 @@ def main() -> int:
 
     with claim_logs(options.logs) as logs, recorded_run(logs, adapter, options) as record:
         run(options, adapter, samples, mirrors, logs, record)
-    log.info(f"done: judge it with python compare_accuracy.py --logs {options.logs}")
+    log.info(f"done: judge it with python compare_accuracy.py --logs {quoted(options.logs)}")
     ended = finished(record.run)
     tell_result(
         status=ended.status,

@@ -25,6 +25,15 @@ def fits_a_record(name: str) -> bool:
     )
 
 
+def is_text(path: Path) -> bool:
+    """Whether the whole path is UTF-8: safetensors opens no other."""
+    try:
+        str(path.absolute()).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_regular(path: Path) -> None:
     """Raise OSError unless `path` is a regular file, or a link to one.
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from kit.errors import UsageError, shown
-from kit.storage.names import fits_a_record
+from kit.storage.names import fits_a_record, is_text
 from kit.weights import caches
 from kit.weights.attempts import Answer, Attempt, Request, Source, attempt
 from kit.weights.wanted import ModelFiles
@@ -18,6 +18,8 @@ from kit.weights.weight_file import (
     check_safetensors,
     weight_file,
 )
+
+_NO_TEXT = "lies in a folder whose name is no UTF-8, which safetensors cannot open"
 
 
 def check_explicit(path: Path, info: ModelFiles) -> Path:
@@ -33,9 +35,9 @@ def check_explicit(path: Path, info: ModelFiles) -> Path:
         if not stat.S_ISREG(file.stat().st_mode):
             raise DamagedFileError("is no regular file")
         if not fits_a_record(file.name):
-            raise DamagedFileError(
-                "has a name that no record can hold, rename it or name a link to it"
-            )
+            raise DamagedFileError("has a name that no record can hold, rename or link it")
+        if not is_text(file):
+            raise DamagedFileError(_NO_TEXT)
         check_safetensors(file)
     except PickleError as error:
         raise UsageError(
@@ -97,6 +99,8 @@ def _checked(source: str, path: Path, info: ModelFiles) -> WeightFile:
     # Where the hash is known, only the bytes count.
     if known is None and caches.leads_outside(source, path):
         raise _RefusedError("a link leads out of the cache; pass its target as --weights PATH")
+    if not is_text(path):
+        raise _RefusedError(f"it {_NO_TEXT}; move the cache")
     try:
         check_safetensors(path)
     except DamagedFileError as error:
