@@ -32,11 +32,16 @@ class Device(ABC):
     """
 
     kind: ClassVar[DeviceKind]
-    simulated: ClassVar[bool] = False
 
     def __init__(self, index: int) -> None:
         self.index = index
         self.reason = ""
+        self.why_simulated: str | None = None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether this is a simulation, or may be one: what is not proven to be real is not called so."""
+        return self.why_simulated is not None
 
     @property
     def spec(self) -> str:

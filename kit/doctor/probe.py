@@ -137,6 +137,7 @@ def _use(report: _Report, name: str) -> None:
             cure = "do not use this card: check its health with npu-smi info"
             report.end(name, "broken", found, cure)
         elif device.simulated:
+            found = f"{found}; a simulation: {device.why_simulated}"
             report.end(name, "warning", found, "for an NPU's result use an Ascend host")
         elif memory and free < 2 * _GIB:
             report.end(name, "warning", found, FREE_NPU)

@@ -27,8 +27,8 @@ INPUTS = "inputs.safetensors"
 OUTPUTS = "outputs.safetensors"
 REFERENCE = "reference.safetensors"
 GOLDEN = "golden.safetensors"
-# What the device's runtime wrote during the first pass; left only where that ended the process.
-FIRST_PASS = "first_pass_stderr.log"
+# What the device's runtime wrote while the passes ran; left only where that ended the process.
+RUNTIME_STDERR = "runtime_stderr.log"
 COMPARE_LOG = "accuracy_compare.log"
 SUMMARY = "summary.json"
 # What a page draws of the comparison: distributions, points, top-5.
@@ -59,7 +59,7 @@ _RUN_FILES = (
     SAMPLE_FIGURES,
     COMPARE_LOG,
     CHARTS,
-    FIRST_PASS,
+    RUNTIME_STDERR,
     LOCAL_PATHS,
     *REPORTS,
 )

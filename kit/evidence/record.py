@@ -24,6 +24,7 @@ from kit.evidence.handover import declared_model
 from kit.evidence.logs import LOCAL_PATHS, RECORD, RUN_LOG, SUMMARY, WEIGHTS_LOG, Logs, log
 from kit.evidence.schema import SCHEMA_VERSION, checked
 from kit.evidence.summary import summarise
+from kit.evidence.telling import tell_latency, tell_load, tell_repeats
 from kit.evidence.types.run import (
     Arguments,
     ChosenDevice,
@@ -76,13 +77,16 @@ class RunRecord:
                 count=device.count,
                 cann_version=device.cann_version(),
                 simulated=device.simulated,
+                why_simulated=device.why_simulated,
                 reason=device.reason,
             ),
             precision=precision,
             environment=describe_environment(),
         )
         if device.simulated:
-            log.warning("this NPU is a simulation: nothing here is an NPU result")
+            log.warning(
+                f"this NPU is a simulation ({device.why_simulated}): nothing here is an NPU result"
+            )
         for flag in precision.not_set:
             log.warning(f"--precision {precision.requested}: {flag} did not take the value")
 
@@ -155,30 +159,30 @@ class RunRecord:
     def results(
         self,
         outputs: Mapping[str, Tensor],
-        repeated: Mapping[str, Tensor],
-        latency: Latency,
         described: Mapping[str, Any],
+        *,
+        repeated: Mapping[str, Tensor],
+        timed: Mapping[str, Tensor],
+        latency: Latency,
     ) -> None:
-        """Outputs and repeatability (CPU copies), latency, and what the outputs say in words."""
+        """The first pass's outputs (on the CPU) and what they say in words; how the second pass's and
+        the last timed run's, which may be on the device, differ from them; latency."""
         from kit.accuracy.repeats import compare_runs
 
-        repeats = compare_runs(outputs, repeated)
+        noise = DeviceNoise(
+            device_repeat=compare_runs(outputs, repeated),
+            timed_repeat=compare_runs({name: outputs[name] for name in timed}, timed),
+        )
         self._fill(
             outputs=describe_tensors(outputs),
-            noise=DeviceNoise(device_repeat=repeats),
+            noise=noise,
             latency=latency,
             described=msgspec.convert(described, Described),
         )
-        same = all(repeat.bit_identical for repeat in repeats.values())
-        if same:
-            log.info("second run identical")
-        else:
-            worst = max(repeat.relative_l2 or 0.0 for repeat in repeats.values())
-            log.warning(f"the second run differs by a relative L2 of up to {worst:.3g}")
-        log.info(
-            f"latency {latency.mean_ms:.2f} ms mean, {latency.p50_ms:.2f} p50, {latency.p90_ms:.2f} "
-            f"p90 over {latency.iterations} runs; first call {latency.cold_ms:.2f} ms"
-        )
+        tell_repeats(noise)
+        tell_latency(latency, noise)
+        if self.run.environment:
+            tell_load(self.run.environment)
 
     def keep(self) -> None:
         """Write the record as far as it is known: whatever ends the process later leaves this.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kit.devices import Device
 from kit.entry import at_least
 from kit.errors import CannotRunError, KitError, UntrustedError, UsageError, shown, visible
-from kit.evidence.logs import FIRST_PASS, Logs
+from kit.evidence.logs import RUNTIME_STDERR, Logs
 from kit.evidence.types.run import RecordedSamples, Run, SampleInput
 from kit.evidence.types.shared import Shard
 from kit.models.adapter import Adapter
@@ -166,7 +166,7 @@ def run_samples(
     for batch in _batches(adapter, samples, companions, size):
         on_device = to_device(batch.tensors, device, dtype)
         # Another shape, another text's length: an operator may fall back here that did not before.
-        with watch_fallbacks(device.kind, logs.path(FIRST_PASS)) as watch:
+        with watch_fallbacks(device.kind, logs.path(RUNTIME_STDERR)) as watch:
             outputs = _forward(adapter, model, on_device, device.spec)
         fallbacks = fallbacks.with_those_of(watch)
         if repeats is None:
