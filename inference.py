@@ -118,6 +118,8 @@ def run(
             warmup=options.warmup,
             iterations=options.iterations,
         )
+    if found.file:  # the CPU reads a mapped file whenever it needs a page of it
+        found.file.check_unchanged()
     record.proof(
         prove_place(model, passes, device, weights_fingerprint=on_device, fallbacks=fallbacks)
     )

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from kit.storage.hashes import git_sha1_of, is_git_sha1, sha256_of
+from kit.errors import UntrustedError
+from kit.storage.hashes import FileState, git_sha1_of, is_git_sha1, sha256_of, state_of
 from kit.weights.wanted import ModelFiles
 
 # The limit of the safetensors library itself: a longer header is an attack or an accident.
@@ -38,8 +39,8 @@ HashOrigin = Literal["published", "hub", "computed"]
 
 @dataclass(frozen=True, kw_only=True)
 class WeightFile:
-    """A file that may be loaded. `sha256` is of the bytes read now; `hash_origin` says who else
-    vouches for it; `revision` is the commit it is known to belong to."""
+    """A file that may be loaded. `sha256` is of the bytes read now, while the file was in `state`;
+    `hash_origin` says who else vouches for it; `revision` is the commit it is known to belong to."""
 
     name: str
     path: Path
@@ -47,6 +48,20 @@ class WeightFile:
     sha256: str
     hash_origin: HashOrigin
     revision: str | None
+    state: FileState
+
+    def check_unchanged(self) -> None:
+        """Raise UntrustedError where the file may not hold the bytes any more that were hashed: those
+        that were loaded since, or are read while the model runs, may then be others."""
+        try:
+            unchanged = state_of(self.path) == self.state
+        except OSError:
+            unchanged = False
+        if not unchanged:
+            raise UntrustedError(
+                f"{self.name} was changed or exchanged after it was hashed: nobody knows which "
+                "weights were used; leave it alone and run again"
+            )
 
 
 def weight_file(
@@ -61,6 +76,7 @@ def weight_file(
 
     `etag` and `commit` are what the Hugging Face cache says of it. Raises OSError.
     """
+    state = state_of(path)  # before a byte is read
     digest = sha256_of(path)
     origin: HashOrigin = "computed"
     revision = None
@@ -75,6 +91,7 @@ def weight_file(
         sha256=digest,
         hash_origin=origin,
         revision=revision,
+        state=state,
     )
 
 
