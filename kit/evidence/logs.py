@@ -75,7 +75,7 @@ _COMPARISON = [
     *REPORTS,
 ]
 _FOLDERS = (SAMPLES, PLOTS)
-_LOCK = ".lock"
+LOCK = ".lock"
 _HISTORY = "history"
 
 log = logging.getLogger("kit")
@@ -263,7 +263,7 @@ def claim_logs(folder: Path) -> Iterator[Logs]:
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"--logs {folder} is a file: name a folder")
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / _LOCK)
+        lock = FileLock(folder / LOCK)
         try:
             lock.acquire(timeout=0)
         except Timeout:
