@@ -86,6 +86,7 @@ def compare_run(options: argparse.Namespace, logs: Logs) -> Summary:
     from kit.evidence.reading import check_evidence
     from kit.evidence.reference import adopt_reference
     from kit.evidence.sample_files import judge_saved_samples
+    from kit.evidence.trust import device_repeats
 
     with distrust_on_record(logs):
         record = read_record(logs)
@@ -99,7 +100,7 @@ def compare_run(options: argparse.Namespace, logs: Logs) -> Summary:
             else:
                 reference, saved = run_reference(options, logs, new, adapter, run)
             samples = judge_saved_samples(logs, new, adapter, run, saved.samples)
-            repeats = run.noise.device_repeat
+            repeats = device_repeats(run.noise)
             specs = judged_outputs(adapter.outputs, run.weights)
             comparison = compare(specs, reference, on_device, repeats, samples)
             summary = summarise(run, comparison, saved)

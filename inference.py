@@ -20,10 +20,10 @@ from pathlib import Path
 
 from kit.accuracy.spec import describe_roles
 from kit.devices import PRECISIONS, check_device_name, select_device
-from kit.entry import at_least, parser_of, run_script, tell_result
+from kit.entry import at_least, parser_of, quoted, run_script, tell_result
 from kit.errors import CannotRunError
 from kit.evidence.handover import finished
-from kit.evidence.logs import FIRST_PASS, INPUTS, OUTPUTS, RECORD, Logs, claim_logs, log
+from kit.evidence.logs import INPUTS, OUTPUTS, RECORD, RUNTIME_STDERR, Logs, claim_logs, log
 from kit.evidence.record import RunRecord, recorded_run
 from kit.machine.background import LogGate, in_background
 from kit.models.adapter import Adapter, find_adapter, model_names
@@ -47,7 +47,7 @@ def main() -> int:
 
     with claim_logs(options.logs) as logs, recorded_run(logs, adapter, options) as record:
         run(options, adapter, samples, mirrors, logs, record)
-    log.info(f"done: judge it with python compare_accuracy.py --logs {options.logs}")
+    log.info(f"done: judge it with python compare_accuracy.py --logs {quoted(options.logs)}")
     ended = finished(record.run)
     tell_result(
         status=ended.status,
@@ -88,6 +88,7 @@ def run(
     # Heavy imports come only now, after select_device() has made a broken torch_npu harmless.
     import torch
 
+    from kit.run.fallback import watch_fallbacks
     from kit.run.heads import outputs_of_heads
     from kit.run.passes import run_passes, to_device
     from kit.run.placement import move, prove_place
@@ -112,24 +113,21 @@ def run(
     dtype = getattr(torch, options.dtype)
     cast = cast_weights(model, dtype)
     record.cast(cast)
-    on_device = move(model, loaded.tied, device, cast, loaded.fingerprint)
-    passes = run_passes(
-        adapter,
-        model,
-        to_device(chosen.tensors, device, dtype),
-        device,
-        warmup=options.warmup,
-        iterations=options.iterations,
-        stderr_capture=logs.path(FIRST_PASS),
-    )
-    record.proof(
-        prove_place(
+    # An operator tells of its fallback once a process, wherever that is: from here on all is watched.
+    with watch_fallbacks(device.kind, logs.path(RUNTIME_STDERR)) as fallbacks:
+        on_device = move(model, loaded.tied, device, cast, loaded.fingerprint)
+        passes = run_passes(
+            adapter,
             model,
-            passes.outputs,
+            to_device(chosen.tensors, device, dtype),
             device,
-            weights_fingerprint=on_device,
-            fallbacks=passes.fallbacks,
+            warmup=options.warmup,
+            iterations=options.iterations,
         )
+    for file in found.file.files if found.file else ():
+        file.check_unchanged()  # the CPU reads a mapped file whenever it needs a page of it
+    record.proof(
+        prove_place(model, passes, device, weights_fingerprint=on_device, fallbacks=fallbacks)
     )
     if samples:
         size = options.batch_size
@@ -139,9 +137,14 @@ def run(
         record.samples(section, options.data)
     del model  # writing the record then adds nothing to the peak memory of a run
     outputs = {name: tensor.cpu() for name, tensor in passes.outputs.items()}
-    repeated = {name: tensor.cpu() for name, tensor in passes.repeated.items()}
     logs.write_tensors(OUTPUTS, outputs, describe_roles(adapter.outputs))
-    record.results(outputs, repeated, passes.latency, adapter.describe(outputs, found.companions))
+    record.results(
+        outputs,
+        adapter.describe(outputs, found.companions),
+        repeated=passes.repeated,
+        timed=passes.timed,
+        latency=passes.latency,
+    )
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -181,7 +184,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--warmup", type=at_least(0), default=3, metavar="N", help="default: 3")
     parser.add_argument(
-        "--iterations", type=at_least(1), default=20, metavar="N", help="default: 20"
+        "--iterations",
+        type=at_least(1),
+        metavar="N",
+        help="timed runs (default: as many as about 5 s allow, at least 20, at most 1000)",
     )
     parser.add_argument(
         "--seed", type=at_least(0), default=0, metavar="N", help="of random weights (default: 0)"

@@ -73,6 +73,7 @@ def compare(model: str, scratch: Path, pairs: int) -> dict[str, object]:
         str(scratch / "model.safetensors"),
         "--logs",
         str(scratch / "logs"),
+        *("--warmup", "3", "--iterations", "20"),  # as many as plain.py
     ]
     rows = []
     for _ in range(pairs + 1):  # the first pair only warms the disk cache

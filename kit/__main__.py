@@ -4,12 +4,13 @@ import kit.start  # noqa: F401, I001  (first: Ctrl-C ends what follows)
 
 import argparse
 import importlib
+from importlib.util import find_spec
 
 from kit.entry import Parser, run_script
 
 # Each module has main(arguments), which returns the exit code or raises KitError; only the one that
-# was asked for is imported.
-COMMANDS = {
+# was asked for is imported. A published repository has fewer of them.
+_ALL = {
     "doctor": ("kit.doctor", "look at this machine: what works, what does not, and the cure"),
     "judge": ("kit.evidence.judge", "judge two saved sets of outputs, without a model"),
     "diff": ("kit.evidence.diff", "what differs between two runs"),
@@ -18,6 +19,7 @@ COMMANDS = {
     "fetch": ("kit.weights.fetch", "download a model's files, resumable and verified"),
     "lint-report": ("kit.lint", "what is blank, contradictory or unsupported in a report"),
 }
+COMMANDS = {name: command for name, command in _ALL.items() if find_spec(command[0])}
 
 
 def main() -> int:

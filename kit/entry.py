@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from kit.devices import forbid_autoload
-from kit.errors import UsageError
+from kit.errors import UsageError, visible
 from kit.machine.cures import as_kit_error
 
 log = logging.getLogger("kit")
@@ -30,9 +30,14 @@ class _Console(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.WARNING:
-            _say(f"{record.levelname.lower()}: {record.getMessage()}", sys.stderr)
+            _say(_lines(f"{record.levelname.lower()}: {record.getMessage()}"), sys.stderr)
         elif record.levelno >= logging.INFO:
-            _say(record.getMessage(), self._stdout)
+            _say(_lines(record.getMessage()), self._stdout)
+
+
+def _lines(text: str) -> str:
+    """The text as a terminal may have it: its lines stay, what else would act on one is only shown."""
+    return "\n".join(visible(line) for line in text.split("\n"))
 
 
 class Parser(argparse.ArgumentParser):
@@ -109,7 +114,15 @@ def tell_result(**values: str | Path | bool | None) -> None:
         name: str(value) if isinstance(value, (str, Path)) else json.dumps(value)
         for name, value in values.items()
     }
-    log.info(f"RESULT {' '.join(f'{name}={shlex.quote(word)}' for name, word in words.items())}")
+    log.info(f"RESULT {' '.join(f'{name}={quoted(word)}' for name, word in words.items())}")
+
+
+def quoted(word: str | Path) -> str:
+    """A word as a shell reads it, on one line: bash's $'...' where it holds what is not printable."""
+    text = str(word)
+    if text.isprintable():
+        return shlex.quote(text)
+    return "$'" + visible(text.replace("\\", r"\\").replace("'", r"\'")) + "'"
 
 
 def at_least(minimum: int) -> Callable[[str], int]:

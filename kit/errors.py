@@ -16,8 +16,9 @@ class KitError(Exception):
     exit_code: ClassVar[Literal[2, 3, 4]] = 3
 
     def __init__(self, message: str) -> None:
-        # Messages quote foreign text (paths, other libraries' errors): keep the promise of one line.
-        self.message = " ".join(message.split())
+        # Messages quote foreign text (paths, other libraries' errors): keep the promise of one line, on
+        # which nothing acts on a terminal.
+        self.message = visible(" ".join(message.split()))
         super().__init__(self.message)
 
 

@@ -72,8 +72,11 @@ class Kit:
         return environment | extra
 
     def popen(self, script: str, *arguments: object, **environment: str) -> Process:
-        """Start a script with --logs on the scratch folder, unless it is among the arguments."""
+        """Start a script with --logs on the scratch folder, unless it is among the arguments; so few
+        timed runs, because as many as 5 s allow would be most of a test's time."""
         logs = () if "--logs" in arguments else ("--logs", self.logs)
+        if script == "inference.py" and "--iterations" not in arguments:
+            arguments = (*arguments, *QUICK[-2:])
         variables = self.environment(**environment)
         return start_python(ROOT / script, *arguments, *logs, env=variables, hidden=self.hidden)
 

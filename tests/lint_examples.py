@@ -22,17 +22,14 @@ EXAMPLES: list[tuple[str, str, str]] = [
         "The fields:\n\ncosine_similarity",
     ),
     ("empty-value", "- Chip version:\n- other: x", "- Steps:\n  - one\n  - two"),
+    ("empty-value", "- top5_match:\n\nThat is all.", "- Run:\n\n```\npython x.py\n```"),
+    ("empty-value", '```json\n{"cosine_similarity": NaN}\n```', '```json\n{"cosine": 0.9}\n```'),
     (
         "empty-value",
-        "---\nlicense:\ntags:\n- NPU\n---\ntext",
-        "---\nlicense: mit\ntags:\n- NPU\n---\ntext",
-    ),
-    (
-        "null-value",
         "cosine_similarity: nan",
         "cosine_similarity: not computable (the reference is all zero)",
     ),
-    ("null-value", "| a | b |\n|-|-|\n| CANN | None |", "Known issues: None\n\nFallback: none"),
+    ("empty-value", "| a | b |\n|-|-|\n| CANN | None |", "Known issues: None\n\nFallback: none"),
     (
         "unexpanded",
         "真实权重路径$weight\nmax_abs_diff0.1\nmean_abs_diff0.01",
@@ -105,9 +102,14 @@ EXAMPLES: list[tuple[str, str, str]] = [
         "The official weights ran.\n\nRandom weights: no",
     ),
     (
-        "npu-on-cpu",
-        "device_name: Simulated NPU\n\nIt runs on the Ascend NPU.",
-        "device_name: Simulated NPU\n\nIt was run on a simulated NPU, no real one. device: npu:0",
+        "generate-contradiction",
+        "It runs end-to-end, including generation; we compare forward(), not generate().",
+        "We compare forward(), not generate().",
+    ),
+    (
+        "weights-contradiction",
+        "We load the pretrained weights.\n\nThe weights could not be downloaded here.",
+        "We load the pretrained weights.\n\nIf there are none, it takes random weights.",
     ),
     (
         "generate-contradiction",
@@ -115,7 +117,7 @@ EXAMPLES: list[tuple[str, str, str]] = [
         "验证了端到端推理(包括 generate)",
     ),
     (
-        "hardware-contradiction",
+        "two-values",
         "NPU: Ascend 910B4\n\n芯片: Ascend 310P3",
         "NPU: Ascend910\n\n芯片: Ascend 910B4",
     ),
@@ -125,21 +127,6 @@ EXAMPLES: list[tuple[str, str, str]] = [
         "设备: cpu\n\n没有在 NPU 上成功运行",
     ),
     ("npu-on-cpu", "device: cpu\n\nNPU latency: 5 ms", "device: cpu\n\nNPU latency: not measured"),
-    (
-        "npu-on-cpu",
-        "device_name: Simulated NPU\n\nNPU latency: 5 ms",
-        "device_name: Simulated NPU\n\nlatency: 5 ms",
-    ),
-    (
-        "bound-broken",
-        "max_abs_diff: 0.02\n\nmax_abs_diff < 0.01\n\n判定: 通过",
-        "max_abs_diff: 0.002\n\nmax_abs_diff < 0.01\n\n判定: 通过",
-    ),
-    (
-        "bound-broken",
-        "cosine: 0.98\n\ncosine > 0.99\n\nverdict: PASS",
-        "cosine: 0.98\n\ncosine > 0.99\n\nverdict: FAIL",
-    ),
     # impossible figures
     ("out-of-range", "cosine: 1.0002", "cosine: 1.0000000001"),
     ("out-of-range", "max_abs_diff: -0.1", "max_abs_diff: 0.1"),
@@ -156,14 +143,9 @@ EXAMPLES: list[tuple[str, str, str]] = [
     ),
     ("wrong-order", "p50: 9 ms\np90: 5 ms", "p50: 5 ms\np90: 9 ms"),
     (
-        "mean-too-small",
-        "输出形状: [1, 10]\nmax_abs_diff: 1.00\nmean_abs_diff: 0.01",
-        "输出形状: [1, 192]\nmax_abs_diff: 1.00\nmean_abs_diff: 0.01",
-    ),
-    (
-        "relative-below-cosine",
-        "cosine: 0.9990\nrelative_l2: 0.01",
-        "cosine: 0.99997\nrelative_l2: 0.0085",
+        "wrong-order",
+        "| stage | latency (ms) |\n|-|-|\n| p50 | 9.9 |\n| p90 | 7.4 |",
+        "| stage | latency (ms) |\n|-|-|\n| p50 | 7.4 |\n| p90 | 9.9 |",
     ),
     (
         "top-k-of-features",
@@ -185,6 +167,36 @@ EXAMPLES: list[tuple[str, str, str]] = [
         "verdict-denied",
         "relative_l2: 1.34%\nmatch_within_1_percent: True",
         "relative_l2: 1.34%\nmatch_within_1_percent: False\nverdict: FAIL",
+    ),
+    (
+        "verdict-denied",
+        "## fp32\ncosine: 0.9901\n\n结论: PASS",
+        "## fp32\ncosine: 0.9901\n## fp16\n结论: PASS",
+    ),
+    (
+        "agreement-denied",
+        "相对误差超过 1% 的元素占比:58.2%\n\nCPU 与 NPU 输出高度一致。",
+        "相对误差超过 1% 的元素占比:0.4%\n\nCPU 与 NPU 输出高度一致。",
+    ),
+    (
+        "agreement-denied",
+        "Elements with an error below 1%: 91.3%\n\nverdict: PASS",
+        f"Elements with an error below 1%: 91.3%\n{_RELATIVE}\nverdict: PASS",
+    ),
+    (
+        "agreement-denied",
+        "| item | value |\n|-|-|\n| share of elements > 1% | 37% |\n\nThe outputs are consistent.",
+        "| item | value |\n|-|-|\n| share of elements > 1% | 37% |\n\nverdict: FAIL",
+    ),
+    (
+        "agreement-denied",
+        "Mismatched elements: 4096 / 100352 (4.1%)\n\nwithin_1_percent: True",
+        "Mismatched elements: 4096 / 100352 (4.1%)\n\nThe outputs are not consistent.",
+    ),
+    (
+        "cosine-threshold",
+        "| item | value | threshold |\n|-|-|-|\n| cosine | 0.9999 | > 0.99 |",
+        "| item | value | threshold |\n|-|-|-|\n| cosine | 0.9999 | > 0.99995 |",
     ),
     (
         "cosine-threshold",
@@ -213,7 +225,6 @@ EXAMPLES: list[tuple[str, str, str]] = [
         "allclose: True\n判定: 精度通过",
         f"allclose: True\n判定: 精度通过\n{_RELATIVE}",
     ),
-    ("npu-without-hardware", "模型在 NPU 上成功运行", "模型在 NPU(Ascend 910B4)上成功运行"),
     # hygiene
     (
         "machine-path",
@@ -227,6 +238,8 @@ EXAMPLES: list[tuple[str, str, str]] = [
         "token: hf_..., model hf_internal_testing",
     ),
     ("secret", "proxy http://me:pass123@proxy:80/", "proxy http://proxy:80/"),
+    ("secret", "-H 'Authorization: Bearer abcdefghij0123'", "-H 'Authorization: Bearer $HF_TOKEN'"),
+    ("secret", "API_KEY=sk-" + "a1B2" * 8, "the model sk-learn"),
     (
         "version-mismatch",
         "torch: 2.9.0\ntorch_npu: 2.8.0",

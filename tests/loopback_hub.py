@@ -1,8 +1,9 @@
 """A model hub on 127.0.0.1 that speaks the Hugging Face hub's protocol over real sockets.
 
 It answers HEAD and GET of /OWNER/NAME/resolve/REVISION/FILE; with `storage=True` a large file is
-redirected (302, X-Linked-Etag) to a second port, as the hub does to its storage hosts. `Fault`
-makes it misbehave. Every request is kept in `requests` with the body bytes sent.
+redirected (302, X-Linked-Etag) to a second port, as the hub does to its storage hosts. `token` is the only
+one it accepts; where it is `public`, it answers whoever asks without one, too. `Fault` makes it
+misbehave. Every request is kept in `requests` with the body bytes sent.
 
     with LoopbackHub({"org/tiny": {"model.safetensors": data}}) as hub:
         os.environ["HF_ENDPOINT"] = hub.url
@@ -67,6 +68,7 @@ class Seen:
     path: str
     range: str | None
     authorization: str | None
+    names: tuple[str, ...]  # of all its fields, in small letters
     on_storage: bool
     sent: int = 0
 
@@ -104,9 +106,10 @@ class LoopbackHub:
         commit: str = COMMIT,
         storage: bool = False,
         token: str | None = None,
+        public: bool = False,
         faults: tuple[Fault, ...] = (),
     ) -> None:
-        self.commit, self.token = commit, token
+        self.commit, self.token, self.public = commit, token, public
         self.faults = faults
         self.requests: list[Seen] = []
         self._struck: dict[Fault, int] = {}
@@ -156,6 +159,7 @@ class LoopbackHub:
             path=handler.path,
             range=handler.headers.get("Range"),
             authorization=handler.headers.get("Authorization"),
+            names=tuple(name.lower() for name in handler.headers),
             on_storage=server is self._storage,
         )
         with self._guard:
@@ -225,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(fault.status, {}, fault)
         elif (
             hub.token and not request.on_storage and request.authorization != f"Bearer {hub.token}"
-        ):
+        ) and not (hub.public and request.authorization is None):
             self._say(401, {"X-Error-Code": "GatedRepo"}, fault)
         elif request.path.startswith("/api/models/"):
             self._say_model(hub, fault)

@@ -150,6 +150,8 @@ def test_other_thresholds_need_a_reason_that_the_summary_shows(judged_run: Kit) 
     summary = summarise(parse(Run, record), comparison, reference_on_record)
     assert summary.match_within_1_percent is False
     assert "x is judged by other limits (trained in int8)" in (summary.match_basis or "")
+    assert "not within 1%, whatever the model allows: x" in summary.submission_blockers
+    assert Thresholds(relative_l2=0.05, reason="权重以八位整数训练").relative_l2 == 0.05
 
 
 def test_golden_takes_one_of_three_words(kit: Kit) -> None:

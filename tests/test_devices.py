@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec._core
 import pytest
 from conftest import SIMULATED_NPU, T5, VIT, Kit, ended
 from starting import start_python
@@ -180,3 +181,42 @@ def test_precision_is_set_read_back_and_changes_the_arithmetic(npu: Kit) -> None
     assert flags["strict"]["compatible_impl"] is True
     assert flags["strict"]["ACL_PRECISION_MODE"].startswith("must_keep_origin_dtype")
     assert "ACL_PRECISION_MODE" not in flags["fast"]
+
+
+REAL = "import ctypes\nctypes.CDLL(__file__.replace('__init__.py', 'lib/libtorch_npu.so'))\n"
+
+
+@pytest.mark.parametrize(
+    ("library", "preamble", "reason"),
+    [
+        (b"", "", "is not loaded into this process"),
+        (b"\x7fELF and no more", "", "is not loaded into this process"),
+        (None, "", "is not loaded into this process"),
+        (None, REAL, None),
+    ],
+    ids=["empty", "damaged", "a library that nothing loads", "a library that is loaded"],
+)
+def test_an_npu_is_real_where_its_native_library_is_loaded(
+    npu: Kit, tmp_path: Path, library: bytes | None, preamble: str, reason: str | None
+) -> None:
+    """A file of the right name proves nothing. The library is any other's here: which one it is, and
+    what it drives, no process can prove."""
+    package = tmp_path / "real" / "torch_npu"
+    shutil.copytree(SIMULATED_NPU / "torch_npu", package)
+    file = package / "lib" / "libtorch_npu.so"
+    file.parent.mkdir()
+    file.write_bytes(Path(msgspec._core.__file__).read_bytes() if library is None else library)
+    init = package / "__init__.py"
+    # After its docstring and the import from __future__, which must come first.
+    head, mark, rest = init.read_text("utf-8").partition("from typing import Any, NoReturn\n")
+    init.write_text(head + mark + preamble + rest, "utf-8")
+    switches = {"PYTHONPATH": str(package.parent)}
+    if reason is None:
+        snippet = "from kit.devices import select_device; print(select_device('npu:0').simulated)"
+        done = ended(start_python("-c", snippet, env=npu.environment(**switches)))
+        assert done.out == "False\n", done.err
+        return
+    assert reason in npu.infer(*VIT, **switches).err
+    assert npu.record["device"]["simulated"] and reason in npu.record["device"]["why_simulated"]
+    assert npu.summary["npu_latency_ms"] is None
+    assert "the NPU is simulated" in npu.summary["submission_blockers"]

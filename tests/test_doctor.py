@@ -409,6 +409,20 @@ SICK = """
         (f"cat <<'E'{SICK.replace('Alarm', 'OK')}E", "ok", "24.1.rc2; 2 cards: 910B4"),
         (f"cat <<'E'{SICK}E", "warning", "2 cards, health Alarm"),
         ("echo 'dcmi model initialized failed, ret is -8020'; exit 1", "warning", "holds the card"),
+        (
+            "echo 'DrvMngGetConsoleLogLevel failed. (g_conLogLevel=3)'; "
+            "echo 'dcmi module initialize failed. ret is -8005'",
+            "warning",
+            "says: dcmi module initialize failed. ret is -8005 -> npu-smi does not reach the driver",
+        ),
+        ("echo one; echo 'nothing that anybody has seen'", "warning", "says: nothing that anybody"),
+        pytest.param("exit 0", "warning", "says: nothing -> unknown", marks=pytest.mark.full),
+        pytest.param(
+            f"cat <<'E'{SICK.replace('Alarm', 'OK')}E\necho 'hal error, code 4' >&2",
+            "warning",
+            "says: hal error, code 4",
+            marks=pytest.mark.full,
+        ),
         ("sleep 600", "broken", "did not return within 4 s"),
         pytest.param(
             "trap '' TERM; sleep 600 & sleep 600",
@@ -418,7 +432,18 @@ SICK = """
         ),
         pytest.param("yes", "broken", "did not return within 4 s", marks=pytest.mark.full),
     ],
-    ids=["ok", "sick", "held", "hangs", "hangs with a child", "never stops printing"],
+    ids=[
+        *(
+            "ok",
+            "sick",
+            "held",
+            "exit code 0 all the same",
+            "no table",
+            "no word",
+            "error beside a table",
+        ),
+        *("hangs", "hangs with a child", "never stops printing"),
+    ],
 )
 def test_npu_smi(kit: Kit, tmp_path: Path, script: str, state: str, words: str) -> None:
     tool = tmp_path / "bin" / "npu-smi"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import posixpath
+import re
 import shutil
 import signal
 import subprocess
@@ -17,10 +20,13 @@ import pytest
 from conftest import QUICK, ROOT, Finished, Kit, Result, ended
 from starting import start_python
 
+from kit.documented import written
 from kit.errors import UsageError
 from kit.models.adapter import load_adapter
 from kit.publish.contents import TESTS, is_generated
 from kit.publish.privacy import refuse_private, shorten_paths
+from kit.publish.published_run import describe_file
+from kit.storage.fingerprint import describe_tensors
 
 VIT_NAME, T5_NAME = "vit_tiny_patch16_224", "flan_t5_small"
 MODELS = (VIT_NAME, T5_NAME)
@@ -50,9 +56,24 @@ def published(runs: dict[str, Kit]) -> dict[str, Path]:
 
 @pytest.fixture
 def vit(published: dict[str, Path], tmp_path: Path) -> Path:
-    """ViT's repository, to be changed at will: a checkout like any other."""
+    """ViT's repository, to be run and changed at will."""
     shutil.copytree(published[VIT_NAME], tmp_path / "vit")
     return tmp_path / "vit"
+
+
+@pytest.fixture
+def checkout(runs: dict[str, Kit], tmp_path: Path) -> Path:
+    """The kit with ViT's run in its logs, to be changed at will."""
+    copy = tmp_path / "checkout"
+    copy.mkdir()
+    for path in ROOT.iterdir():
+        if path.name in ("kit", "models", "tests", "docs", "installed_torch", "npu_host"):
+            generated = shutil.ignore_patterns("__pycache__", ".*_cache")
+            shutil.copytree(path, copy / path.name, ignore=generated)
+        elif path.is_file() and path.name != ".git":
+            shutil.copy(path, copy)
+    shutil.copytree(runs[VIT_NAME].logs, copy / "logs")
+    return copy
 
 
 def inside(folder: Path, kit: Kit, *command: object, **extra: str) -> Result:
@@ -61,7 +82,7 @@ def inside(folder: Path, kit: Kit, *command: object, **extra: str) -> Result:
 
 
 def export(folder: Path, kit: Kit, *arguments: object) -> Result:
-    """The export command of a repository."""
+    """The export command of a checkout."""
     return inside(folder, kit, "-m", "kit", "export", *arguments)
 
 
@@ -91,9 +112,13 @@ def test_a_repository_is_complete_and_has_nothing_else(
     check_sums(files)
     for script in ("inference.py", "compare_accuracy.py"):
         assert files[script] == (ROOT / script).read_bytes()
-    here = {name for name in tree(ROOT / "kit") if not name.endswith(".pyc")}
-    assert {name.removeprefix("kit/") for name in files if name.startswith("kit/")} == here
+    for name in files:
+        if name.startswith(("kit/", "installed_torch/", "npu_host/")) or name in TESTS:
+            assert files[name] == (ROOT / name).read_bytes()
     assert {f"tests/{name}" for name in TESTS} <= files.keys()
+    rooms = {name.split("/")[1] for name in files if name.startswith("kit/")}
+    assert rooms >= {"accuracy", "devices", "evidence", "models", "report", "run", "weights"}
+    assert not rooms & {"doctor", "lint", "publish"}
     assert {name.split("/")[1] for name in files if name.startswith("models/")} == {
         "__init__.py",
         model,
@@ -105,31 +130,29 @@ def test_a_repository_is_complete_and_has_nothing_else(
         for private in (ROOT, runs[model].scratch, Path(sys.prefix), Path.home()):
             assert f"{private}/".encode() not in content, name
     evidence = {name.removeprefix("logs/") for name in files if name.startswith("logs/")}
-    kept = tree(runs[model].logs).keys() - {".lock"}
+    kept = tree(runs[model].logs).keys() - {".lock", "local_paths.json"}
     assert evidence == kept | {".gitkeep"}
     assert len(files) < 300 and sum(map(len, files.values())) < 40_000_000
 
 
 @pytest.mark.parametrize("model", [VIT_NAME, pytest.param(T5_NAME, marks=pytest.mark.full)])
 @pytest.mark.full
-def test_the_same_bytes_again_from_here_and_from_there(
+def test_the_same_bytes_again(
     published: dict[str, Path], runs: dict[str, Kit], tmp_path: Path, model: str
 ) -> None:
     kit, first = runs[model], tree(published[model])
-    again, there = tmp_path / "again", tmp_path / "there"
-    archives = [tmp_path / "again.zip", tmp_path / "there.zip"]
-    assert kit.command("export", model, "--to", again, "--logs", kit.logs, "--zip").code == 0
-    result = export(again, kit, model, "--to", there, "--zip")
-    assert result.code == 0, result.err
-    assert tree(again) == first and tree(there) == first
-    assert archives[0].read_bytes() == archives[1].read_bytes()
-    with zipfile.ZipFile(archives[0]) as archive:
-        unpacked = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
-        assert {name.partition("/")[0] for name in archive.namelist()} == {model}
+    again, archive = tmp_path / "again", tmp_path / "again.zip"
+    command = ("export", model, "--to", again, "--logs", kit.logs, "--zip")
+    assert kit.command(*command).code == 0
+    assert tree(again) == first
+    packed = archive.read_bytes()
+    with zipfile.ZipFile(archive) as file:
+        unpacked = {name.partition("/")[2]: file.read(name) for name in file.namelist()}
+        assert {name.partition("/")[0] for name in file.namelist()} == {model}
     assert unpacked == first
-    # Both are earlier exports now, and may be replaced.
-    assert export(again, kit, model, "--to", there, "--zip").code == 0
-    assert tree(there) == first
+    # It is an earlier export now, and may be replaced.
+    assert kit.command(*command).code == 0
+    assert tree(again) == first and archive.read_bytes() == packed
     assert not list(tmp_path.glob(".*"))
 
 
@@ -151,6 +174,43 @@ def test_a_repository_runs_its_only_model(vit: Path, npu: Kit) -> None:
     assert json.loads((vit / "logs" / "summary.json").read_text())["verdict"] == "PASS"
     [kept] = (vit / "logs" / "history").iterdir()
     assert (kept / "run.json").read_bytes() == earlier
+
+
+def test_hashes_hold_after_git_has_rewritten_line_ends(vit: Path, tmp_path: Path) -> None:
+    """Committed and cloned with core.autocrlf, as on Windows."""
+    author = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "core.autocrlf=true")
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "x"]):
+        subprocess.run(["git", *author, *command], cwd=vit, check=True, capture_output=True)
+    clone = tmp_path / "clone"
+    subprocess.run(["git", *author, "clone", "-q", str(vit), str(clone)], check=True)
+    check_sums({n: content for n, content in tree(clone).items() if not n.startswith(".git/")})
+
+
+def test_the_kit_itself_is_kept_as_it_is() -> None:
+    """Its own scripts, records and images: what an export compares byte for byte."""
+    assert "* -text" in (ROOT / ".gitattributes").read_text("utf-8").splitlines()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_pages_of_a_repository_name_only_what_is_there(
+    published: dict[str, Path], kit: Kit, model: str
+) -> None:
+    files = tree(published[model])
+    [other] = set(MODELS) - {model}
+    pages = {name: text.decode() for name, text in files.items() if name.endswith(".md")}
+    assert {"README.md", "KIT.md", "docs/usage.md", "docs/evidence.md"} <= pages.keys()
+    named = {found for text in pages.values() for found in re.findall(r"-m kit ([\w-]+)", text)}
+    assert "fetch" in named
+    for command in named:
+        assert inside(published[model], kit, "-m", "kit", command, "--help").code == 0, command
+    for name, text in pages.items():
+        assert other not in text, name
+        for target, anchor in re.findall(r"\]\(([^)\s#:]*)(#[^)\s]*)?\)", text):
+            place = posixpath.normpath(posixpath.join(posixpath.dirname(name), target or "."))
+            assert any(f"{each}/".startswith(f"{place}/") for each in files) or not target, target
+            there = pages[place if target else name] if anchor else ""
+            titles = re.findall(r"^#+ (.+)$", there, re.MULTILINE)
+            assert not anchor or anchor[1:] in [each.lower().replace(" ", "-") for each in titles]
 
 
 def test_a_repository_has_tests_that_can_be_run(vit: Path, kit: Kit) -> None:
@@ -178,7 +238,7 @@ def test_all_tests_of_a_repository_pass(
 
 
 def test_the_report_is_the_front_page(
-    published: dict[str, Path], runs: dict[str, Kit], vit: Path, kit: Kit
+    published: dict[str, Path], runs: dict[str, Kit], checkout: Path, kit: Kit
 ) -> None:
     for model in MODELS:
         files = tree(published[model])
@@ -187,11 +247,11 @@ def test_the_report_is_the_front_page(
         assert files["README.md"].decode() == report.replace("](plots/", "](logs/plots/")
         assert files["logs/report.md"] == (runs[model].logs / "report.md").read_bytes()
     # One that somebody has improved is not published, one that is missing is written.
-    (vit / "logs" / "report.md").write_text(report.replace("SELF_CHECK", "PASS"))
-    result = export(vit, kit, VIT_NAME, "--to", kit.scratch / "out")
+    (checkout / "logs" / "report.md").write_text(report.replace("SELF_CHECK", "PASS"))
+    result = export(checkout, kit, VIT_NAME, "--to", kit.scratch / "out")
     assert result.code == 4 and "is not what the evidence says" in result.error
-    (vit / "logs" / "report.md").unlink()
-    assert export(vit, kit, VIT_NAME, "--to", kit.scratch / "out").code == 0
+    (checkout / "logs" / "report.md").unlink()
+    assert export(checkout, kit, VIT_NAME, "--to", kit.scratch / "out").code == 0
     own = (published[VIT_NAME] / "README.md").read_bytes()
     assert (kit.scratch / "out" / "README.md").read_bytes() == own
 
@@ -206,12 +266,19 @@ def test_without_a_run_the_front_page_claims_nothing(kit: Kit) -> None:
     assert not list((kit.scratch / "empty").iterdir())
 
 
-def test_what_does_not_belong_stays_behind(vit: Path, kit: Kit) -> None:
-    expected = tree(vit)
+def test_what_does_not_belong_stays_behind(
+    published: dict[str, Path], checkout: Path, kit: Kit
+) -> None:
+    expected = tree(published[VIT_NAME])
     for name in (
         f"models/{VIT_NAME}/model.safetensors",
         f"models/{VIT_NAME}/pytorch_model.bin",
         "kit/weights.pt",
+        "kit/report/templates/draft.bin",
+        f"models/{VIT_NAME}/a\nb.json",
+        f"models/{VIT_NAME}/caf\u00e9.json",
+        "logs/plots/foreign.svg",
+        "logs/notes.log",
         "model.safetensors",
         "logs/weights.safetensors",
         "logs/history/20260101T000000Z-x/run.json",
@@ -219,36 +286,157 @@ def test_what_does_not_belong_stays_behind(vit: Path, kit: Kit) -> None:
         "notes.txt",
         "models/another/adapter.py",
     ):
-        (vit / name).parent.mkdir(parents=True, exist_ok=True)
-        (vit / name).write_bytes(b"\0" * 100)
-    (vit / "logs" / "local_paths.json").write_text('{"weights": "/home/alice/model.safetensors"}')
-    (vit / "kit" / "link.py").symlink_to("/etc/hostname")
-    (vit / "models" / VIT_NAME / "tokenizer.json").write_bytes(b" " * 6_000_000)
-    result = export(vit, kit, VIT_NAME, "--to", kit.scratch / "out")
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_bytes(b"\0" * 100)
+    (checkout / "logs" / "local_paths.json").write_text(
+        '{"weights": "/home/alice/model.safetensors"}'
+    )
+    (checkout / "kit" / "link.json").symlink_to("/etc/hostname")
+    os.mkfifo(checkout / "models" / VIT_NAME / "pipe.json")
+    (checkout / "models" / VIT_NAME / "tokenizer.json").write_bytes(b" " * 6_000_000)
+    result = export(checkout, kit, VIT_NAME, "--to", kit.scratch / "out")
     assert result.code == 0, result.err
     assert tree(kit.scratch / "out") == expected
     for name in ("model.safetensors", "pytorch_model.bin", "tokenizer.json"):
         assert f"left out: models/{VIT_NAME}/{name}" in result.out
-    assert "left out: kit/link.py" in result.out and "left out: kit/weights.pt" in result.out
+    assert "left out: kit/link.json" in result.out and "left out: kit/weights.pt" in result.out
+    assert "b.json" in result.out and "\nb.json" not in result.out
 
 
-def test_large_tensors_are_left_out_and_named(vit: Path, kit: Kit) -> None:
-    with (vit / "logs" / "golden.safetensors").open("ab") as file:
+def test_large_tensors_are_left_out_and_named(checkout: Path, kit: Kit) -> None:
+    with (checkout / "logs" / "golden.safetensors").open("ab") as file:
         file.truncate(20_000_001)
-    result = export(vit, kit, VIT_NAME, "--to", kit.scratch / "out")
+    result = export(checkout, kit, VIT_NAME, "--to", kit.scratch / "out")
     assert result.code == 0, result.err
     files = tree(kit.scratch / "out")
     assert "logs/golden.safetensors" not in files
     assert b"## Not in this repository" in files["README.md"]
     assert b"- logs/golden.safetensors (over 20 MB" in files["README.md"]
-    assert export(kit.scratch / "out", kit, VIT_NAME, "--to", kit.scratch / "b").code == 0
-    assert tree(kit.scratch / "b") == files
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 bool float8_e4m3fn float8_e5m2 "
+    "complex64".split(),
+)
+def test_tensors_of_every_type_are_those_of_the_record(dtype: str) -> None:
+    """The bytes of a file, read without torch, and the record, which torch wrote."""
+    import torch
+    from safetensors.torch import save
+
+    tensors = {"output": torch.zeros(2, 3).to(getattr(torch, dtype))}
+    recorded = {name: written(each) for name, each in describe_tensors(tensors).items()}
+    assert describe_file("x.safetensors", save(tensors)) == recorded
+
+
+def a_link(path: Path, private: Path) -> None:
+    path.symlink_to(private)
+
+
+def a_hard_link(path: Path, private: Path) -> None:
+    path.hardlink_to(private)
+
+
+def a_pipe(path: Path, private: Path) -> None:
+    os.mkfifo(path)
+
+
+def a_folder(path: Path, private: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("run_npu.log", "outputs.safetensors", "report.md"),
+        *(
+            pytest.param(name, marks=pytest.mark.full)
+            for name in (
+                *(
+                    "run.json",
+                    "summary.json",
+                    "charts.json",
+                    "samples.jsonl",
+                    "report.en.md",
+                    ".lock",
+                ),
+                *("accuracy_compare.log", "pretrained_attempt.log", "golden.safetensors"),
+            )
+        ),
+    ],
+)
+def test_no_link_is_followed_out_of_the_logs(
+    runs: dict[str, Kit], kit: Kit, tmp_path: Path, name: str
+) -> None:
+    """Symbolic and hard ones to a private file; a pipe, which nothing may wait for; a folder."""
+    for place in (a_link, a_hard_link, a_pipe, a_folder):
+        logs, private = tmp_path / f"logs_{place.__name__}", tmp_path / f"private_{place.__name__}"
+        shutil.copytree(runs[VIT_NAME].logs, logs)
+        private.write_text("the diary of alice")
+        (logs / name).unlink(missing_ok=True)
+        place(logs / name, private)
+        result = kit.command("export", VIT_NAME, "--to", kit.scratch / "out", "--logs", logs)
+        assert result.code == 4 and f"{name} is a link" in result.error
+        assert not (kit.scratch / "out").exists()
+        assert private.read_text() == "the diary of alice"
+
+
+def test_pages_and_plots_are_drawn_afresh(
+    published: dict[str, Path], runs: dict[str, Kit], tmp_path: Path
+) -> None:
+    """What lies under their names is never published: a chart with a script, links to private files."""
+    logs, private = tmp_path / "logs", tmp_path / "private.svg"
+    shutil.copytree(runs[VIT_NAME].logs, logs)
+    private.write_text("the diary of alice")
+    [chart, other, *_] = sorted((logs / "plots").glob("*.svg"))
+    chart.write_text("<svg><script>alert(1)</script></svg>")
+    other.unlink()
+    other.symlink_to(private)
+    (logs / "plots" / "foreign.svg").write_text("<svg><script>alert(2)</script></svg>")
+    (logs / "plots" / "a\nb.svg").write_text("<svg/>")
+    (logs / "report.html").unlink()
+    (logs / "report.html").symlink_to(private)
+    before = tree(logs)
+    to = tmp_path / "out"
+    result = runs[VIT_NAME].command("export", VIT_NAME, "--to", to, "--logs", logs)
+    assert result.code == 0, result.err
+    assert tree(to) == tree(published[VIT_NAME])
+    assert tree(logs) == before  # an export changes nothing in the run
+
+
+def test_foreign_text_under_a_name_of_the_kit(
+    runs: dict[str, Kit], kit: Kit, tmp_path: Path
+) -> None:
+    """Charts that are none end the export; samples of a run that had none stay behind."""
+    logs = tmp_path / "logs"
+    shutil.copytree(runs[VIT_NAME].logs, logs)
+    to = ("--to", kit.scratch / "out", "--logs", logs)
+    (logs / "samples.jsonl").write_text('{"diary": "of alice"}\n')
+    assert kit.command("export", VIT_NAME, *to).code == 0
+    assert not (kit.scratch / "out" / "logs" / "samples.jsonl").exists()
+    (logs / "charts.json").write_text('{"diary": "of alice"}\n')
+    result = kit.command("export", VIT_NAME, *to)
+    assert result.code == 4 and "charts.json" in result.error
+
+
+def test_pointers_of_git_lfs_are_not_published(checkout: Path, kit: Kit) -> None:
+    """A clone without Git LFS has them in the place of tensors and of photographs."""
+    for name, code in (("logs/outputs.safetensors", 4), (f"models/{VIT_NAME}/photo.png", 3)):
+        plain = (checkout / name).read_bytes()
+        (checkout / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\n")
+        result = export(checkout, kit, VIT_NAME, "--to", kit.scratch / "out")
+        assert result.code == code and "run git lfs pull" in result.error
+        (checkout / name).write_bytes(plain)
 
 
 TOKEN = "hf_" + "aB3" * 11
 PRIVATE = {
     "notes.txt": (f"export HF_TOKEN={TOKEN}", "line 2 holds a Hugging Face token"),
     "a.log": ("Authorization: Bearer abc.def-123", "line 2 holds an Authorization header"),
+    "h.log": ("curl -H 'x: bearer " + "abc123" * 5 + "'", "line 2 holds a bearer token"),
+    "i.txt": ("API_KEY=sk-" + "a1B2" * 8, "line 2 holds an API key"),
+    "k.txt": ("sk-ant-api03-" + "a1B2" * 8, "line 2 holds an API key"),
+    "j.txt": ("sk-proj-" + "a1B2" * 8, "line 2 holds an API key"),
     "b.html": ("<a href='https://me:" + "s3cret@host/x'>", "a password in an address"),
     "key.txt": ("-----BEGIN OPENSSH " + "PRIVATE KEY-----", "a private key"),
     "c.md": ("see /" + "data/alice/x", "line 2 holds an absolute path"),
@@ -270,37 +458,40 @@ def test_private_lines_are_found(name: str) -> None:
     assert TOKEN not in error.value.message
 
 
-def test_secrets_end_the_export(vit: Path, kit: Kit) -> None:
-    log = vit / "logs" / "run_npu.log"
+def test_secrets_end_the_export(checkout: Path, kit: Kit) -> None:
+    log = checkout / "logs" / "run_npu.log"
     lines = len(log.read_text().splitlines())
     log.write_text(log.read_text() + f"token {TOKEN}\n")
-    result = export(vit, kit, VIT_NAME, "--to", kit.scratch / "out")
+    result = export(checkout, kit, VIT_NAME, "--to", kit.scratch / "out")
     assert result.code == 2 and f"logs/run_npu.log: line {lines + 1} holds" in result.error
     assert not (kit.scratch / "out").exists() and TOKEN not in result.err
 
 
-def test_a_path_in_the_record_is_refused(vit: Path, kit: Kit) -> None:
+def test_a_path_in_the_record_is_refused(checkout: Path, kit: Kit) -> None:
     said = "image /data/alice/photo.png"
     for name, at, key in (("run", "input", "description"), ("summary", None, "input")):
-        path = vit / "logs" / f"{name}.json"
+        path = checkout / "logs" / f"{name}.json"
         document = json.loads(path.read_text())
         (document[at] if at else document)[key] = said
         path.write_text(json.dumps(document))
-    (vit / "logs" / "report.md").unlink()
-    result = export(vit, kit, VIT_NAME, "--to", kit.scratch / "out")
+    (checkout / "logs" / "report.md").unlink()
+    result = export(checkout, kit, VIT_NAME, "--to", kit.scratch / "out")
     assert result.code == 2 and "holds an absolute path" in result.error
 
 
-def test_logs_are_shortened(vit: Path, kit: Kit) -> None:
-    log = vit / "logs" / "run_npu.log"
-    plain = log.read_text()
+def test_logs_are_shortened(published: dict[str, Path], checkout: Path, kit: Kit) -> None:
+    log = checkout / "logs" / "run_npu.log"
+    plain, short = (
+        path.read_text() for path in (log, published[VIT_NAME] / "logs" / "run_npu.log")
+    )
     alice = "/home/" + "alice"
-    told = f'  File "{alice}/v/lib/python3.11/site-packages/timm/x.py", line 3\n{vit}/kit/x.py {alice}\n'
+    told = f'  File "{alice}/v/lib/python3.11/site-packages/timm/x.py", line 3\n'
+    told += f"{checkout}/kit/x.py {alice}\n"
     log.write_text(plain + told + "/data/w/model.safetensors source /usr/local/Ascend/set_env.sh\n")
-    result = export(vit, kit, VIT_NAME, "--to", kit.scratch / "out")
+    result = export(checkout, kit, VIT_NAME, "--to", kit.scratch / "out")
     assert result.code == 0 and "paths were shortened in logs/run_npu.log" in result.out
     assert (kit.scratch / "out" / "logs" / "run_npu.log").read_text() == (
-        plain + '  File "~/v/lib/python3.11/site-packages/timm/x.py", line 3\n.../kit/x.py ~\n'
+        short + '  File "~/v/lib/python3.11/site-packages/timm/x.py", line 3\n.../kit/x.py ~\n'
         ".../model.safetensors source /usr/local/Ascend/set_env.sh\n"
     )
 
@@ -312,7 +503,7 @@ def test_shortening_settles() -> None:
 
 
 def test_evidence_that_does_not_belong_together_is_refused(
-    published: dict[str, Path], runs: dict[str, Kit], vit: Path, kit: Kit
+    published: dict[str, Path], runs: dict[str, Kit], checkout: Path, kit: Kit
 ) -> None:
     to = ("--to", kit.scratch / "out")
     result = kit.command("export", T5_NAME, *to, "--logs", runs[VIT_NAME].logs)
@@ -320,12 +511,12 @@ def test_evidence_that_does_not_belong_together_is_refused(
     assert f"holds a run of {VIT_NAME}, not of {T5_NAME}" in result.error
     # The summary of another run, then outputs that the record does not know.
     shutil.copy(published[T5_NAME] / "logs" / "summary.json", kit.scratch / "summary.json")
-    own = (vit / "logs" / "summary.json").read_bytes()
-    shutil.copy(kit.scratch / "summary.json", vit / "logs" / "summary.json")
-    assert export(vit, kit, VIT_NAME, *to).code == 4
-    (vit / "logs" / "summary.json").write_bytes(own)
-    shutil.copy(vit / "logs" / "inputs.safetensors", vit / "logs" / "outputs.safetensors")
-    result = export(vit, kit, VIT_NAME, *to)
+    own = (checkout / "logs" / "summary.json").read_bytes()
+    shutil.copy(kit.scratch / "summary.json", checkout / "logs" / "summary.json")
+    assert export(checkout, kit, VIT_NAME, *to).code == 4
+    (checkout / "logs" / "summary.json").write_bytes(own)
+    shutil.copy(checkout / "logs" / "inputs.safetensors", checkout / "logs" / "outputs.safetensors")
+    result = export(checkout, kit, VIT_NAME, *to)
     assert result.code == 4 and "outputs.safetensors" in result.error
     assert not (kit.scratch / "out").exists()
 
@@ -358,29 +549,30 @@ def a_file(to: Path) -> None:
     ],
 )
 def test_nobodys_work_is_replaced(
-    vit: Path, kit: Kit, prepare: Callable[[Path], None], said: str
+    published: dict[str, Path], kit: Kit, prepare: Callable[[Path], None], said: str
 ) -> None:
-    to = kit.scratch / "out"
+    to, no_run = kit.scratch / "out", kit.scratch / "no_run"
+    no_run.mkdir()
     if prepare in (worked_in, added_to):
-        shutil.copytree(vit, to)
+        shutil.copytree(published[VIT_NAME], to)
     prepare(to)
     before = tree(to) if to.is_dir() else to.read_bytes()
-    result = export(vit, kit, VIT_NAME, "--to", to)
+    result = kit.command("export", VIT_NAME, "--to", to, "--logs", no_run)
     assert result.code == 2 and said in result.error
     assert (tree(to) if to.is_dir() else to.read_bytes()) == before
 
 
 @pytest.mark.parametrize("part", [".", "..", "kit/published", "models/x"])
-def test_no_export_into_the_kit_itself(vit: Path, kit: Kit, part: str) -> None:
-    before = tree(vit)
-    result = export(vit, kit, VIT_NAME, "--to", vit / part)
+def test_no_export_into_the_kit_itself(checkout: Path, kit: Kit, part: str) -> None:
+    before = tree(checkout)
+    result = export(checkout, kit, VIT_NAME, "--to", checkout / part)
     assert result.code == 2 and "is part of this kit" in result.error
-    assert tree(vit) == before
+    assert tree(checkout) == before
 
 
-def test_a_foreign_archive_stays(vit: Path, kit: Kit) -> None:
+def test_a_foreign_archive_stays(checkout: Path, kit: Kit) -> None:
     (kit.scratch / "out.zip").write_bytes(b"mine")
-    result = export(vit, kit, VIT_NAME, "--to", kit.scratch / "out", "--zip")
+    result = export(checkout, kit, VIT_NAME, "--to", kit.scratch / "out", "--zip")
     assert result.code == 2 and "out.zip" in result.error
     assert (kit.scratch / "out.zip").read_bytes() == b"mine"
 
@@ -406,16 +598,16 @@ def work_is_there(to: Path) -> bool:
     ],
 )
 def test_a_killed_export_leaves_the_earlier_one_or_none(
-    vit: Path, kit: Kit, moment: Callable[[Path], bool]
+    published: dict[str, Path], checkout: Path, kit: Kit, moment: Callable[[Path], bool]
 ) -> None:
     """Killed as soon as the moment is seen; whichever side of a rename that is, nothing is half there."""
     to, logs = kit.scratch / "out", kit.scratch / "no_run"
     logs.mkdir()
-    assert export(vit, kit, VIT_NAME, "--to", to, "--logs", logs).code == 0
-    earlier, new = tree(to), tree(vit)
+    assert export(checkout, kit, VIT_NAME, "--to", to, "--logs", logs).code == 0
+    earlier, new = tree(to), tree(published[VIT_NAME])
     process = subprocess.Popen(
         [sys.executable, "-m", "kit", "export", VIT_NAME, "--to", str(to)],
-        cwd=vit,
+        cwd=checkout,
         env=kit.environment(),
         stdout=subprocess.DEVNULL,
     )
@@ -424,26 +616,36 @@ def test_a_killed_export_leaves_the_earlier_one_or_none(
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not to.exists() or tree(to) in (earlier, new)
-    result = export(vit, kit, VIT_NAME, "--to", to)
+    result = export(checkout, kit, VIT_NAME, "--to", to)
     assert result.code == 0, result.err
     assert tree(to) == new
     assert not list(kit.scratch.glob(".out*"))
 
 
-def test_an_earlier_export_comes_back_where_the_next_one_fails(vit: Path, kit: Kit) -> None:
+def test_an_earlier_export_comes_back_where_the_next_one_fails(
+    vit: Path, checkout: Path, kit: Kit
+) -> None:
     """What a kill between the two renames leaves, and then a disk that takes nothing."""
     to = kit.scratch / "out"
     aside = kit.scratch / ".out.export-killed"
     shutil.copytree(vit, aside / "old")
+    logs = kit.scratch / "no_run"
+    logs.mkdir()
     limited = "ulimit -f 1; exec " + " ".join(
-        [sys.executable, "-m", "kit", "export", VIT_NAME, "--to", str(to)]
+        [sys.executable, "-m", "kit", "export", VIT_NAME, "--to", str(to), "--logs", str(logs)]
     )
     process = subprocess.run(
-        ["bash", "-c", limited], cwd=vit, env=kit.environment(), capture_output=True, text=True
+        ["bash", "-c", limited], cwd=checkout, env=kit.environment(), capture_output=True, text=True
     )
     assert process.returncode == 3 and "cannot be written" in process.stderr
     assert tree(to) == tree(vit)
-    assert {path.name for path in kit.scratch.iterdir()} == {"home", "out", "vit"}
+    assert {path.name for path in kit.scratch.iterdir()} == {
+        "checkout",
+        "home",
+        "no_run",
+        "out",
+        "vit",
+    }
 
 
 @pytest.mark.parametrize(

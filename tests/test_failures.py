@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ascend_failures import REPORTED, Reported
 from conftest import SIMULATED_NPU, VIT, Kit, Result
+
+from kit.machine.cures import as_kit_error
 
 NORM = "aten::native_layer_norm"  # 25 of them in a forward of this ViT
 SET_ENV = "source /usr/local/Ascend/ascend-toolkit/set_env.sh"
@@ -37,7 +40,9 @@ class Failure:
 FAILURES = {
     "no CANN": Failure("IMPORT", "libhccl.so: cannot open shared object file", SET_ENV),
     "no driver": Failure(
-        "IMPORT", "libascend_hal.so: cannot open shared object file", "install it, or pass it into"
+        "IMPORT",
+        "libascend_hal.so: cannot open shared object file",
+        "install the Ascend driver, or pass it into",
     ),
     "half sourced": Failure(
         "IMPORT",
@@ -79,7 +84,7 @@ FAILURES = {
         "pip install attrs decorator psutil scipy",
     ),
     "anything else of the runtime": Failure(
-        "INIT", f"{FUNCTION}aclrtGetDevice, error code is 207001", "plog files in ~/ascend/log"
+        "INIT", f"{FUNCTION}aclrtGetDevice, error code is 107000", "plog files in ~/ascend/log"
     ),
     "no kernel package": Failure(
         1, "call aclnnLayerNorm failed, error code is 561103", "install Ascend-cann-kernels"
@@ -138,6 +143,69 @@ def test_a_failure_names_its_cure(npu: Kit, failure: Failure) -> None:
     failed(npu, result, failure.text, failure.cure)
 
 
+def runtime_error(text: str) -> RuntimeError:
+    """As torch_npu builds it: a line of CANN below the other."""
+    return RuntimeError(text.replace("\n", "\n        "))
+
+
+@pytest.mark.parametrize("reported", REPORTED, ids=lambda reported: reported.source)
+def test_what_people_reported_has_the_right_cure_or_none(reported: Reported) -> None:
+    message = as_kit_error(runtime_error(reported.text)).message
+    assert (reported.cure or "the kit does not know this failure: the plog files in") in message
+    assert "\n" not in message and len(message) < 1000
+
+
+# Of each moment one that is known and one that is not; the others in full.
+QUICK_REPORTS = (
+    "ascend#152",
+    "pytorch#37",
+    "pytorch#67",
+    "pytorch#57",
+    "ascend#116",
+    "LlamaFactory#3670",
+)
+
+
+@pytest.mark.parametrize(
+    "reported",
+    [
+        pytest.param(
+            reported,
+            id=reported.source,
+            marks=() if reported.source.endswith(QUICK_REPORTS) else pytest.mark.full,
+        )
+        for reported in REPORTED
+    ],
+)
+def test_what_people_reported_in_a_run(npu: Kit, reported: Reported) -> None:
+    where = 1 if reported.where == "OPERATOR" else reported.where
+    failure = Failure(where, reported.text, reported.cure or "the kit does not know this failure")
+    result = npu.infer(*VIT, "--device", "npu:0", **failure.switches())
+    failed(npu, result, failure.text, failure.cure)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [("4,1", "which is no ascending list"), ("0,1", "npu:0 is the first of them"), ("", "''")],
+)
+@pytest.mark.parametrize("how", ["no such index", "the runtime refuses it", "none at all"])
+def test_the_environments_choice_of_devices_is_named(
+    npu: Kit, how: str, chosen: str, said: str
+) -> None:
+    switches = {
+        "no such index": {},
+        "the runtime refuses it": {
+            "SIM_NPU_INIT_ERROR": f"{FUNCTION}SetDevice, error code is 107001"
+        },
+        "none at all": {"SIM_NPU_DEVICES": "0"},
+    }[how]
+    device = "npu:7" if how == "no such index" else "npu:0"
+    result = npu.infer(*VIT, "--device", device, ASCEND_RT_VISIBLE_DEVICES=chosen, **switches)
+    assert result.code == 3
+    assert f"ASCEND_RT_VISIBLE_DEVICES={chosen}" in result.error or not chosen
+    assert "ASCEND_RT_VISIBLE_DEVICES" in result.error and said in result.error
+
+
 @pytest.mark.parametrize("mebibytes", [10, 24], ids=["moving the weights", "in the forward"])
 def test_out_of_memory(npu: Kit, mebibytes: int) -> None:
     result = npu.infer(*VIT, "--device", "npu:0", SIM_NPU_OOM=str(mebibytes << 20))
@@ -194,13 +262,12 @@ def test_a_cuda_build_of_torch_beside_a_simulation(npu: Kit, cuda_build: Path) -
     assert npu.record["device"]["simulated"] is True
 
 
-@pytest.mark.parametrize("call", [2, 30], ids=["first pass, watched", "second pass"])
+@pytest.mark.parametrize("call", [2, 30], ids=["first pass", "second pass"])
 def test_an_abort_leaves_its_last_words_and_a_whole_record(npu: Kit, call: int) -> None:
     words = "terminate called after throwing an instance of 'c10::Error'"
     result = npu.infer(*VIT, SIM_NPU_ABORT=f"{NORM}:{call}:{words}")
     assert result.code == -6
-    captured = npu.logs / "first_pass_stderr.log"
-    assert words in (captured.read_text() if captured.exists() else result.err)
+    assert words in (npu.logs / "runtime_stderr.log").read_text()
     assert npu.record["status"] == "INTERRUPTED" and npu.summary["verdict"] == "NOT_COMPARED"
     assert npu.compare().code == 4
 

@@ -131,6 +131,6 @@ def test_the_delay_of_an_asynchronous_device_is_in_the_latency(vit_run: Kit) -> 
     assert delayed["min_ms"] >= 400
     assert delayed["min_ms"] > plain["min_ms"]
     assert delayed["cold_ms"] >= 400
-    assert delayed["min_ms"] <= delayed["p50_ms"] <= delayed["p90_ms"] <= delayed["p99_ms"]
-    assert delayed["p99_ms"] <= delayed["max_ms"]
+    assert delayed["min_ms"] <= delayed["p50_ms"] <= delayed["max_ms"]
+    assert delayed["unsynchronised_ms"] < 40
     assert (delayed["warmup"], delayed["iterations"]) == (1, 5)

@@ -63,6 +63,14 @@ def uses() -> list[Use]:
 
 
 @every_version
+def test_importing_torch_npu_loads_its_native_library(version: str) -> None:
+    """Which is what tells a real one: the extension module needs it by name."""
+    with zipfile.ZipFile(wheel_of(version)) as archive:
+        [module] = [name for name in archive.namelist() if re.fullmatch(r"torch_npu/_C\.\S+", name)]
+        assert b"\0libtorch_npu.so\0" in archive.read(module)
+
+
+@every_version
 def test_every_name_that_the_kit_uses_is_in_the_wheel(version: str) -> None:
     package = Package(wheel_of(version))
     # One that the kit does without where it is not there must at least be in the newest.

@@ -360,13 +360,72 @@ def test_a_damaged_file_in_the_way_is_left_and_the_hubs_file_is_used_from_then_o
     assert resolve(located.label, INFO) == again.file.path
 
 
-def test_a_link_out_of_the_cache_is_refused(roots: dict[str, Path], tmp_path: Path) -> None:
-    put(tmp_path / "elsewhere" / WEIGHTS)
+LABEL = f"modelscope:models/{DOTLESS}/{WEIGHTS}"
+
+
+@pytest.fixture
+def linked(roots: dict[str, Path], tmp_path: Path) -> Path:
+    """A file on another disk, to whose folder one of the cache's folders is a link."""
     link = roots["modelscope"] / "models" / DOTLESS
     link.parent.mkdir(parents=True)
     link.symlink_to(tmp_path / "elsewhere")
+    return put(tmp_path / "elsewhere" / WEIGHTS)
+
+
+def test_a_link_out_of_the_cache_is_refused_where_nothing_tells_the_bytes(linked: Path) -> None:
+    assert ("modelscope-cache", "refused") in outcomes(find(UNPUBLISHED))
+    assert resolve(LABEL, UNPUBLISHED) is None
+
+
+def test_where_a_link_leads_does_not_matter_where_the_hash_is_known(linked: Path) -> None:
+    located = find()
+    assert located.file is not None and located.file.path.samefile(linked)
+    assert (located.label, located.pretrained_used) == (LABEL, True)
+    found = resolve(LABEL, INFO)
+    assert found is not None and found.samefile(linked)
+    put(linked, OTHER)
     assert ("modelscope-cache", "refused") in outcomes(find())
-    assert resolve(f"modelscope:models/{DOTLESS}/{WEIGHTS}", INFO) is None
+
+
+def test_a_model_of_the_hubs_cache_may_lie_on_another_disk(
+    roots: dict[str, Path], tmp_path: Path
+) -> None:
+    put_in_hf_cache(tmp_path / "disk", DATA, etag=SHA256)
+    (roots["hf-cache"] / REPOSITORY).symlink_to(tmp_path / "disk" / REPOSITORY)
+    for info, origin in ((INFO, "published"), (UNPUBLISHED, "hub")):
+        located = find(info)
+        assert located.file is not None and located.file.hash_origin == origin
+        assert located.label is not None and resolve(located.label, info) is not None
+
+
+def test_known_bytes_that_are_no_file_are_not_opened(linked: Path) -> None:
+    linked.unlink()
+    os.mkfifo(linked)
+    assert ("modelscope-cache", "absent") in outcomes(find())
+
+
+@pytest.mark.parametrize(
+    ("kind", "folder"),
+    [
+        ("modelscope", "models/AI-ModelScope/tiny_patch16___in1k"),
+        ("modelscope", "hub/AI-ModelScope/tiny_patch16.in1k"),
+        ("modelscope", "models/AI-ModelScope--tiny_patch16.in1k/snapshots/master"),
+        ("weights-cache", "copies/tiny_patch16.in1k"),
+    ],
+)
+def test_a_copy_under_another_owners_name_counts_by_its_bytes(
+    kind: str, folder: str, roots: dict[str, Path]
+) -> None:
+    path = put(roots[kind] / folder / WEIGHTS)
+    put(path.with_name("tokenizer.json"), b"another owner's")
+    located = find()
+    assert located.file is not None and located.pretrained_used is True
+    assert located.label == f"{kind}:{folder}/{WEIGHTS}"
+    assert resolve(located.label, INFO) == path
+    assert located.companions == {}  # its hash is not known, and the owner is another
+    assert find(UNPUBLISHED).file is None
+    put(path, OTHER)
+    assert find().file is None
 
 
 @pytest.mark.parametrize("variable", ["HF_HUB_CACHE", "MODELSCOPE_CACHE", "KIT_WEIGHTS_CACHE"])

@@ -77,6 +77,15 @@ class JudgedSamples(Documented, frozen=True, kw_only=True):
     passed: Annotated[int, says("Samples of which every output passes.", ge=0)]
     failed: Annotated[int, says("Samples of which an output fails.", ge=0)]
     invalid: Annotated[int, says("Samples of which an output cannot be judged.", ge=0)]
+    beyond_1_percent: Annotated[
+        int,
+        says(
+            "Samples of which an output is further off than match_within_1_percent allows, "
+            "or cannot be measured, whatever limits the model declares: none may be where "
+            "submission_ready is true.",
+            ge=0,
+        ),
+    ]
     verdict: Annotated[
         Literal["PASS", "FAIL", "INVALID"],
         says(

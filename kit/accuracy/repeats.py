@@ -33,8 +33,20 @@ ASSUMED_REPEATABLE = Repeat(
 
 
 def compare_runs(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Repeat]:
-    """Repeatability of every output of two runs on the same input (CPU tensors)."""
-    return {name: _repeat(first[name], second[name]) for name in first}
+    """Repeatability of every output of two runs on the same input. `first` is on the CPU; what of
+    `second` is not is copied there one after another."""
+    return {name: _repeat(first[name], second[name].cpu()) for name in first}
+
+
+def worse(a: Repeat, b: Repeat) -> Repeat:
+    """That of two repetitions of one run which differs more from it."""
+
+    def distance(repeat: Repeat) -> tuple[bool, bool, bool, float]:
+        unknown = repeat.relative_l2 is None
+        different = not repeat.bit_identical
+        return not repeat.nonfinite_agree, unknown, different, repeat.relative_l2 or 0.0
+
+    return max(a, b, key=distance)
 
 
 def unrepeatable(repeat: Repeat, error: float | None) -> str | None:

@@ -51,7 +51,7 @@ def judge_samples(
     """
     counts = dict.fromkeys(_SEVERITY, 0)
     totals: dict[str, _Totals] = {}
-    top1 = 0
+    top1 = beyond = 0
     worst: tuple[tuple[int, float], str] | None = None
     for sample, reference, device in samples:
         forward = {name: specs[name] for name in reference}
@@ -60,6 +60,7 @@ def judge_samples(
         counts[verdict] += 1
         for name, found in verdicts.items():
             totals.setdefault(name, _Totals()).add(sample, found)
+        beyond += any(map(_beyond_1_percent, verdicts.values()))
         top1 += ranked in verdicts and _top1(verdicts[ranked]) is True
         if verdict != "PASS":
             key = (_SEVERITY.index(verdict), max(map(_distance, verdicts.values()), default=0.0))
@@ -76,6 +77,7 @@ def judge_samples(
         passed=counts["PASS"],
         failed=counts["FAIL"],
         invalid=counts["INVALID"],
+        beyond_1_percent=beyond,
         # A verdict over no sample would be one over nothing.
         verdict=verdicts_there[-1] if verdicts_there else "INVALID",
         reason=reason,
@@ -121,6 +123,12 @@ class _Totals:
             mean_max_abs_diff=self.sum_max / self.measured if self.measured else None,
             max_max_abs_diff=self.max_max,
         )
+
+
+def _beyond_1_percent(found: OutputVerdict) -> bool:
+    """Whatever limits passed it; integers that agree have no figures, and are not."""
+    judged_by_figures = found.metrics is not None or found.verdict != "PASS"
+    return judged_by_figures and found.within_1_percent is not True
 
 
 def _distance(found: OutputVerdict) -> float:

@@ -7,6 +7,7 @@ rel_L2 >= sqrt(1 - cos^2).
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from kit.documented import Documented, says
@@ -21,9 +22,10 @@ REPEATABLE = 1e-3
 
 
 class Thresholds(Documented, frozen=True, kw_only=True):
-    """Limits of one output. An adapter that sets others than these says why in `reason`.
+    """Limits of one output. An adapter that sets others than these says why in `reason`: a sentence, of
+    at least three words. Wider limits may pass; a result is ready for submission within 1% only.
 
-    Raises ValueError for other limits without a reason, or for a limit that is none.
+    Raises ValueError for other limits without such a reason, or for a limit that is none.
     """
 
     relative_l2: Annotated[float, says("Largest relative L2.", ge=0, lt=1)] = ONE_PERCENT
@@ -38,8 +40,16 @@ class Thresholds(Documented, frozen=True, kw_only=True):
         limits = (self.relative_l2, self.max_over_range)
         if not all(0 <= limit < 1 for limit in limits):
             raise ValueError(f"thresholds {limits} must lie in [0, 1)")
-        if limits != (ONE_PERCENT, ONE_PERCENT) and not (self.reason or "").strip():
-            raise ValueError(f"thresholds {limits} are not the usual ones: give the reason")
+        if limits != (ONE_PERCENT, ONE_PERCENT) and len(_words(self.reason or "")) < 3:
+            raise ValueError(
+                f"thresholds {limits} are not the usual ones: say why in a sentence, "
+                f"not {self.reason!r}"
+            )
+
+
+def _words(text: str) -> set[str]:
+    """Different words of at least two letters; each Chinese character counts as one."""
+    return set(re.findall(r"[\u3400-\u9fff]|[^\W\d_]{2,}", text))
 
 
 USUAL = Thresholds()

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _BACKENDS: dict[str, type[Device]] = {"npu": NpuDevice, "cuda": CudaDevice, "cpu": CpuDevice}
-_NAME = re.compile(r"auto|cpu|(npu|cuda)(:\d+)?")
+_NAME = re.compile(r"auto|cpu|(npu|cuda)(:[0-9]{1,4})?")
 
 
 def check_device_name(requested: str) -> str:
@@ -68,7 +68,7 @@ def visible_devices() -> list[str]:
     try:
         npus = visible_npus()
     except Exception as error:  # as in _open: the runtime's own classes are among them
-        raise CannotRunError(explained(error)) from error
+        raise CannotRunError(explained(error, "npu")) from error
     if npus:
         return [f"npu:{index}" for index in range(npus)]
     import torch
@@ -84,7 +84,7 @@ def _open(kind: str, index: int) -> Device:
     except (Unavailable, UsageError):
         raise
     except Exception as error:  # every runtime has its own classes
-        raise Unavailable(explained(error)) from error
+        raise Unavailable(explained(error, kind)) from error
 
 
 def _first_usable() -> Device:

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 from kit.devices.precision import Precision, PrecisionName
 from kit.errors import UsageError
-from kit.machine.cures import cure_for
+from kit.machine.cures import cure_for, next_step, told
 
 DeviceKind = Literal["npu", "cuda", "cpu"]
 
@@ -32,11 +32,16 @@ class Device(ABC):
     """
 
     kind: ClassVar[DeviceKind]
-    simulated: ClassVar[bool] = False
 
     def __init__(self, index: int) -> None:
         self.index = index
         self.reason = ""
+        self.why_simulated: str | None = None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether this is a simulation, or may be one: what is not proven to be real is not called so."""
+        return self.why_simulated is not None
 
     @property
     def spec(self) -> str:
@@ -74,21 +79,28 @@ class Device(ABC):
         return None
 
 
-def explained(error: Exception) -> str:
-    """What a runtime raised, with the cure, on one line."""
+def explained(error: Exception, kind: str) -> str:
+    """What the runtime of a `kind` of device raised, with the cure, on one line."""
     if isinstance(error, Unavailable):
         return str(error)
-    text = " ".join(str(error).split())
-    cure = cure_for(text) or "check the driver and the installation"
-    return f"{type(error).__name__}: {text}; {cure}"
+    return f"{told(error)}; {_cure(error, kind)}"
 
 
-def check_index(spec: str, index: int, count: int) -> None:
-    """Raise Unavailable where there are fewer devices than that."""
+def _cure(error: Exception, kind: str) -> str:
+    text = str(error)
+    if kind == "npu":
+        return next_step(text)
+    return cure_for(text) or "the kit does not know this failure: check the driver with nvidia-smi"
+
+
+def check_index(spec: str, index: int, count: int, numbering: str = "") -> None:
+    """Raise Unavailable where there are fewer devices than that; `numbering` is what the environment does
+    to their numbers."""
     if index >= count:
         kind = spec.partition(":")[0]
         there = f"{kind}:0 to {kind}:{count - 1}" if count > 1 else f"only {kind}:0"
-        raise Unavailable(f"{spec} does not exist, there is {there}" if count else f"no {kind}")
+        found = f"{spec} does not exist, there is {there}" if count else f"no {kind}"
+        raise Unavailable(found + numbering)
 
 
 def probe_seconds() -> float | None:
@@ -129,7 +141,7 @@ def prove(device: Device) -> None:
             "card (npu-smi info), or raise KIT_PROBE_SECONDS on a slow host"
         )
     if failure:
-        text = " ".join(str(failure[0]).split())
+        cause = failure[0]
         raise Unavailable(
-            f"an allocation on it failed ({text}); {cure_for(text) or 'check the driver'}"
-        ) from failure[0]
+            f"an allocation on it failed ({told(cause)}); {_cure(cause, device.kind)}"
+        ) from cause

@@ -7,6 +7,7 @@ used here is in those wheels.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.metadata
 import importlib.util
@@ -19,7 +20,7 @@ from kit.devices.device import Device, Unavailable, check_index, prove
 from kit.devices.precision import Precision, PrecisionName, set_flags
 from kit.devices.versions import release_of, versions_match
 from kit.machine.cann import cann_version
-from kit.machine.cures import cure_for
+from kit.machine.cures import next_step, renumbering, told
 
 _NO_NPU = "torch_npu sees no NPU; npu-smi info must list one"
 
@@ -32,13 +33,13 @@ class NpuDevice(Device):
     def __init__(self, index: int) -> None:
         super().__init__(index)
         module = _import_torch_npu()
-        self.simulated = not _is_native(module.__file__)  # type: ignore[misc]
+        self.why_simulated = _why_simulated(module.__file__)
         import torch
 
         self._npu: Any = torch.npu  # type: ignore[attr-defined]
         if not self._npu.is_available():
-            raise Unavailable(_NO_NPU)
-        check_index(self.spec, index, int(self._npu.device_count()))
+            raise Unavailable(_NO_NPU + renumbering())
+        check_index(self.spec, index, int(self._npu.device_count()), renumbering())
         prove(self)
 
     @property
@@ -107,7 +108,7 @@ def visible_npus() -> int:
 
     count = int(torch.npu.device_count())  # type: ignore[attr-defined]
     if not count:
-        raise Unavailable(_NO_NPU)
+        raise Unavailable(_NO_NPU + renumbering())
     return count
 
 
@@ -137,10 +138,8 @@ def _import_torch_npu() -> Any:
     # A partly sourced CANN environment raises plain Exception, a missing library ImportError.
     except Exception as error:
         hide_torch_npu()
-        text = " ".join(str(error).split())
         raise Unavailable(
-            f"torch_npu does not load ({text}); "
-            f"{cure_for(text) or 'install the torch_npu that matches torch and CANN'}"
+            f"torch_npu does not load ({told(error)}); {next_step(str(error))}"
         ) from error
 
 
@@ -157,15 +156,32 @@ def _origin() -> str | None:
     return None if spec is None else spec.origin
 
 
-def _is_native(origin: str) -> bool:
-    """torch_npu is nothing without its native library: whatever lacks it is a simulation."""
-    return (Path(origin).parent / "lib" / "libtorch_npu.so").is_file()
+def _why_simulated(origin: str | None) -> str | None:
+    """Why the torch_npu imported from `origin` counts as a simulation: None for one whose native library
+    the dynamic loader of this process has loaded, without which torch_npu is nothing. A file of that name
+    is no proof. That the library drives a card, and not something else, cannot be proven from here.
+    """
+    library = _native_library(origin)
+    if library is None:
+        return "torch_npu has no native library (lib/libtorch_npu.so)"
+    try:
+        # RTLD_NOLOAD loads nothing: it asks whether this very file is loaded.
+        ctypes.CDLL(str(library), mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+    except OSError:
+        return "torch_npu's lib/libtorch_npu.so is not loaded into this process"
+    return None
+
+
+def _native_library(origin: str | None) -> Path | None:
+    """The native library beside the package at `origin`; None where there is no such file."""
+    library = None if origin is None else Path(origin).parent / "lib" / "libtorch_npu.so"
+    return library if library is not None and library.is_file() else None
 
 
 def _native_torch_npu_is_there() -> bool:
     """Known before the import, which aborts the process beside a CUDA build of torch."""
     origin = None if "torch_npu" in sys.modules else _origin()
-    return origin is not None and _is_native(origin)
+    return _native_library(origin) is not None
 
 
 def _check_versions(torch_version: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from kit.devices import probe_seconds
 from kit.doctor.check import Check
 from kit.machine.bounded import Ended, run_bounded
-from kit.machine.cures import cure_for
+from kit.machine.cures import cure_for, next_step
 
 _ROOT = Path(__file__).resolve().parents[2]
 # Without a sign of life: the first allocation on an NPU takes seconds, but not idle ones alone.
@@ -65,7 +65,9 @@ def _unfinished(name: str, ended: Ended, late: str) -> Check:
         return Check(name, "broken", late, f"check the card (npu-smi info); {longer}")
     last = ended.err.strip().rpartition("\n")[2]
     found = f"the process {ended.how()} at it" + (f": {last}" if last else "")
-    cure = cure_for(ended.err) or (
-        "install the torch and torch_npu that match each other and CANN; npu-smi info shows the cards"
-    )
+    if name in ("import torch", "torchvision"):
+        module = name.removeprefix("import ")
+        cure = cure_for(ended.err) or f"unknown to the kit: try python -c 'import {module}' by hand"
+    else:
+        cure = next_step(ended.err)
     return Check(name, "broken", found, cure)

@@ -21,7 +21,7 @@ from pathlib import Path
 from kit.doctor.check import Check
 from kit.machine.bounded import run_bounded
 from kit.machine.cann import ASCEND, cann_home, cann_version, driver_version
-from kit.machine.cures import cure_for
+from kit.machine.cures import SEE_DRIVER, SET_CANN, cure_for
 from kit.machine.memory import available_bytes
 from kit.machine.processor import processor_name, usable_cores
 from kit.weights.caches import hf_root
@@ -32,6 +32,8 @@ _GB = 1e9
 _MEMORY_BYTES = 2 * _GB
 _DISK_BYTES = 2 * _GB
 _HAL = "libascend_hal.so"
+# What npu-smi writes outside its table when it does not get what it asks for.
+_COMPLAINT = re.compile(r"^[^|+\n]*(?:fail|error|ret is -)", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,23 +118,21 @@ def cann(host: Machine) -> Iterator[Check]:
     """CANN and whether its set_env.sh was sourced in this shell."""
     home = host.cann_home
     scripts = [*ASCEND.glob("ascend-toolkit/set_env.sh"), *ASCEND.glob("cann*/set_env.sh")]
-    not_set = cure_for("libhccl.so") or ""
     opp = os.environ.get("ASCEND_OPP_PATH")
     if home is None and scripts:
         cure = f"source {scripts[0]}, then run again"
         yield Check("CANN", host.fault, "installed, its environment is not set", cure)
     elif home is None and host.wants_npu:
-        yield Check("CANN", "broken", "no ASCEND_HOME_PATH: not installed, or not set", not_set)
+        yield Check("CANN", "broken", "no ASCEND_HOME_PATH: not installed, or not set", SET_CANN)
     elif home is None:
         yield Check("CANN", "ok", "none, and none is needed without an NPU")
     elif not _is_folder(home):
-        cure = cure_for("ASCEND_HOME_PATH") or not_set
-        yield Check("CANN", host.fault, f"no such folder: ASCEND_HOME_PATH={home}", cure)
+        yield Check("CANN", host.fault, f"no such folder: ASCEND_HOME_PATH={home}", SET_CANN)
     elif not opp or not _is_folder(opp):
         found = f"no such folder: ASCEND_OPP_PATH={opp}" if opp else "ASCEND_OPP_PATH is not set"
-        yield Check("CANN", host.fault, found, cure_for("ASCEND_OPP_PATH") or not_set)
+        yield Check("CANN", host.fault, found, SET_CANN)
     elif host.cann is None:
-        cure = f"look for ascend_*_install.info below it, or install CANN again; {not_set}"
+        cure = f"look for ascend_*_install.info below it, or install CANN again; {SET_CANN}"
         yield Check("CANN", "warning", f"{home}, of an unknown version", cure)
     else:
         yield Check("CANN", "ok", f"{host.cann} in {home}")
@@ -148,8 +148,7 @@ def driver(host: Machine) -> Iterator[Check]:
     if library:
         yield Check("driver", "ok", found)
     elif host.wants_npu:
-        cure = cure_for(_HAL) or "install the Ascend driver"
-        yield Check("driver", "broken", f"no {_HAL}; {found}", cure)
+        yield Check("driver", "broken", f"no {_HAL}; {found}", SEE_DRIVER)
     else:
         yield Check("driver", "ok", "none, and none is needed without an NPU")
 
@@ -173,17 +172,26 @@ def npu_smi(host: Machine) -> Iterator[Check]:
         found = f"npu-smi info did not return within {NPU_SMI_SECONDS:g} s"
         cure = "the driver is stuck: end what holds the card, reset it or reboot the host"
         yield Check("npu-smi", "broken", found, cure)
-    elif ended.code != 0:
-        cure = cure_for(said) or "run npu-smi info by hand: the driver does not answer it"
-        last = said.strip().rpartition("\n")[2]
-        yield Check("npu-smi", host.fault, f"{ended.how()}: {last}", cure)
+    elif ended.code != 0 or not cards or _COMPLAINT.search(said):
+        # An old one ends with exit code 0 whatever it met.
+        cure = cure_for(said) or "unknown to the kit: run npu-smi info by hand"
+        state = host.fault if ended.code != 0 else "warning"
+        yield Check("npu-smi", state, f"{ended.how()} and says: {_last_words(said)}", cure)
     elif sick := sorted({health for _, health in cards} - {"OK"}):
         found = f"{len(cards)} cards, health {', '.join(sick)}"
         yield Check("npu-smi", "warning", found, "npu-smi info -t health -i N tells of what")
     else:
-        names = ", ".join(sorted({name for name, _ in cards})) or "none in its table"
+        names = ", ".join(sorted({name for name, _ in cards}))
         found = f"version {version[1] if version else 'unknown'}; {len(cards)} cards: {names}"
         yield Check("npu-smi", "ok", found)
+
+
+def _last_words(said: str) -> str:
+    """The last line outside npu-smi's table, else the last one at all."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return next(
+        (line for line in reversed(lines) if line[0] not in "|+"), (lines or ["nothing"])[-1]
+    )
 
 
 def memory(_: Machine) -> Iterator[Check]:

@@ -32,16 +32,16 @@ def hub(offline: bool) -> Iterator[Check]:
     except UsageError as error:
         yield Check("hub", "broken", *error.message.split(": ", 1))
         return
-    answered, silent = _ask(hosts)
+    answered, silent, cure = _ask(hosts)
     if answered:
         yield Check("hub", "ok", "; ".join([f"{', '.join(answered)} answers", *silent]))
     else:
-        yield Check("hub", "warning", "; ".join(silent), MIRROR_CURE)
+        yield Check("hub", "warning", "; ".join(silent), cure)
 
 
-def _ask(hosts: list[str]) -> tuple[list[str], list[str]]:
-    """The hosts that answer, and of each other one why it does not."""
-    answered, silent = [], []
+def _ask(hosts: list[str]) -> tuple[list[str], list[str], str]:
+    """The hosts that answer, of each other one why it does not, and what to do about the first of those."""
+    answered, silent, cures = [], [], []
     deadline = Deadline(ANSWER_SECONDS)
     with ExitStack() as stack:
         asked = [
@@ -51,11 +51,17 @@ def _ask(hosts: list[str]) -> tuple[list[str], list[str]]:
         for host, exchange in asked:
             try:
                 head = exchange.head(max(deadline.left(), 0.01))
-            except (TransientError, HubError) as error:
+            except TransientError as error:
                 silent.append(str(error))
-                continue
-            if head.status in _NO_HUB:
-                silent.append(f"{host} answers {head.status}")
+                cures.append(error.cure)
+            except HubError as error:
+                reason, _, cure = str(error).rpartition("; ")
+                silent.append(reason)
+                cures.append(cure)
             else:
-                answered.append(host)
-    return answered, silent
+                if head.status not in _NO_HUB:
+                    answered.append(host)
+                    continue
+                silent.append(f"{head.who} answers {head.status}")
+                cures.append(head.cure)
+    return answered, silent, (cures or [MIRROR_CURE])[0]

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from kit.devices import Device, forbid_autoload, select_device, visible_devices
 from kit.errors import KitError, UsageError
-from kit.machine.cures import cure_for
+from kit.machine.cures import FREE_NPU, cure_for, next_step
 
 _SIZE = 256
 _GIB = 2**30
@@ -43,11 +43,6 @@ class _Report:
         if cure is None:
             cure = text.rpartition("; ")[2] if isinstance(error, KitError) else otherwise
         found = text.removesuffix(cure).rstrip("; ")
-        if (
-            name == "devices"
-            and (chosen := os.environ.get("ASCEND_RT_VISIBLE_DEVICES")) is not None
-        ):
-            cure += f"; ASCEND_RT_VISIBLE_DEVICES={chosen} may hide some: unset it"
         self.end(name, "broken", found or type(error).__name__, cure)
 
     def _say(self, line: dict[str, Any]) -> None:
@@ -100,7 +95,7 @@ def _look_at_devices(report: _Report) -> None:
     try:
         names = visible_devices()
     except Exception as error:
-        report.broken("devices", error, "check the driver and the installation")
+        report.broken("devices", error, next_step(str(error)))
         return
     if not names:
         found = "neither an NPU nor a GPU: everything runs on the CPU"
@@ -129,7 +124,7 @@ def _use(report: _Report, name: str) -> None:
         # Its cause is the reason alone, without the advice on options of inference.py.
         report.broken(name, KitError(str(error.__cause__ or error)), "check the driver")
     except Exception as error:
-        report.broken(name, error, "check the driver and the installation")
+        report.broken(name, error, next_step(str(error)))
     else:
         free, total = memory or (0, 0)
         found = (
@@ -142,9 +137,10 @@ def _use(report: _Report, name: str) -> None:
             cure = "do not use this card: check its health with npu-smi info"
             report.end(name, "broken", found, cure)
         elif device.simulated:
+            found = f"{found}; a simulation: {device.why_simulated}"
             report.end(name, "warning", found, "for an NPU's result use an Ascend host")
         elif memory and free < 2 * _GIB:
-            report.end(name, "warning", found, cure_for("NPU out of memory") or "free the device")
+            report.end(name, "warning", found, FREE_NPU)
         else:
             report.end(name, "ok", found)
 

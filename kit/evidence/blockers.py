@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from kit.accuracy.judged import JudgedOutput
+from kit.evidence.trust import why_no_latency
 from kit.evidence.types.run import Run
+from kit.evidence.types.shared import Weights
 from kit.evidence.types.summary import Verdict
 
 if TYPE_CHECKING:
@@ -24,17 +28,17 @@ def find_blockers(
         if verdict == "FAIL" and run and (broken := _broken_by_cast(run)):
             why = f"{why}; a likely cause: {broken}"
         blockers.append(f"the verdict is {verdict}" + (f": {why}" if why else ""))
-    device, weights = (run.device, run.weights) if run else (None, None)
+    device = run.device if run else None
     if device is None or device.kind != "npu":
         blockers.append(f"the device is {device.spec if device else 'unknown'}, not an NPU")
     elif device.simulated:
         blockers.append("the NPU is simulated")
-    if weights is None:
-        blockers.append("no weights were loaded")
-    elif weights.fallback_used:
-        blockers.append("the weights are random: fallback_reason says why")
-    elif weights.pretrained_used is not True:
-        blockers.append(weights.pretrained_reason)
+    if verdict != "INVALID":  # what cannot be trusted says nothing of weights
+        blockers += _weights(run.weights if run else None)
+    if verdict == "PASS" and comparison is not None:
+        blockers += _beyond_1_percent(comparison)
+    if run and run.latency and run.noise and (refused := why_no_latency(run.latency, run.noise)):
+        blockers.append(f"there is no latency: {refused}")
     return blockers + _fallbacks(run)
 
 
@@ -66,8 +70,34 @@ def _broken_by_cast(run: Run) -> str:
     return ", ".join(parts)
 
 
+def within_1_percent(outputs: Mapping[str, JudgedOutput]) -> dict[str, bool | None]:
+    """Whether each output that is judged by figures is within 1%: integers that are equal need none."""
+    return {
+        name: output.within_1_percent
+        for name, output in outputs.items()
+        if output.metrics is not None or output.verdict != "PASS"
+    }
+
+
+def _weights(weights: Weights | None) -> list[str]:
+    if weights is None:
+        return ["no weights were loaded"]
+    if weights.fallback_used:
+        return ["the weights are random: fallback_reason says why"]
+    return [] if weights.pretrained_used is True else [weights.pretrained_reason]
+
+
+def _beyond_1_percent(comparison: Comparison) -> list[str]:
+    """What passes by limits of its model's own, and is further off than 1%."""
+    far = [name for name, within in within_1_percent(comparison.outputs).items() if not within]
+    samples = comparison.samples
+    if samples and samples.beyond_1_percent:
+        far.append(f"{samples.beyond_1_percent} of {samples.count} samples")
+    return [f"not within 1%, whatever the model allows: {', '.join(far)}"] if far else []
+
+
 def _fallbacks(run: Run | None) -> list[str]:
-    """What fell back to the CPU in the first pass and in the further samples, or why nobody could tell."""
+    """What fell back to the CPU in the passes and in the further samples, or why nobody could tell."""
     proof, samples = (run.device_proof, run.samples) if run else (None, None)
     watched = [each for each in (proof, samples) if each is not None]
     ops = sorted({op for each in watched for op in each.fallback_ops or ()})

@@ -23,6 +23,9 @@ def find_contradictions(run: FinishedRun, adapter: Adapter) -> Iterator[str]:
         yield "device_proof is of other outputs"
     if missing := run.outputs.keys() - run.noise.device_repeat.keys():
         yield f"no second run of {', '.join(sorted(missing))}"
+    timed = run.noise.timed_repeat.keys()
+    if run.model.primary_output not in timed or timed - run.outputs.keys():
+        yield "the timed runs are of other outputs"
     yield from _about_samples(run)
 
 
@@ -31,6 +34,8 @@ def _about_the_device(device: ChosenDevice, proof: DeviceProof) -> Iterator[str]
         yield f"device {device.spec} is called {device.kind}"
     if device.simulated != proof.simulated:
         yield "the device is simulated in one place and not in another"
+    if device.simulated is (device.why_simulated is None):
+        yield "the device is simulated without a reason, or not simulated for one"
     places = {*proof.parameters, *proof.buffers, *proof.outputs.values()}
     if places != {device.spec}:
         yield f"the device is {device.spec}, the tensors were on {', '.join(sorted(places))}"

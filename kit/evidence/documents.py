@@ -13,6 +13,7 @@ from kit.evidence.schema import SCHEMA_VERSION, Document, parse
 from kit.evidence.types.charts import Charts
 from kit.evidence.types.run import Run
 from kit.evidence.types.summary import Summary
+from kit.storage.names import check_regular
 
 AGAIN = "run inference.py again"
 
@@ -49,6 +50,7 @@ def read_charts(logs: Logs) -> Charts | None:
 
 def _read(kind: type[Document], path: Path) -> Document:
     try:
+        check_regular(path)
         text = path.read_text("utf-8")
         document = json.loads(
             text,

@@ -12,6 +12,7 @@ from kit.accuracy.judged import JudgedOutput
 from kit.accuracy.judged_samples import JudgedSamples, SampleOutput
 from kit.accuracy.repeats import Repeat
 from kit.accuracy.sample_verdicts import wilson
+from kit.evidence.latency import FEWEST_RUNS, MOST_RUNS, Latency, latency_of
 from kit.evidence.metric_invariants import METRICS, RANKING, ordered, same
 from kit.evidence.types.run import RecordedSamples, Run
 from kit.evidence.types.summary import Summary
@@ -50,8 +51,10 @@ def broken_claims(run: Run | None, summary: Summary) -> Iterator[str]:
 def _repeats(run: Run | None, summary: Summary) -> Iterator[tuple[str, Repeat]]:
     if run and run.noise:
         yield from run.noise.device_repeat.items()
+        yield from run.noise.timed_repeat.items()
     if summary.noise:
         yield from summary.noise.device_repeat.items()
+        yield from summary.noise.timed_repeat.items()
         yield from (summary.noise.reference_repeat or {}).items()
 
 
@@ -151,14 +154,32 @@ _REPEAT: Mapping[str, Callable[..., bool]] = {
     "no difference is below 0": lambda r: (r.relative_l2 or 0) >= 0 and (r.max_abs_diff or 0) >= 0,
 }
 
-_PERCENTILES = ("min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms")
-_LATENCY: Mapping[str, Callable[..., bool]] = {
-    "percentiles grow": lambda t: ordered(*(getattr(t, name) for name in _PERCENTILES)),
-    "the mean lies within": lambda t: ordered(t.min_ms, t.mean_ms, t.max_ms),
-    "the spread is at most half of the range": lambda t: ordered(
-        t.std_ms, (t.max_ms - t.min_ms) / 2, slack=1e-9 * t.max_ms
-    ),
-}
+
+def _follows(t: Latency) -> bool:
+    ours = latency_of(
+        t.samples_ms,
+        cold_ms=t.cold_ms,
+        warmup=t.warmup,
+        unsynchronised_ms=t.unsynchronised_ms,
+    )
+    pairs = [(getattr(ours, name), getattr(t, name)) for name in t.__struct_fields__]
+    return all(
+        math.isclose(a, b, rel_tol=1e-9)
+        if isinstance(a, float) and isinstance(b, float)
+        else a == b
+        for a, b in pairs
+    )
+
+
+_LATENCY: Mapping[str, Callable[..., bool]] = {"the figures are those of samples_ms": _follows}
+
+
+def _iterations(run: Run) -> bool:
+    if (latency := run.latency) is None:
+        return True
+    asked, runs = run.arguments.iterations, latency.iterations
+    expected = FEWEST_RUNS <= runs <= MOST_RUNS if asked is None else runs == asked
+    return latency.warmup == run.arguments.warmup and expected
 
 
 def _fallbacks(run: Run) -> bool:
@@ -174,13 +195,7 @@ _RECORD: Mapping[str, Callable[..., bool]] = {
         (r.device.kind == "npu" or not r.device.simulated)
         and (r.device.cann_version is None or (r.device.kind == "npu" and not r.device.simulated))
     ),
-    "the timed runs are those asked for": lambda r: (
-        r.latency is None
-        or all(
-            getattr(r.latency, name) == getattr(r.arguments, name)
-            for name in ("warmup", "iterations")
-        )
-    ),
+    "the timed runs are those asked for": _iterations,
     "operators that fell back are known, or why they are not": _fallbacks,
 }
 
@@ -205,6 +220,7 @@ _SAMPLES: Mapping[str, Callable[..., bool]] = {
     "every sample passes, fails or is invalid": lambda s, r: (
         s.passed + s.failed + s.invalid == s.count == r.count
     ),
+    "what is further off than 1% is among them": lambda s, _: 0 <= s.beyond_1_percent <= s.count,
     "the verdict is that of the worst": lambda s, _: s.verdict == _severest(s),
     "there is a reason where one does not pass": lambda s, _: (
         (s.reason is None) is (s.verdict == "PASS")

@@ -6,14 +6,16 @@ import json
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.errors import CannotRunError, UntrustedError, UsageError
+from kit.errors import CannotRunError, UntrustedError, UsageError, shown
 from kit.evidence.replacement import begin, decide, settle
+from kit.storage.names import check_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,8 +27,8 @@ INPUTS = "inputs.safetensors"
 OUTPUTS = "outputs.safetensors"
 REFERENCE = "reference.safetensors"
 GOLDEN = "golden.safetensors"
-# What the device's runtime wrote during the first pass; left only where that ended the process.
-FIRST_PASS = "first_pass_stderr.log"
+# What the device's runtime wrote while the passes ran; left only where that ended the process.
+RUNTIME_STDERR = "runtime_stderr.log"
 COMPARE_LOG = "accuracy_compare.log"
 SUMMARY = "summary.json"
 # What a page draws of the comparison: distributions, points, top-5.
@@ -57,7 +59,7 @@ _RUN_FILES = (
     SAMPLE_FIGURES,
     COMPARE_LOG,
     CHARTS,
-    FIRST_PASS,
+    RUNTIME_STDERR,
     LOCAL_PATHS,
     *REPORTS,
 )
@@ -72,17 +74,22 @@ _COMPARISON = [
     CHARTS,
     *REPORTS,
 ]
-_LOCK = ".lock"
+_FOLDERS = (SAMPLES, PLOTS)
+LOCK = ".lock"
 _HISTORY = "history"
 
 log = logging.getLogger("kit")
 
 
 class Logs:
-    """The files of the run in hand. Obtained from claim_logs(), which holds the lock."""
+    """The files of the run in hand. Obtained from claim_logs(), which holds the lock.
+
+    Raises UntrustedError where something else than files is in their places.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        _check_files(folder)
 
     def path(self, name: str) -> Path:
         """Where the file `name` of the run in hand is, or will be."""
@@ -173,7 +180,10 @@ class Logs:
         if self.path(name).is_symlink():
             raise UntrustedError(f"{self.path(name)} is a link: logs are plain files, remove it")
         with _disk_errors(self.folder):
-            handler = logging.FileHandler(self.path(name), encoding="utf-8")
+            # A folder's name may be no UTF-8.
+            handler = logging.FileHandler(
+                self.path(name), encoding="utf-8", errors="backslashreplace"
+            )
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
         log.addHandler(handler)
         try:
@@ -194,10 +204,12 @@ class Logs:
         try:
             with _disk_errors(self.folder):
                 target.parent.mkdir(exist_ok=True)
+                temporary.touch()
+                mode = temporary.stat().st_mode  # as the user's umask has it
                 yield temporary
                 with temporary.open("rb+") as file:
                     os.fsync(file.fileno())
-                temporary.chmod(0o644)  # safetensors writes 0600; evidence is for others to read
+                temporary.chmod(stat.S_IMODE(mode))  # safetensors writes 0600 whatever the umask
                 temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -220,6 +232,24 @@ class Logs:
         return target
 
 
+def _check_files(folder: Path) -> None:
+    """Raise UntrustedError where the place of a file holds what may never answer, such as a pipe."""
+    paths = [folder / name for name in _RUN_FILES]
+    for path in paths:
+        try:
+            if path.name not in _FOLDERS:
+                check_regular(path)
+            elif path.is_dir():
+                paths.extend(path.iterdir())
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            name = shown(path.relative_to(folder))
+            raise UntrustedError(
+                f"{name} in {shown(folder)} cannot be read ({error.strerror}): remove it"
+            ) from error
+
+
 @contextmanager
 def claim_logs(folder: Path) -> Iterator[Logs]:
     """Make the folder and hold its lock; nothing in it is touched.
@@ -233,7 +263,7 @@ def claim_logs(folder: Path) -> Iterator[Logs]:
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"--logs {folder} is a file: name a folder")
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / _LOCK)
+        lock = FileLock(folder / LOCK)
         try:
             lock.acquire(timeout=0)
         except Timeout:

@@ -7,6 +7,7 @@ is filled when it is known. A run that is killed leaves exactly that.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from kit.evidence.handover import declared_model
 from kit.evidence.logs import LOCAL_PATHS, RECORD, RUN_LOG, SUMMARY, WEIGHTS_LOG, Logs, log
 from kit.evidence.schema import SCHEMA_VERSION, checked
 from kit.evidence.summary import summarise
+from kit.evidence.telling import tell_latency, tell_load, tell_repeats
 from kit.evidence.types.run import (
     Arguments,
     ChosenDevice,
@@ -77,13 +79,16 @@ class RunRecord:
                 count=device.count,
                 cann_version=device.cann_version(),
                 simulated=device.simulated,
+                why_simulated=device.why_simulated,
                 reason=device.reason,
             ),
             precision=precision,
             environment=describe_environment(),
         )
         if device.simulated:
-            log.warning("this NPU is a simulation: nothing here is an NPU result")
+            log.warning(
+                f"this NPU is a simulation ({device.why_simulated}): nothing here is an NPU result"
+            )
         for flag in precision.not_set:
             log.warning(f"--precision {precision.requested}: {flag} did not take the value")
 
@@ -174,30 +179,30 @@ class RunRecord:
     def results(
         self,
         outputs: Mapping[str, Tensor],
-        repeated: Mapping[str, Tensor],
-        latency: Latency,
         described: Mapping[str, Any],
+        *,
+        repeated: Mapping[str, Tensor],
+        timed: Mapping[str, Tensor],
+        latency: Latency,
     ) -> None:
-        """Outputs and repeatability (CPU copies), latency, and what the outputs say in words."""
+        """The first pass's outputs (on the CPU) and what they say in words; how the second pass's and
+        the last timed run's, which may be on the device, differ from them; latency."""
         from kit.accuracy.repeats import compare_runs
 
-        repeats = compare_runs(outputs, repeated)
+        noise = DeviceNoise(
+            device_repeat=compare_runs(outputs, repeated),
+            timed_repeat=compare_runs({name: outputs[name] for name in timed}, timed),
+        )
         self._fill(
             outputs=describe_tensors(outputs),
-            noise=DeviceNoise(device_repeat=repeats),
+            noise=noise,
             latency=latency,
             described=msgspec.convert(described, Described),
         )
-        same = all(repeat.bit_identical for repeat in repeats.values())
-        if same:
-            log.info("second run identical")
-        else:
-            worst = max(repeat.relative_l2 or 0.0 for repeat in repeats.values())
-            log.warning(f"the second run differs by a relative L2 of up to {worst:.3g}")
-        log.info(
-            f"latency {latency.mean_ms:.2f} ms mean, {latency.p50_ms:.2f} p50, {latency.p90_ms:.2f} "
-            f"p90 over {latency.iterations} runs; first call {latency.cold_ms:.2f} ms"
-        )
+        tell_repeats(noise)
+        tell_latency(latency, noise)
+        if self.run.environment:
+            tell_load(self.run.environment)
 
     def keep(self) -> None:
         """Write the record as far as it is known: whatever ends the process later leaves this.
@@ -223,7 +228,8 @@ class RunRecord:
 
     def _keep_path(self, what: str, path: Path) -> None:
         self._local_paths[what] = str(path.absolute())
-        self._logs.write_json(LOCAL_PATHS, self._local_paths)
+        # In ASCII: a folder of this machine may have a name that is no UTF-8.
+        self._logs.write_text(LOCAL_PATHS, f"{json.dumps(self._local_paths)}\n")
 
     def _write(self, summary: dict[str, Any], run: dict[str, Any]) -> None:
         # The summary first: at no moment does an old verdict stand beside a new record.
@@ -280,10 +286,10 @@ def _describe_arguments(options: argparse.Namespace) -> Arguments:
     model, value = options.model, options.input
     return Arguments(
         **{name: getattr(options, name) for name in kept.split()},
-        model=Path(model).name if model and Path(model).is_dir() else model,
+        model=Path(model).resolve().name if model and Path(model).is_dir() else model,
         mirrors=[shown(url) for url in mirror_list(options.mirror)],
         download_timeout_seconds=options.download_timeout,
-        weights=options.weights and options.weights.name,
+        weights=options.weights and options.weights.absolute().name,
         data=options.data and options.data.resolve().name,
         input=Path(value).name if value and os.path.isfile(value) else value,  # noqa: PTH113
     )

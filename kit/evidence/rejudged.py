@@ -17,6 +17,7 @@ from kit.accuracy.spec import OutputSpec
 from kit.accuracy.verdict import settle
 from kit.documented import written
 from kit.evidence.left_out import judged_outputs
+from kit.evidence.trust import device_repeats
 from kit.evidence.types.run import Run
 from kit.evidence.types.summary import Summary
 
@@ -32,11 +33,9 @@ def rebuild_comparison(run: Run, summary: Summary) -> Comparison:
         if spec.role != "step_scores"
     }
     outputs = {name: summary.outputs[name] for name in specs}
+    repeated = device_repeats(run.noise)
     verdicts = settle(
-        {
-            name: _judge(outputs[name], spec, run.noise.device_repeat.get(name))
-            for name, spec in specs.items()
-        }
+        {name: _judge(outputs[name], spec, repeated.get(name)) for name, spec in specs.items()}
     )
     truths = {name: output.truth for name, output in outputs.items()}
     repeats = summary.noise.reference_repeat or {}

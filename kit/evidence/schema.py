@@ -18,7 +18,7 @@ from kit.evidence.types.run import Run
 from kit.evidence.types.summary import Summary
 
 # Raised when a field changes its meaning or goes; a reader refuses another version.
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 TYPES: dict[str, type[Documented]] = {"run": Run, "summary": Summary, "charts": Charts}
 SCHEMAS = Path(__file__).with_name("schemas")
 

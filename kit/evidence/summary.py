@@ -14,9 +14,11 @@ import msgspec
 import kit
 from kit.accuracy.judged import JudgedOutput
 from kit.accuracy.thresholds import ONE_PERCENT
-from kit.evidence.blockers import find_blockers, why_not_passed
+from kit.evidence.blockers import find_blockers, why_not_passed, within_1_percent
 from kit.evidence.schema import SCHEMA_VERSION
+from kit.evidence.trust import why_no_latency
 from kit.evidence.types.run import DeclaredModel, Run
+from kit.evidence.types.shared import Weights
 from kit.evidence.types.summary import Noise, SavedReference, Summary, Verdict
 
 if TYPE_CHECKING:
@@ -24,6 +26,16 @@ if TYPE_CHECKING:
 
 NOT_COMPARED = "compare_accuracy.py has not judged this run"
 _NOT_REACHED = "the run ended before this was known"
+_NO_WEIGHTS = dict.fromkeys(
+    (
+        "pretrained_used",
+        "local_weight_used",
+        "weight_path",
+        "fallback_used",
+        "fallback_reason",
+        "weights",
+    )
+)
 _COMPARED = (
     "reference_device",
     "max_abs_diff",
@@ -93,6 +105,12 @@ def summarise(
     if run is not None:
         _what_was_asked(fields, run)
         _what_ran(fields, run)
+        if verdict == "INVALID":
+            fields.put(
+                "the evidence is INVALID, and so claims nothing about weights", **_NO_WEIGHTS
+            )
+        elif run.weights:
+            _which_weights(fields, run.weights)
     if run is None or comparison is None or reference is None:
         fields.put(invalid or NOT_COMPARED, **dict.fromkeys(_COMPARED))
         if "samples" not in fields.values:
@@ -101,7 +119,13 @@ def summarise(
         _what_was_compared(fields, run.model, comparison, reference)
     if run and run.noise:
         repeat = dict(comparison.reference_repeat) if comparison else None
-        fields.put(noise=Noise(device_repeat=run.noise.device_repeat, reference_repeat=repeat))
+        fields.put(
+            noise=Noise(
+                device_repeat=run.noise.device_repeat,
+                timed_repeat=run.noise.timed_repeat,
+                reference_repeat=repeat,
+            )
+        )
     return fields.summary(_NOT_REACHED if run else f"the record cannot be read: {invalid}")
 
 
@@ -141,21 +165,18 @@ def _what_ran(fields: _Fields, run: Run) -> None:
             "torch_npu does not say" if real_npu else "no CANN drives this device",
             cann_version=device.cann_version,
         )
-        latency = run.latency.mean_ms if run.latency else None
-        fields.put(latency_ms=latency)
+        refused = why_no_latency(run.latency, run.noise) if run.latency and run.noise else None
+        latency = None if refused else run.latency
+        mean_ms = latency.mean_ms if latency else None
+        fields.put(refused or _NOT_REACHED, latency=latency, latency_ms=mean_ms)
         fields.put(
-            _NOT_REACHED
+            refused or _NOT_REACHED
             if real_npu
             else "the device is a simulation"
             if device.simulated
             else f"the device is {device.spec}, not an NPU",
-            npu_latency_ms=latency if real_npu else None,
+            npu_latency_ms=mean_ms if real_npu else None,
         )
-    if weights := run.weights:
-        fields.put(local_weight_used=weights.local_weight_used, fallback_used=weights.fallback_used)
-        fields.put(weights.pretrained_reason, pretrained_used=weights.pretrained_used)
-        fields.put("no weights file: the initialisation is random", weight_path=weights.weight_path)
-        fields.put("no fallback was used", fallback_reason=weights.fallback_reason)
     if run.input:
         fields.put(input=run.input.description)
         fields.put("the input is not text", input_tokens=run.input.input_tokens)
@@ -163,12 +184,21 @@ def _what_ran(fields: _Fields, run: Run) -> None:
     if run.outputs and (primary := run.outputs.get(run.model.primary_output)):
         fields.put(output_shape=primary.shape)
     fields.put(
-        weights=run.weights,
         environment=run.environment,
-        latency=run.latency,
         precision=run.precision,
         device_proof=run.device_proof,
     )
+
+
+def _which_weights(fields: _Fields, weights: Weights) -> None:
+    fields.put(
+        weights=weights,
+        local_weight_used=weights.local_weight_used,
+        fallback_used=weights.fallback_used,
+    )
+    fields.put(weights.pretrained_reason, pretrained_used=weights.pretrained_used)
+    fields.put("no weights file: the initialisation is random", weight_path=weights.weight_path)
+    fields.put("no fallback was used", fallback_reason=weights.fallback_reason)
 
 
 def _what_was_compared(
@@ -178,7 +208,8 @@ def _what_was_compared(
     primary, ranked = outputs[model.primary_output].metrics, ranked_output(model)
     ranking = metrics.ranking if ranked and (metrics := outputs[ranked].metrics) else None
     undecided = why_not_passed(comparison) or "the primary output is judged without this figure"
-    within = _within_1_percent(outputs)
+    judged = within_1_percent(outputs).values()
+    within = None if not judged or None in judged else all(judged)
     fields.put(
         undecided,
         max_abs_diff=primary.max_abs_diff if primary else None,
@@ -201,16 +232,6 @@ def _what_was_compared(
     )
     if comparison.samples:
         fields.put(samples=comparison.samples)
-
-
-def _within_1_percent(outputs: Mapping[str, JudgedOutput]) -> bool | None:
-    """Whether every output is, of those that are judged by figures: integers that are equal need none."""
-    judged = [
-        output.within_1_percent
-        for output in outputs.values()
-        if output.metrics is not None or output.verdict != "PASS"
-    ]
-    return None if not judged or None in judged else all(judged)
 
 
 def _basis(outputs: Mapping[str, JudgedOutput]) -> str:

@@ -1,11 +1,9 @@
-"""Check a report: blanks, unexpanded text, contradictions, impossible figures, unsupported verdicts.
+"""Check anybody's report: blanks, unexpanded text, contradictions, impossible figures, bare verdicts.
 
-Reads Markdown, or the text of a published page, in English or Chinese; ours or anybody's. With
---summary, every field that the report states must be what summary.json says. Exit code 0 where no error
-was found (notes do not count), 1 where one was, 2 where the file cannot be read.
+Reads Markdown, or the text of a published page, in English or Chinese. Exit code 0 where no error was found
+(notes do not count), 1 where one was, 2 where the file cannot be read.
 
     python -m kit lint-report README.md
-    python -m kit lint-report logs/report.md --summary logs/summary.json
     python -m kit lint-report report.txt --json
 """
 
@@ -14,37 +12,50 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from kit.documented import written
 from kit.entry import parser_of
-from kit.evidence.documents import read_summary_file
-from kit.lint.against_summary import differences
+from kit.lint import blanks, disagreements, hygiene, impossible, omissions, support
 from kit.lint.finding import Finding, Level
-from kit.lint.reader import Report
-from kit.lint.rules import findings
-from kit.lint.text import read_lines
+from kit.lint.reader import Report, read_report
+
+# In the order in which findings on one line are told.
+RULES: tuple[Callable[[Report], Iterator[Finding]], ...] = (
+    blanks.empty_value,
+    blanks.unexpanded,
+    disagreements.two_values,
+    disagreements.weights_contradiction,
+    disagreements.generate_contradiction,
+    disagreements.npu_on_cpu,
+    impossible.out_of_range,
+    impossible.wrong_order,
+    impossible.top_k_of_features,
+    impossible.head_not_run,
+    support.nothing_relative,
+    support.verdict_denied,
+    support.agreement_denied,
+    support.cosine_threshold,
+    support.basis_not_stated,
+    hygiene.machine_path,
+    hygiene.secret,
+    hygiene.version_mismatch,
+    omissions.omissions,
+)
 
 log = logging.getLogger("kit")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print what was found, by line. Returns 0 or 1.
-
-    Raises UsageError for a file that is no readable text or a summary that is not there, UntrustedError
-    for a summary that is damaged.
-    """
+    """Print what was found, by line. Returns 0 or 1; raises UsageError for a file that is no readable
+    text."""
     options = _parse(arguments)
-    report = Report(read_lines(options.file), options.file)
-    found = findings(report)
-    if options.summary:
-        found += differences(report, written(read_summary_file(options.summary)))
-        found.sort(key=lambda finding: finding.lines[0])
+    found = findings(read_report(options.file))
     errors = sum(finding.level is Level.ERROR for finding in found)
     if options.json:
-        log.info(_document(options.file, found))
+        document = {"file": str(options.file), "findings": [asdict(finding) for finding in found]}
+        log.info(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
     else:
         for finding in found:
             log.info(finding.shown(str(options.file)))
@@ -52,16 +63,14 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if errors else 0
 
 
-def _document(file: Path, found: Sequence[Finding]) -> str:
-    document = {"file": str(file), "findings": [asdict(finding) for finding in found]}
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+def findings(report: Report) -> list[Finding]:
+    """What every rule finds, by line."""
+    found = [finding for rule in RULES for finding in rule(report)]
+    return sorted(found, key=lambda finding: finding.lines[0])
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = parser_of(__doc__, prog="python -m kit lint-report")
     parser.add_argument("file", type=Path, metavar="FILE", help="Markdown or plain text")
-    parser.add_argument(
-        "--summary", type=Path, metavar="SUMMARY", help="the summary.json that the report is about"
-    )
     parser.add_argument("--json", action="store_true", help="the findings as JSON")
     return parser.parse_args(arguments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +15,8 @@ class Kind(StrEnum):
 
     NUMBER = "number"
     FLAG = "flag"
-    SHAPE = "shape"
+    VERSION = "version"
+    CHIP = "chip"
     TEXT = "text"
 
 
@@ -25,20 +26,20 @@ class Field:
 
     name: str
     kind: Kind
-    place: str
     aliases: tuple[str, ...]
+    names: tuple[str, ...]
+    several: bool
 
 
-def _read() -> tuple[Field, ...]:
+def _read() -> Iterator[Field]:
     table = tomllib.loads((Path(__file__).parent / "fields.toml").read_text("utf-8"))
-    return tuple(
-        Field(name, Kind(row["kind"]), row.get("place", name), (name, *row.get("aliases", ())))
-        for name, row in table.items()
-    )
+    for name, row in table.items():
+        aliases, names = (name, *row["aliases"]), (name, *row.get("with", ()))
+        yield Field(name, Kind(row["kind"]), aliases, names, row.get("several", False))
 
 
-FIELDS = _read()
-BY_NAME: Mapping[str, Field] = {field.name: field for field in FIELDS}
+FIELDS = tuple(_read())
+BY_NAME = {field.name: field for field in FIELDS}
 # In bytes: a word, or two Chinese characters. Within a sentence, shorter names are no names.
 _SHORT = 6
 
@@ -54,24 +55,20 @@ _BY_ALIAS = {squeezed(alias): field for field in FIELDS for alias in field.alias
 
 def field_of(key: str) -> Field | None:
     """The field that a key names, or None."""
-    found = _BY_ALIAS.get(squeezed(key))
-    if found is None and squeezed(key).endswith("ms"):
-        found = _BY_ALIAS.get(squeezed(key)[:-2])
-    return found
-
-
-def _pattern(alias: str) -> str:
-    words = re.split(r"[\s_-]+", alias)
-    return r"[\s_-]{0,2}".join(re.escape(word) for word in words)
+    name = squeezed(key)
+    return _BY_ALIAS.get(name) or _BY_ALIAS.get(name.removesuffix("ms"))
 
 
 def _any_of(fields: list[Field], shortest: int) -> str:
     """A pattern of every alias, longest first; a latency's unit may follow its name."""
-    aliases = {
-        alias for field in fields for alias in field.aliases if len(alias.encode()) >= shortest
-    }
-    ordered = sorted(aliases, key=lambda alias: (-len(alias), alias))
-    return "(" + "|".join(_pattern(alias) for alias in ordered) + r")(?:[\s_](?=ms))?(?:ms)?"
+    names = {alias for field in fields for alias in field.aliases}
+    ordered = sorted(names, key=lambda name: (-len(name), name))
+    patterns = [
+        r"[\s_-]{0,2}".join(re.escape(word) for word in re.split(r"[\s_-]+", name))
+        for name in ordered
+        if len(name.encode()) >= shortest
+    ]
+    return "(" + "|".join(patterns) + r")(?:[\s_](?=ms))?(?:ms)?"
 
 
 # A name glued to its value, as pages lose the columns of their tables: `max_abs_diff0.000122`.

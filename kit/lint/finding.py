@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kit.machine.private import without_secrets
+
 _LONGEST_QUOTE = 90
-# Tokens of hubs and hosts, and a password in a URL.
-SECRET = re.compile(
-    r"\b(?:hf_[A-Za-z0-9]{24,60}|gh[pousr]_[A-Za-z0-9]{30,60}|github_pat_\w{30,90}|glpat-[\w-]{18,40}|AKIA[A-Z0-9]{16}"
-    r"|sk-[A-Za-z0-9]{24,60}|ms-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b|://[^/\s:@]{1,60}:[^/\s:@]{1,100}@"
-)
 
 
 class Level(StrEnum):
@@ -51,7 +47,7 @@ def note(rule: str, lines: Iterable[int], message: str) -> Finding:
 
 def quoted(text: str) -> str:
     """Foreign text for a message: one short line that a terminal can show, and no secret."""
-    bare = SECRET.sub("(secret)", text).strip()[: _LONGEST_QUOTE + 1]
+    bare = without_secrets(text).strip()[: _LONGEST_QUOTE + 1]
     shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in bare)
     cut = len(shown) > _LONGEST_QUOTE
     return f'"{shown[: _LONGEST_QUOTE - 3]}..."' if cut else f'"{shown}"'

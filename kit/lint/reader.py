@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 
 from kit.lint.fields import GLUED, WITHIN, Field, Kind, field_of
 from kit.lint.layout import Is, Line, lay_out
-from kit.lint.scopes import GENERIC_HEADER, LIMIT_HEADER, scope_of
 from kit.lint.sentences import Sentence, sentences_of
-from kit.lint.values import NUMBER, Figure, figure, flag, shape
+from kit.lint.text import read_lines
+from kit.lint.values import NUMBER, Figure, figure, flag
+from kit.lint.words import every, says
 
 
 @dataclass(frozen=True)
 class Statement:
-    """`field` `op` `value` on a line. `scope` is empty for the headline: what is said of the run as such,
-    not of one output, sample or mode. `limit`: the value was held against it (`0.004 < 0.005`)."""
+    """`field` is `value` on a line; `bound`: it is only said to be below or above it. `scope` is empty for
+    the headline: what is said of the run as such, not of one output, sample or mode. `limit`: the value was
+    held against it (`0.004 < 0.005`)."""
 
     field: str
     value: str
     line: Line
-    op: str = "="
+    bound: bool = False
     label: str = ""
     scope: frozenset[str] = frozenset()
     limit: str = ""
@@ -38,56 +41,53 @@ class Statement:
         """The value as yes or no, or None."""
         return flag(self.value)
 
-    @cached_property
-    def shape(self) -> tuple[int, ...] | None:
-        """The value as a shape, or None."""
-        return shape(self.value)
-
 
 class Report:
-    """The lines and claims of one report."""
+    """The lines, claims and sentences of one report."""
 
-    def __init__(self, lines: Sequence[str], path: Path) -> None:
-        self.path = path
+    def __init__(self, lines: Sequence[str]) -> None:
         self.lines = lay_out(lines)
-        self.cut = [
-            number
-            for number, (raw, line) in enumerate(zip(lines, self.lines, strict=True), 1)
-            if len(raw) > len(line.raw) + 4
-        ]
         self.claims = list(_claims(self.lines))
-        self.sentences: list[Sentence] = [
-            sentence
-            for line in self.lines
-            if line.what is not Is.CODE
-            for sentence in sentences_of(line)
-        ]
+        prose = [line for line in self.lines if line.what is not Is.CODE]
+        self.sentences: list[Sentence] = [each for line in prose for each in sentences_of(line)]
 
     def of(self, *fields: str) -> list[Statement]:
         """The claims that give one of the fields a value, in order."""
-        return [claim for claim in self.claims if claim.field in fields and claim.op == "="]
+        return [claim for claim in self.claims if claim.field in fields and not claim.bound]
 
     def figures(self, *fields: str) -> list[Statement]:
         """Those of them that are numbers."""
         return [claim for claim in self.of(*fields) if claim.figure is not None]
 
-    def saying(self, pattern: re.Pattern[str]) -> list[Sentence]:
-        """The sentences that assert what the pattern finds: not denied, not conditional."""
-        return [sentence for sentence in self.sentences if sentence.asserts(pattern)]
+    def flagged(self, value: bool, *fields: str) -> list[int]:
+        """The lines that give one of the fields this answer."""
+        return [claim.line.number for claim in self.of(*fields) if claim.flag is value]
 
-    def mentions(self, pattern: re.Pattern[str]) -> bool:
-        """Whether any line has what the pattern finds, however it is meant."""
-        return any(pattern.search(line.text) for line in self.lines)
+    def asserting(self, thing: str) -> list[int]:
+        """The lines with a sentence that asserts a thing of words.toml: not denied, not conditional."""
+        return [each.line.number for each in self.sentences if each.asserts(thing)]
+
+    def saying(self, thing: str) -> list[Sentence]:
+        """The sentences that have the words for it, however they are meant."""
+        return [each for each in self.sentences if each.says(thing)]
+
+    def mentions(self, thing: str) -> bool:
+        """Whether any line has the words for it, code included."""
+        return any(says(thing, line.text) for line in self.lines)
+
+
+def read_report(path: Path) -> Report:
+    """The report in a file. Raises UsageError for what is no readable text."""
+    return Report(read_lines(path))
 
 
 _KEY = re.compile(r"^([^:=<>\u2264\u2265]{1,60}?)\s?(==|<=|>=|[:=<>\u2264\u2265])\s*(.*)$")
-_OPS = {":": "=", "==": "=", "\u2248": "=", "\u2264": "<", "<=": "<", "\u2265": ">", ">=": ">"}
+_BOUNDS = "<>\u2264\u2265"
 _VALUE = re.compile(rf"{NUMBER}\s?(?:ms|s|us|%)?|[^\s,;\u3002\u3001)<>=\u2264\u2265]{{1,80}}")
+_FIELD_NAME = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)+", re.IGNORECASE)
 _LIMIT = re.compile(rf"\s?([<>\u2264\u2265]=?)\s?({NUMBER}%?)")
-_OF_WEIGHTS = re.compile(r"pretrained|weight|\u6743\u91cd", re.IGNORECASE)
-_SPEC = re.compile(r"(?:npu|cuda|cpu|gpu)\b|[^:]{0,12}\bnpu\b|\u6a21\u62df|simulat", re.IGNORECASE)
 _LITERAL = re.compile(
-    rf"^(?:{NUMBER}\s?(?:ms|s|%)?|true|false|\u2705.*|\u274c.*|\$.*)$", re.IGNORECASE
+    rf"^(?:{NUMBER}\s?(?:ms|s|%)?|true|false|null|nan|\u2705.*|\u274c.*|\$.*)$", re.IGNORECASE
 )
 _DATA = {"", "text", "txt", "json", "yaml", "yml", "log", "console", "output", "ini", "toml"}
 
@@ -103,7 +103,7 @@ def _claims(lines: Sequence[Line]) -> Iterator[Statement]:
             field, value = glued[line.number]
             yield _claim(field, value, line)
             yield from _within(value, line)
-        elif line.text and line.what is not Is.FRONT:  # a card's `hardware: NPU` names no chip
+        elif line.text:
             yield from _of_text(line)
 
 
@@ -111,19 +111,26 @@ def _claim(
     field: Field,
     value: str,
     line: Line,
-    *,
     op: str = "=",
     label: str = "",
     remark: str = "",
     limit: str = "",
 ) -> Statement:
     name = field.name
-    if name == "status" and _OF_WEIGHTS.search(" ".join(line.headings[-1:])):
+    if name == "status" and says("weights", " ".join(line.headings[-1:])):
         name = "weights_status"
-    if name == "device" and not _SPEC.match(value.strip()):
+    if name == "device" and not says("in_torch", value.strip()):
         name = "device_name"
-    scope = scope_of(line, label=label, remark=remark)
-    return Statement(name, value.strip(), line, op, label, scope, limit)
+    scope = _scope(line, label, remark)
+    return Statement(name, value.strip(), line, op[0] in _BOUNDS, label, scope, limit)
+
+
+def _scope(line: Line, label: str, remark: str) -> frozenset[str]:
+    """The words that limit a claim on this line to a part; empty for the run as such. `label` is the
+    name of its row or column, `remark` what stands beside its field's name."""
+    above = " ".join((*line.headings, *line.points, _FIELD_NAME.sub(" ", f"{label} {remark}")))
+    cpu = ["cpu"] if says("heading_of_cpu", " ".join(line.headings[-1:])) else []
+    return frozenset([*every("part", above), *cpu, *([label.casefold()] if label else [])])
 
 
 def _of_text(line: Line) -> Iterator[Statement]:
@@ -132,10 +139,9 @@ def _of_text(line: Line) -> Iterator[Statement]:
     if key is None or field is None:
         yield from _within(line.text, line)
         return
-    rest = key[3]
-    limit = _limit(rest, 0) if field.kind is Kind.NUMBER else ""
-    yield _claim(field, rest, line, op=_OPS.get(key[2], key[2]), remark=key[1], limit=limit)
-    yield from _within(rest, line)
+    limit = _limit(key[3], 0)
+    yield _claim(field, key[3], line, op=key[2], remark=key[1], limit=limit)
+    yield from _within(key[3], line)
 
 
 def _within(text: str, line: Line) -> Iterator[Statement]:
@@ -143,14 +149,9 @@ def _within(text: str, line: Line) -> Iterator[Statement]:
     for found in WITHIN.finditer(text):
         if field := field_of(found[1]):
             value = _VALUE.match(text, found.end())
-            yield _claim(
-                field,
-                value[0] if value else "",
-                line,
-                op=_OPS.get(found[2], found[2]),
-                remark=found[0],
-                limit=_limit(text, found.end()),
-            )
+            limit = _limit(text, found.end())
+            said = value[0] if value else ""
+            yield _claim(field, said, line, op=found[2], remark=found[0], limit=limit)
 
 
 def _limit(text: str, begin: int) -> str:
@@ -162,9 +163,7 @@ def _limit(text: str, begin: int) -> str:
 
 def _of_code(line: Line) -> Iterator[Statement]:
     """Results that stand in a block of text or JSON; code is not read."""
-    if line.language not in _DATA:
-        return
-    key = _KEY.match(line.text.strip('{}", '))
+    key = _KEY.match(line.text.strip('{}", ')) if line.language in _DATA else None
     field = field_of(key[1]) if key else None
     if key and field and field.kind in (Kind.NUMBER, Kind.FLAG):
         value = key[3].strip(' ",')
@@ -176,24 +175,38 @@ def _of_row(line: Line) -> Iterator[Statement]:
     """A row `| field | value |`, or one whose columns are fields."""
     if not line.cells:
         return
-    columns = [field_of(name) for name in line.header[1:]]
-    if (field := field_of(line.cells[0])) and not any(columns):
-        for index, cell in enumerate(line.cells[1:], start=1):
-            header = line.header[index] if index < len(line.header) else ""
-            if not LIMIT_HEADER.search(header):
-                plain = len(line.cells) == 2 or GENERIC_HEADER.match(header)
-                yield from _of_cell(field, cell, line, "" if plain else header or "?")
+    field = field_of(line.cells[0])
+    columns = [field_of(name) for name in line.header]
+    if field and (field.kind is Kind.NUMBER or not any(columns[1:])):
+        yield from _of_named_row(field, line)
         return
-    first = field_of(line.header[0]) if line.header else None
-    label = "" if first and first.kind is Kind.NUMBER else line.cells[0]
-    for name, cell in zip(line.header, line.cells, strict=False):
-        if field := field_of(name):
-            yield from _of_cell(field, cell, line, label)
+    numbers = columns[:1] and columns[0] and columns[0].kind is Kind.NUMBER
+    for column, cell in zip(columns, line.cells, strict=False):
+        if column:
+            yield from _of_cell(column, cell, line, "" if numbers else line.cells[0])
 
 
-def _of_cell(field: Field, cell: str, line: Line, label: str) -> Iterator[Statement]:
-    op = {"<": "<", "\u2264": "<", ">": ">", "\u2265": ">"}.get(cell[:1], "=")
-    yield _claim(field, cell.lstrip("<>=\u2264\u2265 "), line, op=op, label=label)
+def _of_named_row(field: Field, line: Line) -> Iterator[Statement]:
+    """A row that begins with a field's name: its values, each with the limit that stands in the row."""
+    limit = ""
+    cells = []
+    for index, cell in enumerate(line.cells[1:], start=1):
+        header = line.header[index] if index < len(line.header) else ""
+        if says("limit_column", header):
+            held = _LIMIT.match(cell)
+            limit = held[0].strip() if held else limit
+        else:
+            cells.append((header, cell))
+    for header, cell in cells:
+        plain = len(cells) == 1 or says("value_column", header)
+        yield from _of_cell(field, cell, line, "" if plain else header or "?", limit)
+
+
+def _of_cell(
+    field: Field, cell: str, line: Line, label: str, limit: str = ""
+) -> Iterator[Statement]:
+    value = cell.lstrip(f"{_BOUNDS}= ")
+    yield _claim(field, value, line, op=cell[:1] or "=", label=label, limit=limit)
     yield from _within(cell, line)
 
 
@@ -201,10 +214,9 @@ def _glued_rows(lines: Sequence[Line]) -> dict[int, tuple[Field, str]]:
     """Rows of a table that lost its columns: runs of lines, at least two with a value, that begin with a
     field's name."""
     found: dict[int, tuple[Field, str]] = {}
-    for run in _runs(lines):
-        rows = {line.number: row for line in run if (row := _glued(line.text))}
-        valued = [value for _, value in rows.values() if _LITERAL.match(value)]
-        if len(valued) >= 2:
+    for is_text, run in groupby(lines, key=lambda line: line.what is Is.TEXT):
+        rows = {line.number: row for line in run if is_text and (row := _glued(line.text))}
+        if sum(_LITERAL.match(value) is not None for _, value in rows.values()) >= 2:
             found |= rows
     return found
 
@@ -219,15 +231,3 @@ def _glued(text: str) -> tuple[Field, str] | None:
     if ascii_ends and not _LITERAL.match(rest) and not text[name.end()].isspace():
         return None  # "torchvision" is no torch
     return (field, rest) if len(rest) <= 120 and "\u3002" not in rest else None
-
-
-def _runs(lines: Iterable[Line]) -> Iterator[list[Line]]:
-    run: list[Line] = []
-    for line in lines:
-        if line.what is Is.TEXT:
-            run.append(line)
-        elif run:
-            yield run
-            run = []
-    if run:
-        yield run

@@ -7,26 +7,11 @@ from dataclasses import dataclass
 
 from kit.lint.fields import field_of
 from kit.lint.layout import Is, Line
+from kit.lint.words import says, without
 
 _END = re.compile(r"[。;!?]|(?<=[a-z0-9)%])\.(?=\s|$)")
 _CLAUSE = re.compile(r"[,、:]|\bbut\b|\band\b|但")
 _KEY = re.compile(r"^([^:=]{1,60})[:=]")
-_NOT = re.compile(
-    r"\b(?:not|no|never|none|without|neither|nor|cannot|isn't|aren't|wasn't|instead of|rather than|unless"
-    r"|false)\b|simulat|模拟|不|未|非|没有|并无|无法|而不是",
-    re.IGNORECASE,
-)
-# Denials that affirm.
-_AT_MOST = re.compile(
-    r"不超过|不大于|不高于|(?:no|not) (?:more|greater|larger) than|(?:does|do) not exceed",
-    re.IGNORECASE,
-)
-_IF = re.compile(
-    r"\b(?:if|when|whether|where|unless|would|could(?! not)|may|must|should|can(?! ?not)|otherwise"
-    r"|example|e\.g)\b"
-    r"|如果|若|假如|否则|是否|例如|应当|可能",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -36,15 +21,19 @@ class Sentence:
     line: Line
     text: str
 
-    def asserts(self, pattern: re.Pattern[str]) -> bool:
-        """Whether the pattern is found in a clause that nothing denies or makes conditional."""
-        text = _AT_MOST.sub("<=", self.text)
-        found = pattern.search(text)
-        if not found or _IF.search(text):
+    def says(self, thing: str) -> bool:
+        """Whether it has the words for a thing of words.toml, however they are meant."""
+        return says(thing, self.text) is not None
+
+    def asserts(self, thing: str) -> bool:
+        """Whether it has them in a clause that nothing denies or makes conditional."""
+        text = without("at_most", self.text)
+        found = says(thing, text)
+        if not found or says("condition", text):
             return False
         begin = max((cut.end() for cut in _CLAUSE.finditer(text, 0, found.start())), default=0)
         end = next((cut.start() for cut in _CLAUSE.finditer(text, found.end())), None)
-        return not _NOT.search(text[begin:end])
+        return not says("denial", text[begin:end])
 
 
 def sentences_of(line: Line) -> list[Sentence]:

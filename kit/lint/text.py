@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 
 from kit.errors import UsageError
@@ -10,14 +11,16 @@ from kit.errors import UsageError
 # A report is a few kilobytes. What is read is bounded, so that every rule's time is.
 MOST_BYTES = 2**20
 MOST_COLUMNS = 5_000
+_EMBEDDED = re.compile(r"base64,[A-Za-z0-9+/=]+")
 
 
 def read_lines(path: Path) -> list[str]:
-    """The file's lines, in order. Raises UsageError for what is no readable text."""
+    """The file's lines, in order, full-width signs as the plain ones, embedded images left out. Raises
+    UsageError for what is no readable text."""
     if not path.exists():
-        raise UsageError(f"{path}: there is no such file; name a report, such as logs/report.md")
+        raise UsageError(f"{path}: there is no such file; name a report, such as README.md")
     if not path.is_file():
-        raise UsageError(f"{path} is no plain file: name a report, such as logs/report.md")
+        raise UsageError(f"{path} is no plain file: name a report, such as README.md")
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
@@ -25,21 +28,21 @@ def read_lines(path: Path) -> list[str]:
         raise UsageError(f"{path} cannot be read ({error.strerror}): name another file") from error
     if len(content) > MOST_BYTES:
         raise UsageError(f"{path} has more than {MOST_BYTES // 2**20} MiB: that is no report")
-    text = _decode(path, content)
-    if not text.strip():
-        raise UsageError(f"{path} is empty: there is nothing to check")
-    # Not splitlines(): a form feed or U+2028 would shift the numbers that an editor shows.
-    return re.split(r"\r\n|\r|\n", text)
-
-
-def _decode(path: Path, content: bytes) -> str:
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise UsageError(
-            f"{path} is no UTF-8 text (byte {error.start}): save it as UTF-8"
-        ) from error
+        raise UsageError(f"{path} is no UTF-8 text (byte {error.start}): save it so") from error
     if "\0" in text:
         raise UsageError(f"{path} has NUL bytes: that is no text; save it as UTF-8")
-    return text
+    if not text.strip():
+        raise UsageError(f"{path} is empty: there is nothing to check")
+    # Not splitlines(): a form feed or U+2028 would shift the numbers that an editor shows.
+    plain = unicodedata.normalize("NFKC", _EMBEDDED.sub("base64,", text))
+    lines = re.split(r"\r\n|\r|\n", plain)
+    for number, line in enumerate(lines, 1):
+        if len(line) > MOST_COLUMNS:
+            raise UsageError(
+                f"{path}:{number} has {len(line)} characters: break it into lines of at most {MOST_COLUMNS}"
+            )
+    return lines

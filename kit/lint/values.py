@@ -1,10 +1,12 @@
-"""What a value says: a figure with the digits it was printed with, yes or no, a shape."""
+"""What a value says: a figure with the digits it was printed with, or yes or no."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+
+from kit.lint.words import says
 
 _MANTISSA = r"(?:\d{1,3}(?:,\d{3}){1,4}(?!\d)|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40}"
 _EXPONENT = r"[eE][-+\u2212]?\d{1,3}|\s?[x\u00d7*]\s?10\s?\^?\s?[-\u2212]?\d{1,3}"
@@ -16,14 +18,8 @@ _TIMES_TEN = re.compile(r"\s?[x\u00d7*]\s?10\s?\^?\s?")
 # To milliseconds, and to shares of one.
 _SCALES = {"s": "1000", "秒": "1000", "us": "0.001", "μs": "0.001", "%": "0.01"}
 
-_YES = r"✅|✔|✓|☑|true|yes|是|成功|通过|一致|success(?:ful)?|succeeded|pass(?:ed)?|match(?:es)?|ok|loaded"
-_NO = r"❌|✗|✘|false|no\b|否|失败|不通过|未通过|不一致|未使用|fail(?:ed|ure)?|mismatch|none|无"
-# A sentence that merely begins so ("true only where ...") states nothing.
-_FLAG = re.compile(rf"^(?:({_NO})|({_YES}))(?P<rest>.?)", re.IGNORECASE)
-_SHAPE = re.compile(r"[\[(]\s?(\d{1,9}(?:\s?[,x\u00d7]\s?\d{1,9}){0,7})\s?,?\s?[\])]")
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Figure:
     """A number as printed; `unit` is one unit of its last digit."""
 
@@ -35,10 +31,6 @@ class Figure:
         if self.unit == other.unit:
             return self.value == other.value
         return abs(self.value - other.value) <= (self.unit + other.unit) / 2
-
-    def shows(self, exact: float) -> bool:
-        """Whether `exact`, rounded to the printed digits, is this figure."""
-        return abs(self.value - Decimal(exact)) <= self.unit * Decimal("0.5000001")
 
 
 def figure(text: str) -> Figure | None:
@@ -62,17 +54,11 @@ def _unit(value: Decimal, exponent: int) -> Decimal:
 
 
 def flag(text: str) -> bool | None:
-    """Yes or no; None where the value is neither, or goes on as a sentence."""
-    found = _FLAG.match(text)
-    if not found:
-        return None
-    symbol = (found[1] or found[2]) in "✅✔✓☑❌✗✘"
-    rest = text[found.start("rest") :].strip()
-    goes_on = rest[:1].isalnum() or (rest[:1] == "_")
-    return None if goes_on and not symbol else found[1] is None
-
-
-def shape(text: str) -> tuple[int, ...] | None:
-    """The sizes of a shape such as [1, 192] or (1 x 192)."""
-    found = _SHAPE.search(text)
-    return tuple(int(size) for size in re.findall(r"\d+", found[1])) if found else None
+    """Yes or no; None where the value is neither, or goes on as a sentence ("true only where ...")."""
+    for answer, thing in ((False, "no"), (True, "yes")):
+        found = says(thing, text)
+        if found and found.start() == 0:
+            rest = text[found.end() : found.end() + 1]
+            symbol = found[0] in "✅✔✓☑❌✗✘"
+            return answer if symbol or not (rest.isalnum() or rest == "_") else None
+    return None

@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from kit.documented import Documented, says
 from kit.machine.cann import cann_version, driver_version
-from kit.machine.processor import processor_name, usable_cores
+from kit.machine.processor import idle_cores, load_average, processor_name, usable_cores
 
 _PACKAGES = (
     "torch",
@@ -61,6 +61,21 @@ class Environment(Documented, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1)] | None,
         says("Cores that the process may use; null where the system does not say."),
     ]
+    load_average: Annotated[
+        Annotated[float, Meta(ge=0)] | None,
+        says(
+            "Threads that ran or waited for a core of the machine, averaged over the minute "
+            "before the model ran; null where the system does not say."
+        ),
+    ]
+    idle_cores: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        says(
+            "Cores of the machine less load_average, in whole cores, at most cores: where "
+            "threads is above it, times are not those of an idle machine. Null where either "
+            "is unknown."
+        ),
+    ]
     threads: Annotated[int, says("Threads within one of torch's CPU operators.")]
     interop_threads: Annotated[
         int, says("Threads that torch may run independent CPU operators in.")
@@ -96,12 +111,15 @@ def describe_environment() -> Environment:
     """The environment of this process. Versions come from metadata, None where a package is absent."""
     import torch
 
+    load = load_average()
     return Environment(
         python=platform.python_version(),
         system=platform.system(),
         machine=platform.machine(),
         processor=processor_name(),
         cores=usable_cores(),
+        load_average=load,
+        idle_cores=idle_cores(load),
         threads=torch.get_num_threads(),
         interop_threads=torch.get_num_interop_threads(),
         deterministic=torch.are_deterministic_algorithms_enabled(),

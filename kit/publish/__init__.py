@@ -1,10 +1,11 @@
 """Write the repository that publishes one model: what anyone needs to run, judge and check it, and no more.
 
-DIR becomes a folder with both scripts byte for byte, this model's folder, the kit, the requirements, the
-tests that any single model passes, and the run in --logs with its report as README.md (where there is
-none, a README that says so). SHA256SUMS lists every file. Weights, caches, history and other models stay
-here; paths in the text logs are shortened; a secret or another machine's path anywhere ends the export.
-The same input gives the same bytes. An earlier export in DIR is replaced if it is as it was written.
+DIR becomes a folder with both scripts byte for byte, this model's folder, what of the kit they import, the
+requirements, the tests that any single model passes, and the run in --logs with its report as README.md,
+rendered afresh (where there is no run, a README that says so). SHA256SUMS lists every file. Weights,
+caches, history and other models stay here; paths in the text logs are shortened; a secret or another
+machine's path anywhere ends the export. The same input gives the same bytes. An earlier export in DIR is
+replaced if it is as it was written.
 
     python -m kit export vit_tiny_patch16_224 --to published/vit
     python -m kit export flan_t5_small --to published/flan --logs npu_run --zip
@@ -22,7 +23,7 @@ from kit.models.adapter import find_adapter
 from kit.publish.contents import collect
 from kit.publish.privacy import refuse_private
 from kit.publish.published_run import read_run
-from kit.publish.readme import front_page, kit_pages
+from kit.publish.readme import commands_in, front_page, kit_pages, relinked
 from kit.publish.target import check_target, put_in_place
 
 log = logging.getLogger("kit")
@@ -33,14 +34,16 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     adapter = find_adapter(options.model)
     check_target(options.to, zipped=options.zip)
-    files, foreign = collect(adapter.folder.name)
+    pages = kit_pages(adapter.folder.name)
+    files, foreign = collect(adapter.folder.name, commands_in(pages))
     run = read_run(options.logs, adapter)
     files |= run.files
-    files |= kit_pages(files) | {"README.md": front_page(adapter, run, files)}
+    files |= relinked(pages, files)
+    files["README.md"] = front_page(adapter, run, files)
     refuse_private(files)
     put_in_place(files, options.to, archive=adapter.folder.name if options.zip else None)
     for name in (*foreign, *run.left_out):
-        log.info(f"left out: {name}")
+        log.info(f"left out: {name if name.isprintable() else repr(name)}")
     if run.shortened:
         log.info(f"paths were shortened in {', '.join(run.shortened)}")
     log.info(

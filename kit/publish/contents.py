@@ -1,34 +1,31 @@
-"""What goes into a published repository from this checkout: an allowlist, needing no git.
-
-A published folder is a checkout itself: an export of an export has the same bytes.
-"""
+"""What goes into a published repository from this checkout: what its scripts and tests need."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kit.errors import CannotRunError
 from kit.models.adapter import MODELS_ROOT
+from kit.publish.imports import reached
+from kit.storage import lfs
 
 ROOT = MODELS_ROOT.parent
 
-# The tests that pass whichever single model is there, and what they import; each goes as it is.
+SCRIPTS = ("inference.py", "compare_accuracy.py")
+# The tests that pass whichever single model is there.
 TESTS = (
     "conftest.py",
-    "fork_server.py",
-    "slow_metrics.py",
-    "starting.py",
     "test_every_model.py",
     "test_house.py",
     "test_metrics.py",
     "test_simulated_npu.py",
     "test_verdict.py",
 )
-FOLDERS = ("kit", "installed_torch", "npu_host", "tests/simulated_npu")
+# Folders that go as they are, beside the model's own.
+FOLDERS = ("installed_torch", "npu_host", "tests/simulated_npu")
 _FILES = (
-    "inference.py",
-    "compare_accuracy.py",
     "constraints.txt",
     "requirements.txt",
     "requirements-npu.txt",
@@ -37,33 +34,60 @@ _FILES = (
     "requirements-dev.txt",
     "pyproject.toml",
     "LICENSE",
-    "models/__init__.py",
-    *(f"tests/{name}" for name in TESTS),
+    ".gitattributes",
 )
 # Sources, configurations, small images: whatever else lies in a folder (weights, say) stays here.
 _SUFFIXES = frozenset(
     ".py .json .toml .txt .md .html .css .js .svg .png .jpg .jpeg .jinja .j2 .yaml .yml".split()
 )
 _LARGEST = 5_000_000
+# Git, sha256sum and every system can have it.
+_NAME = re.compile(r"[\w.+-]+(?:/[\w.+-]+)*", re.ASCII)
 # A repository is published with its evidence, which .gitignore of a checkout keeps out.
 _GITIGNORE = Path(__file__).with_name("gitignore.txt")
 
 
-def collect(model: str) -> tuple[dict[str, bytes], list[str]]:
+def collect(model: str, commands: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
     """The checkout's part of a repository for `model`, by path from its root, and the files that lie in
-    its folders and do not go. Raises CannotRunError where a file cannot be read."""
-    files = {name: _read(ROOT / name) for name in _FILES}
-    left_out = []
-    for folder in (*FOLDERS, f"models/{model}"):
+    its folders and do not go. `commands`: the modules of the further commands that its pages name.
+
+    Raises CannotRunError where a file cannot be read.
+    """
+    roots = [*SCRIPTS, "models/__init__.py", "kit/__main__.py", *commands]
+    roots += [f"tests/{name}" for name in TESTS]
+    roots += [_named(path) for path in _walk(ROOT / "models" / model) if path.suffix == ".py"]
+    try:
+        needed = {_named(path) for path in reached((ROOT / name for name in roots), ROOT)}
+    except (OSError, SyntaxError) as error:
+        raise CannotRunError(
+            f"{error}: an export needs the whole kit; take a fresh copy of it"
+        ) from error
+    packages = {name.rpartition("/")[0] for name in needed if name.startswith("kit/")}
+    data, left_out = [], []
+    for folder in (*FOLDERS, f"models/{model}", "kit"):
         for path in _walk(ROOT / folder):
-            name = path.relative_to(ROOT).as_posix()
+            name = _named(path)
+            # Of the kit: what stands beside the modules that go, such as templates and schemas.
+            if folder == "kit" and (path.suffix == ".py" or _package(path) not in packages):
+                continue
+            foreign = path.suffix not in _SUFFIXES or not _NAME.fullmatch(name)
             # A link could lead out of the checkout.
-            if path.is_symlink() or path.suffix not in _SUFFIXES or path.stat().st_size > _LARGEST:
+            if foreign or path.is_symlink() or path.stat().st_size > _LARGEST:
                 left_out.append(name)
             else:
-                files[name] = _read(path)
+                data.append(name)
+    files = {name: _read(ROOT / name) for name in (*_FILES, *needed, *data)}
     files[".gitignore"] = _read(_GITIGNORE)
     return files, left_out
+
+
+def _named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _package(path: Path) -> str:
+    """The package that a data file belongs to: the next folder above it that is one."""
+    return next(_named(each) for each in path.parents if (each / "__init__.py").is_file())
 
 
 def is_generated(path: Path) -> bool:
@@ -83,10 +107,17 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _read(path: Path) -> bytes:
+    if path.is_symlink():
+        raise CannotRunError(
+            f"{path} is a link: an export takes plain files; take a fresh copy of the kit"
+        )
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise CannotRunError(
             f"{path} cannot be read ({error.strerror}): an export needs the whole kit; take a fresh "
             "copy of it"
         ) from error
+    if lfs.is_pointer(content):
+        raise CannotRunError(f"{path} is a Git LFS pointer, not the file itself: {lfs.CURE}")
+    return content

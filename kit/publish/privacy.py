@@ -13,29 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import UsageError
+from kit.machine.private import HOME, PATH, START, path_in, secrets_in
 from kit.publish.contents import ROOT
 
-_SECRETS = {
-    "a Hugging Face token": r"\bhf_[A-Za-z0-9]{16,}",
-    "a GitHub or GitLab token": r"\b(?:gh[pousr]_|github_pat_|glpat-)[\w-]{16,}",
-    "an access key": r"\bAKIA[0-9A-Z]{16}\b",
-    "a ModelScope token": r"\bms-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{14,}",
-    "an Authorization header": r"(?i)\bauthorization\W{1,4}(?:bearer|basic|token)\s+[\w.+/=-]{6,}",
-    "a bearer token": r"(?i)\bbearer\s+[\w.+/=-]{20,}",
-    "a password in an address": r"(?i)\b[a-z][a-z+.-]+://[^\s/:@\"'<>]*:[^\s/@\"'<>]+@",
-    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
-}
-_SECRET = {what: re.compile(pattern) for what, pattern in _SECRETS.items()}
-# Where a path may begin: not within a word, an address, a relative or an already shortened path.
-_START = r"(?<![\w.~/%+\\-])"
-# (The patterns are spelled so that they do not find themselves here.)
-# At least two parts, so that a fraction or a closing tag is none; places every system has are no secret.
-_PATH = re.compile(
-    _START + r"/(?!(?:usr|proc|sys|dev|etc|lib|lib64|bin|sbin)/)[\w.@%+~-]+(?:/[\w.@%+~-]+)+"
-    r"|file:/{3}[^\s\"'<>]+"
-    r"|(?<!\w)[A-Za-z]:\\+(?:Users|home|[\w.-]+\\)[^\s\"'<>]*"
-)
-_HOME = re.compile(_START + r"(?:/(?:home|Users)/[^/\s\"':;,)\]]+|/[r]oot(?![\w.-]))")
 _EVERYBODYS = ("/", "/usr", "/usr/local", "/opt", "/tmp")
 _EMBEDDED = re.compile(r"base64,[A-Za-z0-9+/=]+")
 
@@ -44,7 +24,7 @@ def shorten_paths(text: str) -> str:
     """A log's text without its absolute paths: homes become ~, and of any other its end is left."""
     for place, short in _local_places():
         text = place.sub(short, text)
-    return _PATH.sub(lambda match: _end_of(match.group()), _HOME.sub("~", text))
+    return PATH.sub(lambda match: _end_of(match.group()), HOME.sub("~", text))
 
 
 def refuse_private(files: Mapping[str, bytes]) -> None:
@@ -56,7 +36,7 @@ def refuse_private(files: Mapping[str, bytes]) -> None:
         except UnicodeDecodeError:
             continue  # images and tensors
         for where, value in _passages(name, text):
-            if what := _secret_in(value):
+            for what, _ in secrets_in(value):
                 raise UsageError(
                     f"{name}: {where} holds {what}: remove it there, and make it invalid where it was "
                     "issued, before you export"
@@ -98,13 +78,8 @@ def _strings(value: Any, field: str = "") -> Iterator[tuple[str, str]]:
             yield from _strings(item, f"{field}[{number}]")
 
 
-def _secret_in(text: str) -> str | None:
-    return next((what for what, pattern in _SECRET.items() if pattern.search(text)), None)
-
-
 def _has_path(text: str) -> bool:
-    found = (_PATH, _HOME, *(place for place, _ in _local_places()))
-    return any(pattern.search(text) for pattern in found)
+    return bool(path_in(text)) or any(place.search(text) for place, _ in _local_places())
 
 
 @cache
@@ -118,7 +93,7 @@ def _local_places() -> list[tuple[re.Pattern[str], str]]:
     }
     personal = [place for place in places if place.startswith("/") and place not in _EVERYBODYS]
     return [
-        (re.compile(_START + re.escape(place) + r"(?![\w.-])"), places[place])
+        (re.compile(START + re.escape(place) + r"(?![\w.-])"), places[place])
         for place in sorted(personal, key=len, reverse=True)
     ]
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from kit.errors import UntrustedError, UsageError
-from kit.evidence.documents import AGAIN
+from kit.errors import CannotRunError, UntrustedError, UsageError
+from kit.evidence.documents import AGAIN, read_charts
 from kit.evidence.logs import (
     CHARTS,
     COMPARE_LOG,
     GOLDEN,
     INPUTS,
+    LOCK,
     OUTPUTS,
-    PAGE,
-    PLOTS,
     RECORD,
     REFERENCE,
     REPORT,
@@ -33,13 +37,14 @@ from kit.evidence.logs import (
 from kit.evidence.reading import Evidence, read_evidence
 from kit.models.adapter import Adapter
 from kit.publish.privacy import shorten_paths
-from kit.report.command import write_reports
+from kit.report.command import render_reports
 from kit.report.markdown import render
 from kit.report.texts import LANGUAGES
+from kit.storage import lfs
 
-_DOCUMENTS = (RECORD, SUMMARY, SAMPLE_FIGURES, CHARTS, REPORT, REPORT_ENGLISH, PAGE)
+_DOCUMENTS = (RECORD, SUMMARY, SAMPLE_FIGURES, CHARTS)
 _TEXT_LOGS = (RUN_LOG, WEIGHTS_LOG, COMPARE_LOG)
-_PLOTS = (".svg", ".png")
+_TENSORS = (INPUTS, OUTPUTS, REFERENCE, GOLDEN)
 # Of one file of tensors. Hubs and git take small files as they are; above it, none is published.
 LARGEST_TENSORS = 20_000_000
 # torch's names of safetensors' types.
@@ -50,6 +55,12 @@ _DTYPES = {
     "BF16": "bfloat16",
     "I64": "int64",
     "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "C64": "complex64",
     "BOOL": "bool",
 }
 
@@ -76,24 +87,26 @@ class PublishedRun:
 def read_run(folder: Path, adapter: Adapter) -> PublishedRun:
     """The run in `folder`, or none where the folder holds none.
 
-    Raises UsageError where it is of another model, UntrustedError where a file is not what the record
-    says, CannotRunError while a run is going on in it.
+    Files of the names that the kit writes, and nothing else; the reports and plots are made afresh. Raises
+    UsageError where the run is of another model, UntrustedError where a file is not what the record says,
+    or no plain file, CannotRunError while a run is going on in it.
     """
     if not folder.is_dir():
         raise UsageError(f"--logs {folder}: there is no such folder; name the one of the run")
     keep = {"logs/.gitkeep": b""}
-    if not any((folder / name).exists() for name in (RECORD, SUMMARY)):
+    if not any(os.path.lexists(folder / name) for name in (RECORD, SUMMARY)):
         return PublishedRun(files=keep)
+    _refuse_links(folder)
     with claim_logs(folder) as logs:
         evidence = read_evidence(folder)
         _check(evidence, adapter, folder)
-        _check_report(logs, evidence)
+        language = _language(logs, evidence)
         tensors, left_out = _tensors(logs, evidence)
         texts = {name: (folder / name).read_text("utf-8") for name in _present(logs, _TEXT_LOGS)}
         short = {name: shorten_paths(text) for name, text in texts.items()}
-        plain = [*_present(logs, _DOCUMENTS), *_plots(folder)]
-        files = {name: (folder / name).read_bytes() for name in plain}
-    files |= tensors | {name: text.encode("utf-8") for name, text in short.items()}
+        files = {name: (folder / name).read_bytes() for name in _documents(logs, evidence)}
+        reports = _rendered(logs, language)
+    files |= reports | tensors | {name: text.encode("utf-8") for name, text in short.items()}
     return PublishedRun(
         files=keep | {f"logs/{name}": content for name, content in files.items()},
         evidence=evidence,
@@ -113,15 +126,67 @@ def _check(evidence: Evidence, adapter: Adapter, folder: Path) -> None:
         )
 
 
-def _check_report(logs: Logs, evidence: Evidence) -> None:
-    """Write the report where there is none; one that says something else is not published."""
+def _refuse_links(folder: Path) -> None:
+    """What would be read is a plain file, and no second name of one that lies elsewhere."""
+    for name in (LOCK, *_DOCUMENTS, *_TEXT_LOGS, *_TENSORS, REPORT, REPORT_ENGLISH):
+        if not os.path.lexists(folder / name):
+            continue
+        found = (folder / name).lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise UntrustedError(
+                f"{folder / name} is a link (a hard one, perhaps) or no file at all: the kit writes plain "
+                "files; put the run's own one there, or make the run again"
+            )
+
+
+def _language(logs: Logs, evidence: Evidence) -> str:
+    """The language of the run's report; one that says something else is not published."""
     path = logs.path(REPORT)
-    if not path.is_file():
-        write_reports(logs)
-    elif path.read_text("utf-8") not in [render(logs, evidence, each) for each in LANGUAGES]:
-        raise UntrustedError(
-            f"{path} is not what the evidence says: write it again with python -m kit report"
-        )
+    if not path.exists():
+        return LANGUAGES[0]
+    text = path.read_text("utf-8")
+    for language in LANGUAGES:
+        if text == render(logs, evidence, language):
+            both = language == LANGUAGES[0] and logs.path(REPORT_ENGLISH).exists()
+            return "both" if both else language
+    raise UntrustedError(
+        f"{path} is not what the evidence says: write it again with python -m kit report"
+    )
+
+
+def _rendered(logs: Logs, language: str) -> dict[str, bytes]:
+    """The reports and plots of the run, made in a folder where nothing else lies."""
+    with TemporaryDirectory() as scratch:
+        copy = Logs(Path(scratch))
+        evidence = _present(logs, (*_DOCUMENTS, *_TEXT_LOGS, *_TENSORS))
+        try:
+            for name in evidence:
+                shutil.copyfile(logs.path(name), copy.path(name))
+        except OSError as error:
+            raise CannotRunError(
+                f"the run cannot be copied to {scratch} ({error.strerror}): free the disk, or set TMPDIR "
+                "to a folder with room"
+            ) from error
+        render_reports(copy, language)
+        made = [path for path in copy.folder.rglob("*") if path.is_file()]
+        names = {path.relative_to(copy.folder).as_posix(): path for path in made}
+        return {name: path.read_bytes() for name, path in names.items() if name not in evidence}
+
+
+def _documents(logs: Logs, evidence: Evidence) -> list[str]:
+    """The documents of the run that are there, each being what its name says."""
+    read_charts(logs)
+    names = _present(logs, _DOCUMENTS)
+    if SAMPLE_FIGURES in names and not evidence.record["samples"]:
+        names.remove(SAMPLE_FIGURES)  # of no run that the record knows
+    elif SAMPLE_FIGURES in names:
+        try:
+            lines = logs.path(SAMPLE_FIGURES).read_text("utf-8").splitlines()
+            if not all(isinstance(json.loads(line), dict) for line in lines):
+                raise ValueError("a line is no object")
+        except ValueError as error:
+            raise UntrustedError(f"{SAMPLE_FIGURES} is damaged ({error}): {AGAIN}") from error
+    return names
 
 
 def _tensors(logs: Logs, evidence: Evidence) -> tuple[dict[str, bytes], list[str]]:
@@ -134,7 +199,9 @@ def _tensors(logs: Logs, evidence: Evidence) -> tuple[dict[str, bytes], list[str
             left_out.append(f"logs/{name} ({limit}, or not there)")
             continue
         files[name] = path.read_bytes()
-        if _describe(name, files[name]) != described:
+        if lfs.is_pointer(files[name]):
+            raise UntrustedError(f"{path} is a Git LFS pointer, not the file itself: {lfs.CURE}")
+        if describe_file(name, files[name]) != described:
             raise UntrustedError(
                 f"{name} is not what the documents say (names, shape, dtype or sha256): {AGAIN}"
             )
@@ -143,7 +210,7 @@ def _tensors(logs: Logs, evidence: Evidence) -> tuple[dict[str, bytes], list[str
     return files, left_out
 
 
-def _describe(name: str, content: bytes) -> dict[str, Any]:
+def describe_file(name: str, content: bytes) -> dict[str, Any]:
     """Every tensor of a file as kit.storage.fingerprint.describe_tensors has it; needs no torch."""
     from safetensors import SafetensorError, deserialize
 
@@ -176,11 +243,3 @@ def _described(evidence: Evidence) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _present(logs: Logs, names: tuple[str, ...]) -> list[str]:
     return [name for name in names if logs.path(name).is_file()]
-
-
-def _plots(folder: Path) -> list[str]:
-    return sorted(
-        path.relative_to(folder).as_posix()
-        for path in (folder / PLOTS).glob("*")
-        if path.is_file() and path.suffix in _PLOTS
-    )

@@ -1,7 +1,7 @@
-"""The pages of a published repository: the report as README.md, the kit's own as KIT.md.
+"""The pages of a published repository: the report as README.md, of the kit's own what holds there.
 
-Both were written for another place: a link is set right where its target is in the repository, and
-becomes plain text where it is not.
+All were written for another place: a section about what a repository does not have stays behind; a link is
+set right where its target is in the repository, and becomes plain text where it is not.
 """
 
 from __future__ import annotations
@@ -12,15 +12,20 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
 from kit.evidence.logs import REPORT
-from kit.models.adapter import Adapter
+from kit.models.adapter import Adapter, model_names
 from kit.publish.contents import ROOT
 from kit.publish.published_run import PublishedRun
 
-# The kit's pages by their name in a repository, and in this checkout where that is no repository.
-_PAGES = {"KIT.md": "README.md", "KIT.zh-CN.md": "README.zh-CN.md"} | {
-    f"docs/{name}": f"docs/{name}"
-    for name in ("usage.md", "usage.zh-CN.md", "evidence.md", "evidence.zh-CN.md")
+# A page of a repository: the kit's page it is made of, and the sections of that which stay behind.
+_PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "KIT.md": ("README.md", ("Add a model", "Map")),
+    "KIT.zh-CN.md": ("README.zh-CN.md", ("添加模型", "文件地图")),
+    "docs/usage.md": ("docs/usage.md", ("Further commands", "Publish")),
+    "docs/usage.zh-CN.md": ("docs/usage.zh-CN.md", ("其他命令", "发布")),
+    "docs/evidence.md": ("docs/evidence.md", ()),
+    "docs/evidence.zh-CN.md": ("docs/evidence.zh-CN.md", ()),
 }
+_COMMAND = re.compile(r"python -m kit ([\w-]+)")
 _LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 _ATTRIBUTE = re.compile(r'\b(src|href)="([^"#]+)"')
 
@@ -48,13 +53,55 @@ def front_page(adapter: Adapter, run: PublishedRun, files: Collection[str]) -> b
     return text.encode("utf-8")
 
 
-def kit_pages(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """KIT.md and docs/, in both languages, with their links for the repository that has `files`."""
-    at_hand = {
-        page: ROOT / (page if (ROOT / page).exists() else source) for page, source in _PAGES.items()
+def kit_pages(model: str) -> dict[str, str]:
+    """KIT.md and docs/, in both languages, for a repository of `model`."""
+    others = [name for name in model_names() if name != model]
+    return {
+        page: _for_one(model, others, (ROOT / source).read_text("utf-8"), left_out)
+        for page, (source, left_out) in _PAGES.items()
     }
-    renamed = {source: page for page, source in _PAGES.items()}
-    names = {*files, *_PAGES}
+
+
+def _for_one(model: str, others: list[str], text: str, left_out: tuple[str, ...]) -> str:
+    """A page without the sections that are of what this repository does not have, another model's samples
+    included; where a command names another model as an example, it names this one."""
+    beginning, *sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+    kept, anchors = [_without_models(beginning)], []
+    for section in sections:
+        title = section.partition("\n")[0].removeprefix("## ")
+        if title in left_out or any(f"--model {other} --data" in section for other in others):
+            anchors.append(title.lower().replace(" ", "-"))
+        else:
+            kept.append(section)
+    page = "".join(kept).rstrip() + "\n"
+    for anchor in anchors:
+        page = re.sub(rf"\[([^\]]*)\]\(#{re.escape(anchor)}\)", r"\1", page)
+    for other in others:
+        page = re.sub(rf"(--model |-m kit fetch |`){re.escape(other)}\b", rf"\g<1>{model}", page)
+    return page
+
+
+def _without_models(beginning: str) -> str:
+    """A page's first paragraphs without those that list the kit's models."""
+    paragraphs = beginning.split("\n\n")
+    return "\n\n".join(each for each in paragraphs if "/adapter.py)" not in each)
+
+
+def commands_in(pages: Mapping[str, str]) -> list[str]:
+    """The modules of the further commands that the pages name: what they need goes with the pages."""
+    named = {name for text in pages.values() for name in _COMMAND.findall(text)}
+    programs = [f'prog="python -m kit {name}"' for name in named]
+    return [
+        path.relative_to(ROOT).as_posix()
+        for path in sorted((ROOT / "kit").rglob("*.py"))
+        if any(program in path.read_text("utf-8") for program in programs)
+    ]
+
+
+def relinked(pages: Mapping[str, str], files: Collection[str]) -> dict[str, bytes]:
+    """The pages with their links for the repository that has `files`."""
+    renamed = {source: page for page, (source, _) in _PAGES.items()}
+    names = {*files, *pages}
 
     def place(folder: str, target: str) -> str | None:
         found = posixpath.normpath(posixpath.join(folder, target))
@@ -62,10 +109,8 @@ def kit_pages(files: Mapping[str, bytes]) -> dict[str, bytes]:
         return posixpath.relpath(found, folder or ".") if _is_there(found, names) else None
 
     return {
-        page: _relink(path.read_text("utf-8"), partial(place, posixpath.dirname(page))).encode(
-            "utf-8"
-        )
-        for page, path in at_hand.items()
+        page: _relink(text, partial(place, posixpath.dirname(page))).encode("utf-8")
+        for page, text in pages.items()
     }
 
 

@@ -29,7 +29,7 @@ def check_target(to: Path, *, zipped: bool) -> None:
     """Raise UsageError where `to` (or its archive) holds anything that an export did not write, or where
     it is this checkout or in a folder that an export reads."""
     here = to.resolve()
-    read = (*FOLDERS, "models", "tests")
+    read = (*FOLDERS, "kit", "models", "tests", "docs")
     if ROOT.is_relative_to(here) or any(here.is_relative_to(ROOT / part) for part in read):
         raise UsageError(f"--to {to} is part of this kit: name a folder of its own")
     if os.path.lexists(to) and (to.is_symlink() or not to.is_dir()):

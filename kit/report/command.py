@@ -33,6 +33,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def write_reports(logs: Logs, language: str = LANGUAGES[0]) -> None:
+    """Write every form of the report and say where; as render_reports."""
+    render_reports(logs, language)
+    log.info(f"report {logs.path(REPORT)} and {logs.path(PAGE)}")
+
+
+def render_reports(logs: Logs, language: str = LANGUAGES[0]) -> None:
     """Write every form of the report; no earlier one is left, also where this one cannot be written.
 
     Raises UsageError where there is no run, UntrustedError where its documents cannot be believed.
@@ -45,7 +51,6 @@ def write_reports(logs: Logs, language: str = LANGUAGES[0]) -> None:
     evidence = read_evidence(logs.folder)
     write_page(logs, evidence, "en" if language == "en" else "zh")
     write_markdown(logs, evidence, language)  # shows the plots that the page has drawn
-    log.info(f"report {logs.path(REPORT)} and {logs.path(PAGE)}")
 
 
 def discard_reports(logs: Logs) -> None:

@@ -136,7 +136,7 @@ def top5_bars(classes: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def latencies(latency: Mapping[str, Any]) -> Figure:
-    """Every timed run in its order, with the mean, the median and the 90th percentile."""
+    """Every timed run in its order, with the mean, the median and the 90th percentile if there is one."""
     figure, axes = _figure(2.7)
     samples = latency["samples_ms"]
     axes.plot(
@@ -154,6 +154,8 @@ def latencies(latency: Mapping[str, Any]) -> Figure:
         ("p50", "p50_ms", "--"),
         ("p90", "p90_ms", ":"),
     ):
+        if latency[key] is None:  # too few runs for it
+            continue
         axes.axhline(
             latency[key], color=LIGHT["reference"], linewidth=1.1, linestyle=line, label=name
         )

@@ -139,6 +139,6 @@ def _title(plot: Plot, summary: Mapping[str, Any], charts: Charts, texts: PageTe
         values |= {"largest": largest and number(largest), "points": len(drawn["index"])}
     elif plot.kind == "latency":
         latency = summary["latency"]
-        values |= {name: number(latency[f"{name}_ms"]) for name in ("mean", "p90")}
+        values |= {name: number(latency[f"{name}_ms"]) for name in ("mean", "p50")}
         values |= {"points": len(latency["samples_ms"])}
     return texts(f"alt_{plot.kind}", **values)

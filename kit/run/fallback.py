@@ -1,8 +1,9 @@
 """Which operators fell back from the device to the CPU.
 
 torch_npu says so once per operator and process, from C++, on file descriptor 2: neither
-contextlib.redirect_stderr nor the warnings module sees it. So the descriptor itself is watched while
-the first passes run, and what was written is passed on afterwards.
+contextlib.redirect_stderr nor the warnings module sees it. So the descriptor itself is watched from
+before the model is moved until the last timed run is over (an operator may fall back at its second call,
+or in the last), and what was written is passed on afterwards.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class FallbackWatch:
     """`ops` that fell back (sorted); None, with the reason, where nobody could tell."""
 
     ops: list[str] | None = None
-    reason: str | None = "the run ended before the first pass was over"
+    reason: str | None = "the run ended before its passes were over"
 
     def with_those_of(self, other: FallbackWatch) -> FallbackWatch:
         """Both together; unknown where either is."""

@@ -1,16 +1,14 @@
-"""The passes of one run: the first (cold and watched), a second for repeatability, the timed ones."""
+"""The passes of one run: the first (cold), a second for repeatability, the timed ones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.devices import Device
 from kit.evidence.latency import Latency
 from kit.models.adapter import Adapter
-from kit.run.fallback import FallbackWatch, watch_fallbacks
 from kit.run.timing import measure_latency, time_once
 
 if TYPE_CHECKING:
@@ -19,12 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Passes:
-    """What a run produced: outputs as they lie on the device, and the second run's beside them."""
+    """What a run produced: the first pass's outputs as they lie on the device, the second pass's
+    beside them, and those of the last timed run, which has the adapter's forward only."""
 
     outputs: dict[str, Tensor]
     repeated: dict[str, Tensor]
+    timed: dict[str, Tensor]
     latency: Latency
-    fallbacks: FallbackWatch
 
 
 def run_passes(
@@ -34,13 +33,10 @@ def run_passes(
     device: Device,
     *,
     warmup: int,
-    iterations: int,
-    stderr_capture: Path,
+    iterations: int | None,
 ) -> Passes:
-    """Run everything the adapter declares, twice, and time its forward. `inputs` are on the device.
-
-    `stderr_capture` holds what the device's runtime writes during the first pass, until it is over.
-    """
+    """Run everything the adapter declares, twice, and time its forward. `inputs` are on the device;
+    `warmup` and `iterations` are measure_latency's."""
     import torch
 
     outputs: dict[str, Tensor] = {}
@@ -49,24 +45,22 @@ def run_passes(
         outputs.update(adapter.forward(model, inputs))
 
     with torch.inference_mode():
-        # A fallback is reported at an operator's first call only, so this watch must see all of them.
-        with watch_fallbacks(device.kind, stderr_capture) as fallbacks:
-            cold_ms = time_once(forward, device)
-            outputs.update(adapter.further_outputs(model, inputs))
-            device.synchronize()
+        cold_ms = time_once(forward, device)
+        outputs.update(adapter.further_outputs(model, inputs))
+        device.synchronize()
         first = dict(outputs)
         forward()
         outputs.update(adapter.further_outputs(model, inputs))
         device.synchronize()
         repeated = dict(outputs)
-        latency = measure_latency(
+        latency, timed = measure_latency(
             lambda: adapter.forward(model, inputs),
             device,
             cold_ms=cold_ms,
             warmup=warmup,
             iterations=iterations,
         )
-    return Passes(outputs=first, repeated=repeated, latency=latency, fallbacks=fallbacks)
+    return Passes(outputs=first, repeated=repeated, timed=timed, latency=latency)
 
 
 def to_device(inputs: Mapping[str, Tensor], device: Device, dtype: Any) -> dict[str, Tensor]:

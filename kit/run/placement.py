@@ -10,12 +10,13 @@ from kit.devices import Device
 from kit.errors import UntrustedError
 from kit.evidence.types.shared import DeviceProof
 from kit.run.fallback import FallbackWatch
+from kit.run.passes import Passes
 from kit.storage.fingerprint import fingerprint
 from kit.weights.casting import Cast
 from kit.weights.checkpoint import published_tensors, retie
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
 def move(
@@ -44,7 +45,7 @@ def move(
 
 def prove_place(
     model: nn.Module,
-    outputs: Mapping[str, Tensor],
+    passes: Passes,
     device: Device,
     *,
     weights_fingerprint: str,
@@ -53,8 +54,9 @@ def prove_place(
     """The record's device_proof. Raises UntrustedError where a tensor is somewhere else."""
     parameters = Counter(str(parameter.device) for parameter in model.parameters())
     buffers = Counter(str(buffer.device) for buffer in model.buffers())
-    placed = {name: str(output.device) for name, output in outputs.items()}
-    elsewhere = (set(parameters) | set(buffers) | set(placed.values())) - {device.spec}
+    placed = {name: str(output.device) for name, output in passes.outputs.items()}
+    later = {str(output.device) for output in (*passes.repeated.values(), *passes.timed.values())}
+    elsewhere = (set(parameters) | set(buffers) | set(placed.values()) | later) - {device.spec}
     if elsewhere:
         raise UntrustedError(
             f"not everything was on {device.spec}: found tensors on {', '.join(sorted(elsewhere))}; "

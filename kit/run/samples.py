@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from kit.devices import Device
 from kit.entry import at_least
-from kit.errors import CannotRunError, KitError, UntrustedError, UsageError
-from kit.evidence.logs import FIRST_PASS, Logs
+from kit.errors import CannotRunError, KitError, UntrustedError, UsageError, shown, visible
+from kit.evidence.logs import RUNTIME_STDERR, Logs
 from kit.evidence.types.run import RecordedSamples, Run, SampleInput
 from kit.evidence.types.shared import Shard
 from kit.models.adapter import Adapter
 from kit.run.fallback import FallbackWatch, watch_fallbacks
+from kit.storage.names import check_regular, fits_a_record
 from kit.weights.progress import counted
 
 if TYPE_CHECKING:
@@ -83,19 +84,23 @@ def choose_samples(adapter: Adapter, options: argparse.Namespace) -> list[Sample
         if options.samples is not None:
             raise UsageError(f"--samples {options.samples} is of --data: name that too")
         return []
+    if not fits_a_record(options.data.resolve().name):
+        raise UsageError(f"--data {shown(options.data)}: no record can hold that name: rename it")
     found = list_samples(adapter, options.data)
     chosen = found[: options.samples]
     if options.samples and len(chosen) < options.samples:
         log.warning(f"--samples {options.samples}: {options.data} holds {len(found)}; all are run")
     for sample in counted("checking samples", chosen, len(chosen), log.info):
         try:
-            sample.name.encode("utf-8")
+            if not fits_a_record(sample.name):
+                raise UsageError(
+                    f"no record can hold the name {shown(sample.name)}: rename the file"
+                )
             adapter.check_input(sample.value)
-        except UnicodeEncodeError:
-            raise UsageError(f"--data: {sample.name!r} is no UTF-8: name it otherwise") from None
         except UsageError as error:
             reason = error.message.removeprefix("--input ")
-            raise UsageError(f"--data {options.data}, {sample.name}: {reason}") from error
+            name = visible(sample.name)
+            raise UsageError(f"--data {shown(options.data)}, {name}: {reason}") from error
     return chosen
 
 
@@ -161,7 +166,7 @@ def run_samples(
     for batch in _batches(adapter, samples, companions, size):
         on_device = to_device(batch.tensors, device, dtype)
         # Another shape, another text's length: an operator may fall back here that did not before.
-        with watch_fallbacks(device.kind, logs.path(FIRST_PASS)) as watch:
+        with watch_fallbacks(device.kind, logs.path(RUNTIME_STDERR)) as watch:
             outputs = _forward(adapter, model, on_device, device.spec)
         fallbacks = fallbacks.with_those_of(watch)
         if repeats is None:
@@ -296,6 +301,7 @@ def _images(folder: Path) -> list[Sample]:
 
 
 def _lines(file: Path) -> list[Sample]:
+    check_regular(file)
     lines = file.read_text("utf-8-sig").split("\n")
     if lines[-1] == "":  # after the last line's end
         lines.pop()

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from kit.devices import Device
-from kit.evidence.latency import Latency
+from kit.evidence.latency import FEWEST_RUNS, MOST_RUNS, Latency, latency_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Where the number of timed runs is left open: as many as these seconds allow, within bounds.
+_SECONDS = 5.0
+# Copies from an idle device, the median of which is what such a copy takes.
+_IDLE_COPIES = 5
 
 
 def time_once(forward: Callable[[], object], device: Device) -> float:
@@ -23,31 +32,48 @@ def time_once(forward: Callable[[], object], device: Device) -> float:
 
 
 def measure_latency(
-    forward: Callable[[], object], device: Device, *, cold_ms: float, warmup: int, iterations: int
-) -> Latency:
-    """Warm up and time. `iterations` is at least 1."""
+    forward: Callable[[], Mapping[str, Tensor]],
+    device: Device,
+    *,
+    cold_ms: float,
+    warmup: int,
+    iterations: int | None,
+) -> tuple[Latency, dict[str, Tensor]]:
+    """Warm up and time; returns the latency and the outputs of the last timed run, on the device.
+
+    `iterations` is at least 1; None takes as many as 5 s allow, at least 20 and at most 1,000. The
+    device is not believed to be done when it says so: after each run an element of every output is
+    waited for on the CPU, outside the run's time.
+    """
+    last: dict[str, Tensor] = {}
+
+    def once() -> None:
+        last.clear()  # as a plain loop lets go of them: two runs' outputs are never held
+        last.update(forward())
+
     for _ in range(warmup):
-        time_once(forward, device)
-    samples = [time_once(forward, device) for _ in range(iterations)]
-    times = sorted(samples)
-    return Latency(
-        cold_ms=cold_ms,
-        warmup=warmup,
-        iterations=iterations,
-        mean_ms=statistics.fmean(times),
-        std_ms=statistics.pstdev(times),
-        min_ms=times[0],
-        p50_ms=_percentile(times, 50),
-        p90_ms=_percentile(times, 90),
-        p99_ms=_percentile(times, 99),
-        max_ms=times[-1],
-        samples_ms=samples,
-    )
+        time_once(once, device)
+    samples: list[float] = []
+    waited: list[float] = []
+    begun = time.perf_counter()
+    while not _enough(len(samples), time.perf_counter() - begun, iterations):
+        samples.append(time_once(once, device))
+        waited.append(_arrival_ms(last))
+    idle = statistics.median(_arrival_ms(last) for _ in range(_IDLE_COPIES))
+    late = max(0.0, statistics.median(waited) - idle)
+    return latency_of(samples, cold_ms=cold_ms, warmup=warmup, unsynchronised_ms=late), last
 
 
-def _percentile(ordered: list[float], percent: float) -> float:
-    """Linear interpolation between closest ranks, numpy's default definition."""
-    rank = (len(ordered) - 1) * percent / 100
-    low = int(rank)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (rank - low)
+def _enough(runs: int, seconds: float, iterations: int | None) -> bool:
+    if iterations is not None:
+        return runs >= iterations
+    return runs >= MOST_RUNS or (runs >= FEWEST_RUNS and seconds >= _SECONDS)
+
+
+def _arrival_ms(outputs: Mapping[str, Tensor]) -> float:
+    """Milliseconds until an element of every output is on the CPU. Empty outputs have none."""
+    start = time.perf_counter()
+    for tensor in outputs.values():
+        if tensor.numel():
+            tensor[(0,) * tensor.dim()].cpu()
+    return (time.perf_counter() - start) * 1e3

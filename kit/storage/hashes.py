@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 _CHUNK_BYTES = 1 << 16
 
@@ -36,6 +36,25 @@ def sha256_of(path: Path) -> str:
     with path.open("rb", buffering=0) as file:
         _absorb(digest, file)
     return digest.hexdigest()
+
+
+class FileState(NamedTuple):
+    """Which bytes a path leads to, as far as the file system tells without reading them: another file
+    in its place has another inode, and whoever writes into it, or renames it, moves its change time."""
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+
+
+def state_of(path: Path) -> FileState:
+    """The file's state now. Raises OSError."""
+    found = path.stat()
+    return FileState(
+        found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    )
 
 
 class PartialFile:

@@ -10,13 +10,13 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from kit.errors import UntrustedError, UsageError
-from kit.storage.hashes import sha256_of
+from kit.storage.hashes import is_git_sha1, is_sha256, sha256_of
 from kit.weights.sharded import index_of
 from kit.weights.wanted import ModelFiles
 
@@ -77,25 +77,31 @@ def _expanded(path: str) -> Path:
     return Path(os.path.expanduser(os.path.expandvars(path))).absolute()  # noqa: PTH111
 
 
-def folders(source: str, info: ModelFiles) -> Iterator[Path]:
-    """The folders of `source` that may hold the model's files, the likeliest first."""
+def folders(source: str, info: ModelFiles, *, of_others: bool = False) -> Iterator[Path]:
+    """The folders of `source` that may hold the model's files, the likeliest first.
+
+    `of_others`: also those of models of the same name by another owner, as ModelScope has copies of many.
+    Only for a file whose hash is known.
+    """
     for root in roots(source):
         if source == "hf-cache":
             yield from HubRepository(root, info.hub_id).snapshots(info)
-        elif source == "modelscope-cache":
-            yield from _modelscope_snapshots(root, info)
-            for base in _modelscope_bases(root):
-                yield from _flat(base, info)
-        else:
-            yield from _flat(root, info)
+            continue
+        bases = _modelscope_bases(root) if source == "modelscope-cache" else (root,)
+        owners = list(_owners(bases, info)) if of_others else [_owner_and_name(info)[0]]
+        for owner in owners:
+            if source == "modelscope-cache":
+                yield from _modelscope_snapshots(root, info, owner)
+            for base in bases:
+                yield from _flat(base, info, owner)
 
 
 def candidates(source: str, info: ModelFiles) -> Iterator[Path]:
     """The paths in `source` at which the model's weights may lie; most will not exist."""
-    for folder in folders(source, info):
+    known = info.published.get(info.weights)
+    for folder in folders(source, info, of_others=known is not None):
         yield folder / info.weights
         yield folder / index_of(info.weights)
-    known = info.published.get(info.weights)
     if source == "hf-cache" and known is not None:
         # The bytes themselves, where a damaged file holds the place of their name.
         yield from HubRepository(hf_root(), info.hub_id).blobs(known)
@@ -120,8 +126,10 @@ def companion(name: str, info: ModelFiles, *, named: Path | None = None) -> Path
     else in a cache, with the right hash if one is published."""
     if named is not None and (named / name).is_file():
         return named / name
-    places = [folder for source in LABELS for folder in folders(source, info)]
     known = info.published.get(name)
+    places = [
+        folder for source in LABELS for folder in folders(source, info, of_others=known is not None)
+    ]
     for path in (place / name for place in places):
         with suppress(OSError):  # an unreadable copy is as good as none
             if path.is_file() and known in (None, sha256_of(path)):
@@ -140,6 +148,14 @@ def commit_of(path: Path) -> str | None:
     return next((part for part in reversed(path.parts) if is_commit(part)), None)
 
 
+def known_hash(source: str, path: Path, name: str, info: ModelFiles) -> str | None:
+    """The hash that the model's file `name` at `path` must have: the published one, else the hub's own
+    (sha256, of small files git's sha1), by which the Hugging Face cache names its blobs."""
+    blob = path.resolve().name
+    named = source == "hf-cache" and (is_sha256(blob) or is_git_sha1(blob))
+    return info.published.get(name) or (blob if named else None)
+
+
 def leads_outside(source: str, path: Path) -> bool:
     """Whether a link takes `path` out of every root of its source."""
     real = path.resolve()
@@ -149,9 +165,10 @@ def leads_outside(source: str, path: Path) -> bool:
 def modelscope_bytes(info: ModelFiles) -> int:
     """How many bytes of the model are in ModelScope's cache, those of unfinished files included."""
     [root] = roots("modelscope-cache")
-    places = [_modelscope_repository(root, info)]
+    owner, _ = _owner_and_name(info)
+    places = [_modelscope_repository(root, info, owner)]
     for base in _modelscope_bases(root):
-        places += [*_flat(base, info), *_flat(base / "._____temp", info)]
+        places += [*_flat(base, info, owner), *_flat(base / "._____temp", info, owner)]
     return sum(_bytes_below(folder) for folder in places)
 
 
@@ -173,12 +190,35 @@ def resolve(label: str, info: ModelFiles, *, hint: Path | None = None) -> Path |
     if source is None:
         raise UntrustedError(f"the record's weights label {label!r} names no source: run it again")
     paths = (path for path in existing(source, info) if label_of(source, path) == label)
-    return next((path for path in paths if not leads_outside(source, path)), None)
+    # Where the hash is known, the bytes are what counts, and whoever asks compares them.
+    fit = (
+        path
+        for path in paths
+        if known_hash(source, path, info.weights, info) or not leads_outside(source, path)
+    )
+    return next(fit, None)
 
 
-def _flat(base: Path, info: ModelFiles) -> Iterator[Path]:
-    """base/owner/name, where ModelScope writes a dot in the name as three underscores."""
+def _owner_and_name(info: ModelFiles) -> tuple[str, str]:
     owner, _, name = info.hub_id.rpartition("/")
+    return owner, name
+
+
+def _owners(bases: Sequence[Path], info: ModelFiles) -> Iterator[str]:
+    """The model's own owner, then every other one that has a folder in `bases`."""
+    own, name = _owner_and_name(info)
+    found = {own: None}
+    for base in bases:
+        for folder in _folder_names(base):
+            owner, joined, named = folder.rpartition("--")
+            if not joined or named == name:
+                found[owner or folder] = None
+    yield from found
+
+
+def _flat(base: Path, info: ModelFiles, owner: str) -> Iterator[Path]:
+    """base/owner/name, where ModelScope writes a dot in the name as three underscores."""
+    _, name = _owner_and_name(info)
     for written in dict.fromkeys((name.replace(".", "___"), name)):
         yield base / owner / written
 
@@ -197,12 +237,13 @@ def _modelscope_bases(root: Path) -> tuple[Path, ...]:
     return (root / "models", root / "hub" / "models", root / "hub", root)
 
 
-def _modelscope_repository(root: Path, info: ModelFiles) -> Path:
-    return root / "models" / info.hub_id.replace("/", "--")
+def _modelscope_repository(root: Path, info: ModelFiles, owner: str) -> Path:
+    _, name = _owner_and_name(info)
+    return root / "models" / (f"{owner}--{name}" if owner else name)
 
 
-def _modelscope_snapshots(root: Path, info: ModelFiles) -> Iterator[Path]:
-    snapshots = _modelscope_repository(root, info) / "snapshots"
+def _modelscope_snapshots(root: Path, info: ModelFiles, owner: str) -> Iterator[Path]:
+    snapshots = _modelscope_repository(root, info, owner) / "snapshots"
     for name in dict.fromkeys(("master", "main", *_folder_names(snapshots))):
         yield snapshots / name
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kit.storage.hashes import PartialFile, git_sha1_of, sha256_of
+from kit.storage.hashes import PartialFile, git_sha1_of, sha256_of, state_of
 from kit.weights.caches import HubRepository, hf_root
 from kit.weights.hub import HubClient, Offer
 from kit.weights.progress import megabytes
@@ -48,6 +48,7 @@ def fetch(
         with download.locked():
             blob, digest = download.held() or download.run()
         path = download.place(blob)
+        state = state_of(path)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         need = f"up to {megabytes(offer.size)} more are needed; free them, " if full else ""
@@ -61,6 +62,7 @@ def fetch(
         sha256=digest,
         hash_origin=download.origin,
         revision=offer.commit if download.origin != "computed" else None,
+        state=state,
     )
 
 

@@ -9,12 +9,17 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from kit.errors import UsageError
 
-_ADDRESS = re.compile(r"https?://[^\s/?#\[\]]+(/[^\s?#\[\]]*)?")
+_ADDRESS = re.compile(r"https?://[^/?#\[\]]+(/[^?#\[\]]*)?")
 
 
 def is_address(url: str) -> bool:
     """Whether `url` is a plain http(s) address that file names can be appended to."""
-    return _ADDRESS.fullmatch(url) is not None
+    try:
+        # Printable ASCII: no other goes through HTTP as it is.
+        plain = re.fullmatch("[!-~]+", url) is not None
+        return plain and _ADDRESS.fullmatch(url) is not None and urlsplit(url).port != 0
+    except ValueError:  # no number where the port is: a slash in a password, say
+        return False
 
 
 def endpoint() -> str:
@@ -32,7 +37,7 @@ def mirror_list(named: Sequence[str] = ()) -> tuple[str, ...]:
     for url in mirrors:
         if not is_address(url):
             raise UsageError(
-                f"the mirror {url.rpartition('@')[2]!r} is no http(s) address: "
+                f"the mirror {shown(url)!r} is no http(s) address: "
                 "give --mirror or KIT_MIRRORS one like https://hf-mirror.com"
             )
     return tuple(mirrors)
@@ -58,9 +63,15 @@ def file_url(base: str, hub_id: str, revision: str, name: str) -> str:
 
 
 def shown(url: str) -> str:
-    """The address for people and records: no credentials, no query."""
+    """The address for people and records: no credentials, no query.
+
+    Nothing of one in which a password may stand where none is looked for.
+    """
     try:
         parts = urlsplit(url)
+        readable = parts.port != 0 and "@" not in parts.query + parts.fragment
     except ValueError:
+        readable = False
+    if not readable:
         return "(an unreadable address)"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -15,12 +15,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from kit.errors import visible
 from kit.storage.hashes import PartialFile, is_git_sha1, is_sha256
 from kit.weights import progress
 from kit.weights.caches import is_commit
-from kit.weights.endpoints import file_url, is_endpoint_host, shown
+from kit.weights.credentials import Credentials, credentials_for
+from kit.weights.endpoints import file_url, is_address, is_endpoint_host, shown
 from kit.weights.progress import Deadline, Patience, Progress, TransientError, megabytes
-from kit.weights.transport import MIRROR_CURE, Exchange, Head, HubError, authorization
+from kit.weights.transport import Exchange, Head, HubError
 
 T = TypeVar("T")
 
@@ -47,11 +49,19 @@ class Offer:
         return self.etag if is_git_sha1(self.etag) else None
 
 
+class _RefusedError(HubError):
+    """The host wants to be asked by somebody else; `answer` is what it said, without the cure."""
+
+    def __init__(self, answer: str, why: str) -> None:
+        super().__init__(answer + why, outcome="refused")
+        self.answer = answer
+
+
 class HubClient:
     """Asks one host for files of one model under one deadline, with bounded retries.
 
     `base` is the host's address; one that says nothing is left after `answer_seconds`. `received`
-    counts body bytes off the network.
+    counts body bytes off the network; `remark` is what became of the user's token where it was of no use.
     """
 
     def __init__(
@@ -64,6 +74,7 @@ class HubClient:
         log: Callable[[str], None],
     ) -> None:
         self.received = 0
+        self.remark: str | None = None
         self.hub_id = hub_id
         self.deadline = deadline
         self.log = log
@@ -71,7 +82,7 @@ class HubClient:
         self.vouches = is_endpoint_host(base)
         self._base = base
         self._answer_seconds = answer_seconds
-        self._authorization: str | None = None
+        self._credentials: Credentials | None = None
 
     def shorten(self, seconds: float) -> None:
         """What follows may take `seconds` at most, and never more than what was left."""
@@ -82,10 +93,33 @@ class HubClient:
         return file_url(shown(self._base), self.hub_id, revision, name)
 
     def describe(self, name: str, *, revision: str) -> Offer:
-        """Ask what the file is. Raises HubError."""
-        self._authorization = authorization(self._base)
+        """Ask what the file is, without the user's token where the host refuses that. Raises HubError."""
+        if not is_address(self._base):  # only HF_ENDPOINT can be none: mirrors are checked before
+            raise HubError("HF_ENDPOINT is no http(s) address; set it like https://hf-mirror.com")
         url = self.url(name, revision)
-        return self._retrying(lambda patience: self._describe(url, revision, patience))
+
+        def ask() -> Offer:
+            return self._retrying(lambda patience: self._describe(url, revision, patience))
+
+        if self.remark is None:
+            self._credentials = credentials_for(self._base)
+        token = self._credentials
+        if token is None or not token.is_token:
+            return ask()
+        if token.header is None:
+            self._leave_token(f"{token.name} holds characters that no token has")
+            return ask()
+        try:
+            return ask()
+        except _RefusedError as error:
+            self._leave_token(f"{token.name} was refused ({error.answer})")
+            return ask()
+
+    def _leave_token(self, why: str) -> None:
+        """Ask without the token from now on: a public model needs none."""
+        self.remark = f"{why}: correct or unset it"
+        self._credentials = None
+        self.log(f"{why}: asking without it")
 
     def receive(self, name: str, *, revision: str, part: PartialFile, offer: Offer) -> None:
         """Append to the part until it has the offered size. Raises HubError, OSError."""
@@ -119,9 +153,9 @@ class HubClient:
     def _given_up(self, error: TransientError, tries: int) -> HubError:
         if self.deadline.left() <= 0:
             reason = f"the deadline of {self.deadline.seconds:g} s ended ({error})"
-            cure = "raise --download-timeout or " + MIRROR_CURE
+            cure = f"raise --download-timeout or {error.cure}"
         else:
-            reason, cure = f"{error} (tries in a row: {tries})", MIRROR_CURE
+            reason, cure = f"{error} (tries in a row: {tries})", error.cure
         return HubError(f"{reason}; {cure}", answered=error.answered)
 
     def _describe(self, url: str, revision: str, patience: Patience) -> Offer:
@@ -135,9 +169,9 @@ class HubClient:
         commit = fields.get("X-Repo-Commit") or revision
         etag = etag.strip('"')
         if not (re.fullmatch(r"[A-Za-z0-9_-]{8,128}", etag) and re.fullmatch(r"[0-9]{1,15}", size)):
-            raise HubError(f"{head.host} does not answer like a model hub; {MIRROR_CURE}")
+            raise HubError(f"{head.who} does not answer like a model hub; {head.cure}")
         if not is_commit(commit) or (is_commit(revision) and commit != revision):
-            raise HubError(f"{head.host} does not name the commit asked for; {MIRROR_CURE}")
+            raise HubError(f"{head.who} does not name the commit asked for; {head.cure}")
         return Offer(etag=etag, size=int(size), commit=commit)
 
     def _receive(
@@ -156,7 +190,7 @@ class HubClient:
                 chunk = exchange.chunk(limit)
                 self.received += len(chunk)
                 if part.size + len(chunk) > offer.size:
-                    raise TransientError(f"{head.host} sends more than it announced", answered=True)
+                    raise head.fault("sends more than it announced")
                 part.append(chunk)
                 patience.progressed()
                 bar.show(part.size)
@@ -167,29 +201,51 @@ class HubClient:
         # A content coding would change the bytes that lengths, ranges and hashes speak of.
         request.add_header("Accept-Encoding", "identity")
         request.add_header("User-Agent", "adaptation-kit")
-        if self._authorization:
-            request.add_unredirected_header("Authorization", self._authorization)
+        if self._credentials and self._credentials.header:
+            request.add_unredirected_header("Authorization", self._credentials.header)
         return Exchange(request)
 
     def _check_status(self, head: Head, *, accepted: tuple[int, ...]) -> None:
         """Return for an accepted status. Raises TransientError where a retry may help, HubError."""
         if head.status in accepted:
             return
-        said = f"{head.host} answered HTTP {head.status}"
-        code = (head.fields.get("X-Error-Code") or "")[:40]
-        if code.isalnum():
-            said += f" {code}"
+        said = f"answered HTTP {head.status}{self._words_of(head)}"
         if head.status in _BUSY or head.status == 416:
             after = head.fields.get("Retry-After") or ""
             wait = float(after) if after.isdecimal() else None
             if wait is not None:
                 said += f" and wants to be left alone for {wait:.0f} s"
-            raise TransientError(said, answered=True, retry_after=wait)
+            raise head.fault(said, retry_after=wait)
+        said = f"{head.who} {said}"
         if head.status in (401, 403):
-            page = f"https://huggingface.co/{self.hub_id}"
-            cure = f"accept the terms at {page} and set HF_TOKEN, or pass --weights PATH"
-            raise HubError(f"{said} (gated, private or absent); {cure}", outcome="refused")
+            raise _RefusedError(said, self._why_refused(head))
         if head.status == 404:
             cure = "check the model's name and revision, or pass --weights PATH"
             raise HubError(f"{said}; {cure}", outcome="absent")
-        raise HubError(f"{said}; {MIRROR_CURE}")
+        raise HubError(f"{said}; {head.cure}")
+
+    def _words_of(self, head: Head) -> str:
+        """The hub's own code and message of an error: one line of bounded length, never our own secret."""
+        code = (head.fields.get("X-Error-Code") or "")[:40]
+        message = head.fields.get("X-Error-Message") or ""
+        # http.client takes the bytes of a field for Latin-1.
+        message = message.encode("latin-1", "replace").decode("utf-8", "replace")
+        secret = ((self._credentials and self._credentials.header) or "").partition(" ")[2]
+        if secret and secret in message:
+            message = ""
+        said = f" {code}" if code.isalnum() else ""
+        return said + (f' "{visible(" ".join(message.split()))[:200]}"' if message.strip() else "")
+
+    def _why_refused(self, head: Head) -> str:
+        """Why a host may have refused, and the cure."""
+        if head.redirected:  # its address is signed for some minutes, by the hub
+            cure = "check this machine's clock and that the network lets that host through"
+            return f" though the hub points to it; {cure}, or pass --weights PATH"
+        if self._credentials and not self._credentials.is_token:
+            return f" to {self._credentials.name}; correct them, or pass --weights PATH"
+        page = f"https://huggingface.co/{self.hub_id}"
+        if self.remark:
+            cure = f"accept the terms at {page} and set HF_TOKEN anew, or pass --weights PATH"
+            return f" without a token (gated, private or absent), and {self.remark}; {cure}"
+        cure = f"accept the terms at {page} and set HF_TOKEN, or pass --weights PATH"
+        return f" (gated, private or absent); {cure}"

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from kit.errors import UsageError
+from kit.errors import UsageError, shown
 from kit.storage.file_kinds import kind_of
-from kit.storage.hashes import is_git_sha1, is_sha256
+from kit.storage.names import fits_a_record, is_text
 from kit.weights import caches
 from kit.weights.attempts import Answer, Attempt, Request, Source, attempt
 from kit.weights.sharded import (
@@ -36,6 +36,7 @@ from kit.weights.weight_file import (
 
 Read = TypeVar("Read")
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".h5", ".npz")
+_NO_TEXT = "lies in a folder whose name is no UTF-8, which safetensors cannot open"
 
 
 def check_explicit(path: Path, info: ModelFiles) -> Path:
@@ -51,20 +52,24 @@ def check_explicit(path: Path, info: ModelFiles) -> Path:
             file = _in_folder(path, info)
         if not stat.S_ISREG(file.stat().st_mode):
             raise DamagedFileError("is no regular file")
+        if not fits_a_record(file.name):
+            raise DamagedFileError("has a name that no record can hold, rename or link it")
+        if not is_text(file):
+            raise DamagedFileError(_NO_TEXT)
         if is_index(file):
             check_folder(file)
         else:
             check_safetensors(file)
     except PickleError as error:
         raise UsageError(
-            f"--weights {file} {error}, which could run code; {cure}, or make one: {error.cure}"
+            f"--weights {shown(file)} {error}, which could run code; {cure}, or make one: {error.cure}"
         ) from error
     except DamagedFileError as error:
-        raise UsageError(f"--weights {file} {error}; {error.cure or cure}") from error
+        raise UsageError(f"--weights {shown(file)} {error}; {error.cure or cure}") from error
     except OSError as error:
         beside = _beside(file) if file != path else ""
         raise UsageError(
-            f"--weights {file} cannot be read ({error.strerror}){beside}; {cure}"
+            f"--weights {shown(file)} cannot be read ({error.strerror}){beside}; {cure}"
         ) from error
     return file
 
@@ -193,24 +198,26 @@ def _checked_file(
 ) -> WeightFile:
     """One file where it is sound and its hash the known one; `place` is where its name is, whose blob the
     hub named by its own hash. Raises _RefusedError, OSError."""
-    if caches.leads_outside(source, path):
-        raise _RefusedError("a link leads out of the cache; pass its target as --weights PATH")
-    _damage_refused(check)
-    blob, name = place.resolve().name, _name_of(place, info)
-    named = source == "hf-cache" and (is_sha256(blob) or is_git_sha1(blob))
-    etag = blob if named else None
-    file = weight_file(path, name, info, etag=etag, commit=caches.commit_of(place))
+    name = _name_of(place, info)
     published = info.published.get(name)
-    if published is not None and file.sha256 != published:
-        whose, known = "published", published
-    elif published is None and etag is not None and file.hash_origin == "computed":
-        whose, known = "hub's", etag
-    else:
-        return file
-    raise _RefusedError(
-        f"sha256 {file.sha256[:12]}... is not the {whose} {known[:12]}...; left as it is, "
-        "pass it as --weights PATH if it is meant"
-    )
+    known = caches.known_hash(source, place, name, info)
+    # Where the hash is known, only the bytes count.
+    if known is None and caches.leads_outside(source, path):
+        raise _RefusedError("a link leads out of the cache; pass its target as --weights PATH")
+    if not is_text(path):
+        raise _RefusedError(f"it {_NO_TEXT}; move the cache")
+    _damage_refused(check)
+    etag = known if published is None else None
+    file = weight_file(path, name, info, etag=etag, commit=caches.commit_of(place))
+    # A small file of the hub is named by git's hash of it, which weight_file() compares.
+    agrees = file.sha256 == known if published else file.hash_origin != "computed"
+    if known is not None and not agrees:
+        whose = "published" if published else "hub's"
+        raise _RefusedError(
+            f"sha256 {file.sha256[:12]}... is not the {whose} {known[:12]}...; left as it is, "
+            "pass it as --weights PATH if it is meant"
+        )
+    return file
 
 
 def _name_of(place: Path, info: ModelFiles) -> str:

@@ -39,11 +39,15 @@ class Deadline:
 
 
 class TransientError(Exception):
-    """A fault that the next try may not meet. `answered`: the host had said something."""
+    """A fault that the next try may not meet. `answered`: the host had said something; `cure`: what to
+    do where no try helps."""
 
-    def __init__(self, reason: str, *, answered: bool, retry_after: float | None = None) -> None:
+    def __init__(
+        self, reason: str, *, answered: bool, cure: str, retry_after: float | None = None
+    ) -> None:
         super().__init__(reason)
         self.answered = answered
+        self.cure = cure
         self.retry_after = retry_after
 
 

@@ -68,6 +68,8 @@ def from_host(host: Host, request: Request) -> Answer:
         failed = attempt(host.source, target, error.outcome, str(error), started)
         return Answer(attempts=(failed,), downloaded=client.received > 0)
     reason = f"{megabytes(client.received)} received, sha256 {file.hash_origin}"
+    if client.remark:
+        reason += f"; {client.remark}"
     found = attempt(host.source, target, "found", reason, started)
     return Answer(
         attempts=(found, *_fetch_companions(host, client, request.info)),

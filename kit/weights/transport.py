@@ -1,11 +1,8 @@
-"""Requests to the hub: who asks, and one exchange whose every wait has an end."""
+"""Requests to the hub: one exchange, whose every wait has an end."""
 
 from __future__ import annotations
 
-import base64
-import os
 import queue
-import re
 import ssl
 import threading
 import urllib.error
@@ -13,12 +10,12 @@ import urllib.request
 from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPException
-from typing import IO, Any, Literal
-from urllib.parse import unquote, urlsplit
+from typing import Literal
 
+from kit.errors import visible
 from kit.weights import progress
-from kit.weights.endpoints import is_address, is_endpoint_host
 from kit.weights.progress import TransientError
+from kit.weights.route import Route, RouteError
 
 MIRROR_CURE = (
     "set HF_ENDPOINT to a mirror such as https://hf-mirror.com or name it with --mirror, or fetch "
@@ -47,52 +44,34 @@ class HubError(Exception):
         self.outcome = outcome
 
 
-def authorization(base: str) -> str | None:
-    """The Authorization header for the host `base`: its address's credentials, else the token.
-
-    The token is for the endpoint's host alone, no mirror ever sees it. Raises HubError where
-    `base` is no http(s) address, which only HF_ENDPOINT can be (mirrors are checked before).
-    """
-    if not is_address(base):
-        raise HubError("HF_ENDPOINT is no http(s) address; set it like https://hf-mirror.com")
-    user = urlsplit(base).netloc.rpartition("@")[0]
-    if user:
-        return "Basic " + base64.b64encode(unquote(user).encode()).decode()
-    token = _token() if is_endpoint_host(base) else None
-    return f"Bearer {token}" if token else None
-
-
-def _token() -> str | None:
-    """The user's token, from wherever the library finds it."""
-    if os.environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").upper() in ("1", "ON", "YES", "TRUE"):
-        return None
-    try:
-        from huggingface_hub import get_token  # only here: it takes a while to import
-    except ImportError:
-        return None
-    token: str | None = get_token()
-    return token
-
-
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """The status line and fields of an answer, and the host that gave it."""
+    """The status line and fields of an answer, and how it came.
 
-    host: str
+    `who` names the host that gave it and the proxy before it, `cure` is what to do where they are at fault;
+    `redirected`: another host than the one that was asked gave it.
+    """
+
+    who: str
+    cure: str
+    redirected: bool
     status: int
     fields: Message
+
+    def fault(self, reason: str, *, retry_after: float | None = None) -> TransientError:
+        """The answer's fault, as an error that the next try may not meet."""
+        return TransientError(
+            f"{self.who} {reason}", answered=True, retry_after=retry_after, cure=self.cure
+        )
 
     def check_length(self, *, start: int, total: int) -> None:
         """Raise TransientError unless the body is bytes `start` to the end of `total`."""
         length = self.fields.get("Content-Length")
         span = self.fields.get("Content-Range")
         if length is not None and length != str(total - start):
-            raise TransientError(
-                f"{self.host} announces {length[:20]} bytes where {total - start} are missing",
-                answered=True,
-            )
+            raise self.fault(f"announces {length[:20]} bytes where {total - start} are missing")
         if self.status == 206 and span != f"bytes {start}-{total - 1}/{total}":
-            raise TransientError(f"{self.host} sends another range than asked", answered=True)
+            raise self.fault("sends another range than asked")
 
 
 class Exchange:
@@ -106,7 +85,7 @@ class Exchange:
     def __init__(self, request: urllib.request.Request) -> None:
         self._items: queue.Queue[Head | bytes | Exception] = queue.Queue(maxsize=4)
         self._abandoned = threading.Event()
-        self._redirects = _Redirects(request.host)
+        self._route = Route(request)
         thread = threading.Thread(target=self._run, args=(request,), daemon=True, name="hub")
         thread.start()
 
@@ -127,13 +106,12 @@ class Exchange:
         item = self._next(seconds, answered=True)
         assert isinstance(item, bytes)
         if not item:
-            raise TransientError(f"{self._redirects.host} cut the file short", answered=True)
+            raise self._transient("cut the file short", answered=True)
         return item
 
     def _next(self, seconds: float, *, answered: bool) -> Head | bytes:
-        host = self._redirects.host
         what = "stalled" if answered else "did not answer"
-        silent = TransientError(f"{host} {what} for {seconds:.1f} s", answered=answered)
+        silent = self._transient(f"{what} for {seconds:.1f} s", answered=answered)
         if seconds <= 0:
             raise silent
         try:
@@ -141,14 +119,49 @@ class Exchange:
         except queue.Empty:
             raise silent from None
         if isinstance(item, Exception):
-            raise _network_error(item, host=host, answered=answered) from item
+            raise self._network_error(item, answered) from item
         return item
+
+    def _transient(self, reason: str, *, answered: bool) -> TransientError:
+        return TransientError(f"{self._route.who} {reason}", answered=answered, cure=self._cure())
+
+    def _cure(self) -> str:
+        """What to do where nothing better is known: what is between may be at fault, else the host is."""
+        proxy = self._route.proxy
+        return proxy.cure if proxy else MIRROR_CURE
+
+    def _network_error(self, error: Exception, answered: bool) -> TransientError | HubError:
+        """What went wrong on the way, in words; only faults that may pass are worth a retry."""
+        who = self._route.who
+        if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
+            error = error.reason
+        if isinstance(error, RouteError):
+            return HubError(f"{who} {error}; {error.cure}", outcome="refused")
+        if isinstance(error, ssl.SSLCertVerificationError):
+            cure = "set SSL_CERT_FILE to your network's authorities, or pass --weights PATH"
+            return HubError(f"{who} has a certificate nobody vouches for; {cure}")
+        if isinstance(error, OSError):
+            what = visible(error.strerror or str(error) or type(error).__name__)[:200]
+            return TransientError(f"{who}: {what}", answered=answered, cure=self._cure())
+        if isinstance(error, HTTPException):  # its text may quote an address with a signature in it
+            return self._transient(
+                f"sends no sound HTTP ({type(error).__name__})", answered=answered
+            )
+        return HubError(f"{who} cannot be asked ({type(error).__name__}); {self._cure()}")
 
     def _run(self, request: urllib.request.Request) -> None:
         try:
-            with _open(request, self._redirects) as answer:
-                host = self._redirects.host
-                self._put(Head(host=host, status=answer.status, fields=answer.headers))
+            # The timeout is only for a thread whose caller has left: whoever still waits decides sooner.
+            with self._route.open(request, 2 * progress.STALL_SECONDS) as answer:
+                self._put(
+                    Head(
+                        who=self._route.who,
+                        cure=self._cure(),
+                        redirected=self._route.was_redirected,
+                        status=answer.status,
+                        fields=answer.headers,
+                    )
+                )
                 # read1: what one recv gives, so that a slow line is seen moving.
                 while not self._abandoned.is_set() and (chunk := answer.read1(_READ_BYTES)):
                     self._put(chunk)
@@ -163,69 +176,3 @@ class Exchange:
                 return
             except queue.Full:
                 continue
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow a redirect with the same method; credentials stay with the host they are for.
-
-    A HEAD is followed only on its own host: the hub's answer that points to a storage host carries
-    the file's facts (X-Linked-Etag, X-Repo-Commit) itself.
-    """
-
-    def __init__(self, host: str) -> None:
-        self.host = host
-
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: Any,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        old, new = urlsplit(req.full_url), urlsplit(newurl)
-        same_host = (old.scheme, old.netloc) == (new.scheme, new.netloc)
-        downgraded = old.scheme == "https" and new.scheme != "https"
-        if downgraded or (req.get_method() == "HEAD" and not same_host):
-            return None
-        self.host = re.sub(r"[^\w.:\[\]-]", "?", new.netloc.rpartition("@")[2])
-        again = urllib.request.Request(newurl, headers=req.headers, method=req.get_method())
-        if same_host and req.has_header("Authorization"):
-            again.add_unredirected_header("Authorization", req.get_header("Authorization") or "")
-        return again
-
-
-def _open(request: urllib.request.Request, redirects: _Redirects) -> Any:
-    """Send the request through the environment's proxies; the answer, whatever its status."""
-    opener = urllib.request.OpenerDirector()  # not build_opener: that one also opens file: and ftp:
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        redirects,
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        urllib.request.UnknownHandler(),
-    ):
-        opener.add_handler(handler)
-    try:
-        # Only for a thread whose caller has left: whoever still waits decides sooner.
-        return opener.open(request, timeout=2 * progress.STALL_SECONDS)
-    except urllib.error.HTTPError as answer:
-        return answer
-
-
-def _network_error(error: Exception, *, host: str, answered: bool) -> TransientError | HubError:
-    """What went wrong on the way, in words; only faults that may pass are worth a retry."""
-    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
-        error = error.reason
-    if isinstance(error, ssl.SSLCertVerificationError):
-        cure = "set SSL_CERT_FILE to your network's authorities, or pass --weights PATH"
-        return HubError(f"{host} has a certificate nobody vouches for; {cure}")
-    if isinstance(error, OSError):
-        what = error.strerror or str(error) or type(error).__name__
-        return TransientError(f"{host}: {what}", answered=answered)
-    if isinstance(error, HTTPException):  # its text may quote an address with a signature in it
-        return TransientError(f"{host}: no sound HTTP ({type(error).__name__})", answered=answered)
-    return HubError(f"{host} cannot be asked ({type(error).__name__}); {MIRROR_CURE}")

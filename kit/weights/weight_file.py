@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from kit.documented import Documented, Sha256, says
+from kit.errors import UntrustedError
 from kit.storage.file_kinds import kind_of
-from kit.storage.hashes import git_sha1_of, is_git_sha1, sha256_of
+from kit.storage.hashes import FileState, git_sha1_of, is_git_sha1, sha256_of, state_of
 from kit.weights.wanted import ModelFiles
 
 # The limit of the safetensors library itself: a longer header is an attack or an accident.
@@ -65,10 +66,10 @@ class ConvertedFrom(Documented, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)
 class WeightFile:
-    """A file that may be loaded. `sha256` is of the bytes read now; `hash_origin` says who else
-    vouches for it; `revision` is the commit it is known to belong to. `shards` are the files that hold
-    the tensors where this one is their index, else none. `converted_from` is what the file says of its
-    origin."""
+    """A file that may be loaded. `sha256` is of the bytes read now, while the file was in `state`;
+    `hash_origin` says who else vouches for it; `revision` is the commit it is known to belong to. `shards`
+    are the files that hold the tensors where this one is their index, else none. `converted_from` is what
+    the file says of its origin."""
 
     name: str
     path: Path
@@ -76,6 +77,7 @@ class WeightFile:
     sha256: str
     hash_origin: HashOrigin
     revision: str | None
+    state: FileState
     shards: tuple[WeightFile, ...] = ()
     converted_from: ConvertedFrom | None = None
 
@@ -88,6 +90,19 @@ class WeightFile:
     def paths(self) -> list[Path]:
         """The safetensors files."""
         return [file.path for file in self.shards or (self,)]
+
+    def check_unchanged(self) -> None:
+        """Raise UntrustedError where the file may not hold the bytes any more that were hashed: those
+        that were loaded since, or are read while the model runs, may then be others."""
+        try:
+            unchanged = state_of(self.path) == self.state
+        except OSError:
+            unchanged = False
+        if not unchanged:
+            raise UntrustedError(
+                f"{self.name} was changed or exchanged after it was hashed: nobody knows which "
+                "weights were used; leave it alone and run again"
+            )
 
 
 def weight_file(
@@ -102,6 +117,7 @@ def weight_file(
 
     `etag` and `commit` are what the Hugging Face cache says of it. Raises OSError.
     """
+    state = state_of(path)  # before a byte is read
     digest = sha256_of(path)
     origin: HashOrigin = "computed"
     revision = None
@@ -117,6 +133,7 @@ def weight_file(
         hash_origin=origin,
         revision=revision,
         converted_from=converted_from(path) if origin == "computed" else None,
+        state=state,
     )
 
 

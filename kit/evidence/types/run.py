@@ -69,7 +69,13 @@ class Arguments(Documented, frozen=True, kw_only=True):
     ]
     precision: Annotated[PrecisionName, says("--precision.")]
     warmup: Annotated[int, says("Untimed runs before the timed ones.", ge=0)]
-    iterations: Annotated[int, says("Timed runs.", ge=1)]
+    iterations: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        says(
+            "--iterations, the timed runs; null where it was left open: as many as about 5 s "
+            "allow, at least 20, at most 1,000. latency.iterations says how many they were."
+        ),
+    ]
     seed: Annotated[
         int, says("Seed of the random initialisation, used only where no weights were loaded.")
     ]
@@ -119,7 +125,14 @@ class ChosenDevice(Documented, frozen=True, kw_only=True):
     ]
     simulated: Annotated[
         bool,
-        says("True where torch_npu has no native library: then nothing here is an NPU result."),
+        says(
+            "True unless the dynamic loader of the process had torch_npu's native library: then "
+            "nothing here is an NPU result. That the library drove a real card is the word of "
+            "whoever made the record."
+        ),
+    ]
+    why_simulated: Annotated[
+        str | None, says("Why the NPU counts as a simulation; null where it does not.")
     ]
     reason: Annotated[str, says("Why this device was taken, and each other kind passed over.")]
 
@@ -234,6 +247,12 @@ class DeviceNoise(Documented, frozen=True, kw_only=True):
     """How repeatable the device is. Null where the run ended before."""
 
     device_repeat: Annotated[dict[str, Repeat], says("Two runs on the same input, by output.")]
+    timed_repeat: Annotated[
+        dict[str, Repeat],
+        says(
+            "The last timed run beside the first run, by output of the one forward that is timed."
+        ),
+    ]
 
 
 class Run(Documented, frozen=True, kw_only=True):
@@ -242,7 +261,7 @@ class Run(Documented, frozen=True, kw_only=True):
     in seconds; sizes are in bytes; hashes are sha256 in lower-case hex."""
 
     schema_version: Annotated[
-        Literal[4], says("Version of this format; a reader refuses another one.")
+        Literal[5], says("Version of this format; a reader refuses another one.")
     ]
     kit_version: Annotated[str, says("Version of the kit that wrote the record.")]
     status: Status

@@ -122,7 +122,7 @@ class Weights(Documented, frozen=True, kw_only=True):
 
 
 class DeviceProof(Documented, frozen=True, kw_only=True):
-    """Where everything was during the first pass. Null where the run ended before."""
+    """Where everything was during the passes. Null where the run ended before."""
 
     simulated: Annotated[bool, says("True where the NPU is a simulation.")]
     parameters: Annotated[dict[str, int], says("Number of parameters by device.")]
@@ -140,8 +140,8 @@ class DeviceProof(Documented, frozen=True, kw_only=True):
     fallback_ops: Annotated[
         list[str] | None,
         says(
-            "Operators that ran on the CPU instead; null with fallback_reason where they "
-            "could not be watched."
+            "Operators that ran on the CPU instead, from the move of the model to the last "
+            "timed run; null with fallback_reason where they could not be watched."
         ),
     ]
     fallback_reason: Annotated[str | None, says("Why fallback_ops is null; null where it is not.")]

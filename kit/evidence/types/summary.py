@@ -54,6 +54,12 @@ class Noise(Documented, frozen=True, kw_only=True):
     """How repeatable both sides are; null where the run ended before."""
 
     device_repeat: Annotated[dict[str, Repeat], says("Two runs on the same input, by output.")]
+    timed_repeat: Annotated[
+        dict[str, Repeat],
+        says(
+            "The last timed run beside the first run, by output of the one forward that is timed."
+        ),
+    ]
     reference_repeat: Annotated[dict[str, Repeat] | None, says("Null where nothing was compared.")]
 
 
@@ -63,7 +69,7 @@ class Summary(Documented, frozen=True, kw_only=True):
     outputs."""
 
     schema_version: Annotated[
-        Literal[4], says("Version of this format; a reader refuses another one.")
+        Literal[5], says("Version of this format; a reader refuses another one.")
     ]
     kit_version: Annotated[str, says("Version of the kit that wrote the summary.")]
     model: Annotated[
@@ -229,7 +235,8 @@ class Summary(Documented, frozen=True, kw_only=True):
         float | None,
         says(
             "Mean of the warm, synchronised runs on the device of the run, whatever it "
-            "is; null where the run ended before."
+            "is; null where the run ended before, where synchronize returned before the "
+            "device was done, and where the timed runs gave other outputs than the first."
         ),
     ]
     npu_latency_ms: Annotated[
@@ -243,7 +250,12 @@ class Summary(Documented, frozen=True, kw_only=True):
         ),
     ]
     submission_ready: Annotated[
-        bool, says("True for a PASS with verified weights on a real NPU without CPU fallback.")
+        bool,
+        says(
+            "True for a PASS within 1% in every output, whatever limits the model declares, "
+            "with verified weights, on a real NPU, without CPU fallback to the end of the "
+            "run, and with a latency."
+        ),
     ]
     submission_blockers: Annotated[
         list[str], says("Every reason why submission_ready is false; empty where it is true.")
@@ -269,7 +281,10 @@ class Summary(Documented, frozen=True, kw_only=True):
     ]
     weights: Weights | None
     environment: Environment | None
-    latency: Latency | None
+    latency: Annotated[
+        Latency | None,
+        says("As in run.json; null where latency_ms is: what contradicts it is no latency."),
+    ]
     noise: Annotated[
         Noise | None, says("How repeatable both sides are; null where the run ended before.")
     ]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.resources
 import json
 import stat
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kit.accuracy.spec import OutputSpec
-from kit.errors import UsageError
+from kit.errors import UsageError, shown, visible
 from kit.models.adapter import Adapter, ModelInput
 from kit.models.families.top5 import top5
 from kit.models.families.torchvision_ops import declare_missing_ops
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 # The published preprocessing scales the short side up first: a line of pixels would take gigabytes.
 _LONGEST_RATIO = 50
+# A quarter of a gigabyte once decoded, and as much again while it is turned upright.
+_MOST_PIXELS = 64_000_000
 
 
 class TimmImageClassifier(Adapter):
@@ -44,16 +47,16 @@ class TimmImageClassifier(Adapter):
             if not stat.S_ISREG(path.stat().st_mode):
                 raise OSError("no regular file")
             width, height = _open_upright(path).size
-        except ImportError:
-            raise  # Pillow is not there: no fault of the file
+        except (ImportError, UsageError):
+            raise  # Pillow is not there: no fault of the file; or it is told what is wrong
         # Pillow raises SyntaxError, ValueError and others besides OSError on damaged files.
         except Exception as error:
             raise UsageError(
-                f"--input {path}: not a readable image ({error}); give a JPEG or PNG file"
+                f"--input {shown(path)}: not a readable image ({error}); give a JPEG or PNG file"
             ) from error
         if max(width, height) > _LONGEST_RATIO * min(width, height):
             raise UsageError(
-                f"--input {path}: {width}x{height} pixels are a line; give a photograph"
+                f"--input {shown(path)}: {width}x{height} pixels are a line; give a photograph"
             )
 
     def build(self) -> nn.Module:
@@ -82,7 +85,7 @@ class TimmImageClassifier(Adapter):
         image = _open_upright(path)
         return ModelInput(
             tensors={"pixel_values": transform(image).unsqueeze(0)},
-            description=f"image {path.name} ({image.width}x{image.height} pixels)",
+            description=f"image {visible(path.name)} ({image.width}x{image.height} pixels)",
         )
 
     def forward(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -109,10 +112,19 @@ class TimmImageClassifier(Adapter):
 
 
 def _open_upright(path: Path) -> Image.Image:
-    """The image in RGB, turned as its EXIF orientation says. Raises what Pillow raises."""
+    """The image in RGB, turned as its EXIF orientation says. Raises what Pillow raises, UsageError for more
+    pixels than are decoded in a moment."""
     from PIL import Image, ImageOps
 
-    with Image.open(path) as image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused below
+        opened = Image.open(path)
+    with opened as image:
+        if image.width * image.height > _MOST_PIXELS:
+            raise UsageError(
+                f"--input {shown(path)}: {image.width}x{image.height} pixels are more than "
+                f"{_MOST_PIXELS // 10**6} million: scale it down"
+            )
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith("I"):  # 16 bits: convert() alone would clip them to white
             upright = upright.convert("I").point(lambda value: value / 256)

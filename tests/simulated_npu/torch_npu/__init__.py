@@ -27,6 +27,8 @@ Its switches are environment variables, read at import; an unknown one is an err
 | SIM_NPU_NONREPEATABLE=SCALE | 0 | fresh relative noise of that size on every matmul's result |
 | SIM_NPU_DELAY_MS=X | 0 | every op but views takes X ms of device time, in the background |
 | SIM_NPU_DELAY_OP=aten::op | all | only this op takes that time |
+| SIM_NPU_SYNC_SHARE=0.4 | 1 | synchronize waits for that share of the work and returns; a copy to |
+| | | the CPU still waits for all of it |
 | SIM_NPU_SYNC_FAIL=1 | off | whoever synchronizes meets an asynchronous fault, error 507015 |
 | SIM_NPU_HANG=1 | off | the first allocation never returns |
 | SIM_NPU_IMPORT_ERROR=TEXT, 1 | none | the import raises ImportError(TEXT); 1: no libhccl.so; |
@@ -36,9 +38,9 @@ Its switches are environment variables, read at import; an unknown one is an err
 | SIM_NPU_CANN=8.5.1 | none | what get_cann_version() and torch.version.cann say |
 
 An op is named as `aten::add`, for all its overloads, or as `aten::add.Tensor`; N counts the calls
-from 1 over the process, `*` means every call. Operators that PyTorch composes of others never reach
-a device: `F.linear` is `aten::addmm` or `aten::mm` here, attention is `aten::bmm` and
-`aten::_safe_softmax`. A switch that names such a composition is an error.
+from 1 over the process, `*` means every call, `N+` the Nth and all after it. Operators that PyTorch
+composes of others never reach a device: `F.linear` is `aten::addmm` or `aten::mm` here, attention is
+`aten::bmm` and `aten::_safe_softmax`. A switch that names such a composition is an error.
 
 Like the real device: torch.npu.conv.allow_hf32 and torch.npu.matmul.allow_hf32 steer the rounding,
 TORCH_NPU_USE_COMPATIBLE_IMPL=1 or torch.npu.use_compatible_impl(True) bring back the exact GELU,

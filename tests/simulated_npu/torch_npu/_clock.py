@@ -64,7 +64,9 @@ def synchronize(device: int, moment: float | None = None) -> None:
     if SWITCHES.sync_fail:
         raise _errors.asynchronous_fault(device)
     _raise_failure()
-    wait_until(done_at(device) if moment is None else moment)
+    done = done_at(device) if moment is None else moment
+    now = time.perf_counter()
+    wait_until(now + SWITCHES.sync_share * max(0.0, done - now))
 
 
 def _raise_failure() -> None:

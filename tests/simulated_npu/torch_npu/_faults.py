@@ -53,7 +53,8 @@ class _Planted:
 
     def is_due(self) -> bool:
         self.calls += 1
-        return self.plan.call is None or self.plan.call == self.calls
+        call = self.plan.call
+        return call is None or call == self.calls or (self.plan.onwards and call < self.calls)
 
 
 def _planted(plan: OnCall | None) -> _Planted | None:

@@ -14,17 +14,19 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 _EVERY_CALL = "*"
-_PLAN = re.compile(r"(aten::[\w.]+):(\*|[1-9]\d*)(?::(.*))?", re.DOTALL)
+_PLAN = re.compile(r"(aten::[\w.]+):(\*|[1-9]\d*)(\+?)(?::(.*))?", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class OnCall:
-    """Something planted in one call of one operator, or in every call of it."""
+    """Something planted in one call of one operator, in every call of it, or in all from one on."""
 
     op: str
     """`aten::name` for every overload of it, or `aten::name.overload` for that one."""
     call: int | None
     """Counted from 1 over the process; None: every call."""
+    onwards: bool
+    """Whether every later call is meant, too."""
     argument: str | None
     """What stood after the call number: a scale, or the text of an error."""
 
@@ -50,6 +52,7 @@ class Switches:
     delay_ms: float = 0.0
     delay_op: str | None = None
     sync_fail: bool = False
+    sync_share: float = 1.0
     hang: bool = False
     import_error: str | None = None
     init_error: str | None = None
@@ -68,9 +71,9 @@ def _choice(*allowed: str) -> dict[str, str]:
 def _on_call(text: str) -> OnCall:
     found = _PLAN.fullmatch(text)
     if found is None:
-        raise ValueError("expected aten::op:N, N a call number from 1 or *")
-    op, call, argument = found.groups()
-    return OnCall(op, None if call == _EVERY_CALL else int(call), argument)
+        raise ValueError("expected aten::op:N, N a call number from 1, N+ or *")
+    op, call, onwards, argument = found.groups()
+    return OnCall(op, None if call == _EVERY_CALL else int(call), bool(onwards), argument)
 
 
 def _scaled_call(text: str) -> OnCall:
@@ -117,6 +120,7 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "delay_ms": float,
     "delay_op": str,
     "sync_fail": _flag,
+    "sync_share": float,
     "hang": _flag,
     "import_error": _missing_library,
     "init_error": str,

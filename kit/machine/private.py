@@ -1,0 +1,60 @@
+"""What tells of a person or a machine in a text: secrets, and absolute paths.
+
+One list for whoever looks at texts that are published: kit.publish ends an export at them, kit.lint names
+them in anybody's report.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_SECRETS = {
+    "a Hugging Face token": r"\bhf_[A-Za-z0-9]{16,200}",
+    "a GitHub or GitLab token": r"\b(?:gh[pousr]_|github_pat_|glpat-)[\w-]{16,200}",
+    "an access key": r"\bAKIA[0-9A-Z]{16}\b",
+    "a ModelScope token": r"\bms-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{14,100}",
+    "an API key": r"(?<![\w-])sk-(?:[a-z0-9]{2,12}-){0,3}[A-Za-z0-9_]{20,200}",
+    "an Authorization header": (
+        r"(?i:\bauthorization\W{1,4}(?:bearer|basic|token)\s{1,4})[\w.+/=-]{6,500}"
+    ),
+    "a bearer token": r"(?i:\bbearer\s{1,4})[\w.+/=-]{20,500}",
+    "a password in an address": (
+        r"(?i:\b[a-z][a-z+.-]{1,20}://)[^\s/:@\"'<>]{0,100}:[^\s/@\"'<>]{1,100}@"
+    ),
+    "a private key": r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----",
+}
+_SECRET = {what: re.compile(pattern) for what, pattern in _SECRETS.items()}
+# Where a path may begin: not within a word, an address, a relative or an already shortened path.
+START = r"(?<![\w.~/%+\\-])"
+# Places that many machines have are no secret.
+_EVERYBODYS = r"(?!(?:usr|proc|sys|dev|etc|lib|lib64|bin|sbin|opt/conda|home/HwHiAiUser/Ascend)/)"
+# At least two parts, so that a fraction or a closing tag is none.
+PATH = re.compile(
+    START + rf"/{_EVERYBODYS}[\w.@%+~-]{{1,200}}(?:/[\w.@%+~-]{{1,200}}){{1,60}}"
+    r"|file:/{3}[^\s\"'<>]{1,1000}"
+    r"|(?<!\w)[A-Za-z]:\\+(?:Users|home|[\w.-]{1,100}\\)[^\s\"'<>]{0,1000}"
+)
+HOME = re.compile(
+    START + rf"(?:/{_EVERYBODYS}(?:home|Users)/[^/\s\"':;,)\]]{{1,200}}|/root(?![\w.-]))"
+)
+
+
+def secrets_in(text: str) -> Iterator[tuple[str, str]]:
+    """What each secret in `text` is, and the secret itself, which nobody may show."""
+    for what, pattern in _SECRET.items():
+        for found in pattern.finditer(text):
+            yield what, found[0]
+
+
+def without_secrets(text: str) -> str:
+    """`text` with (secret) in the place of each."""
+    for pattern in _SECRET.values():
+        text = pattern.sub("(secret)", text)
+    return text
+
+
+def path_in(text: str) -> str | None:
+    """The first absolute path in `text` that tells of a machine."""
+    found = PATH.search(text) or HOME.search(text)
+    return found[0] if found else None

@@ -1,0 +1,152 @@
+"""The way of a request: through which proxy, and along which redirects.
+
+The first host decides where the second is, so a redirect is believed as little as the rest of an answer:
+nothing of the user's goes along, and no hub leads into the network of the machine that asks.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from ipaddress import IPv6Address, ip_address
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from kit.weights.proxies import Proxy, proxies, proxy_of
+
+# What another host may see of a request; above all no Authorization, no Cookie.
+_CARRIED = ("Range", "Accept-encoding", "User-agent")
+
+
+class RouteError(Exception):
+    """A way that is not taken. `reason` is of the host, `cure` the next step."""
+
+    def __init__(self, reason: str, cure: str) -> None:
+        super().__init__(reason)
+        self.cure = cure
+
+
+class Route(urllib.request.HTTPRedirectHandler):
+    """Where a request is at the moment. Its redirects keep the method.
+
+    A HEAD is followed only on its own host: the hub's answer that points to a storage host carries
+    the file's facts (X-Linked-Etag, X-Repo-Commit) itself.
+    """
+
+    def __init__(self, request: urllib.request.Request) -> None:
+        self._first = self._url = request.full_url
+
+    @property
+    def host(self) -> str:
+        """The host that is asked now, as it may be shown."""
+        return _shown_host(self._url)
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """The proxy between this machine and that host."""
+        return proxy_of(self._url)
+
+    @property
+    def who(self) -> str:
+        """The host and, where there is one, the proxy before it: who may be at fault."""
+        return f"{self.host} (through {self.proxy})" if self.proxy else self.host
+
+    @property
+    def was_redirected(self) -> bool:
+        """Whether another host than the first is asked."""
+        return _shown_host(self._first) != self.host
+
+    def open(self, request: urllib.request.Request, seconds: float) -> Any:
+        """Send the request; the answer, whatever its status. Raises RouteError and what urllib raises."""
+        opener = (
+            urllib.request.OpenerDirector()
+        )  # not build_opener: that one also opens file: and ftp:
+        for handler in (
+            _ProxyHandler(proxies()),
+            urllib.request.HTTPHandler(),
+            urllib.request.HTTPSHandler(),
+            self,
+            urllib.request.HTTPDefaultErrorHandler(),
+            urllib.request.HTTPErrorProcessor(),
+            urllib.request.UnknownHandler(),
+        ):
+            opener.add_handler(handler)
+        try:
+            return opener.open(request, timeout=seconds)
+        except urllib.error.HTTPError as answer:
+            return answer
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: Any,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        """The request for the new address, None where it is not followed."""
+        old, new = urlsplit(req.full_url), urlsplit(newurl)
+        same_host = (old.scheme, old.netloc) == (new.scheme, new.netloc)
+        downgraded = old.scheme == "https" and new.scheme != "https"
+        if downgraded or (req.get_method() == "HEAD" and not same_host):
+            return None
+        if not same_host and _is_inside(newurl) and not _is_inside(self._first):
+            raise RouteError(
+                f"redirects to {_shown_host(newurl)}, a private address, which is not followed",
+                "set HF_ENDPOINT to the host itself if it is meant, or pass --weights PATH",
+            )
+        self._url = newurl
+        kept = req.headers if same_host else {n: v for n, v in req.headers.items() if n in _CARRIED}
+        again = urllib.request.Request(newurl, headers=kept, method=req.get_method())
+        if same_host and req.has_header("Authorization"):
+            again.add_unredirected_header("Authorization", req.get_header("Authorization") or "")
+        return again
+
+
+class _ProxyHandler(urllib.request.ProxyHandler):
+    """urllib's own, without what it makes of a proxy that speaks another protocol."""
+
+    def proxy_open(self, req: urllib.request.Request, proxy: str, type: str) -> Any:
+        through = proxy_of(req.full_url)
+        if through is not None and not through.is_spoken:
+            raise RouteError(
+                "cannot be asked: that is no HTTP proxy, and the kit speaks no other kind",
+                f"name an HTTP proxy; or {through.cure}",
+            )
+        return super().proxy_open(req, proxy, type)
+
+
+def _shown_host(url: str) -> str:
+    """The host and port of an address, without what acts on a terminal."""
+    return re.sub(r"[^\w.:\[\]-]", "?", urlsplit(url).netloc.rpartition("@")[2])
+
+
+def _is_inside(url: str) -> bool:
+    """Whether the address leads into a private network, or to this machine.
+
+    A name is looked up only where this machine itself would: not before a proxy.
+    """
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    found = [host]
+    with suppress(OSError):  # 127.1, 0x7f000001 and their like
+        found = [socket.inet_ntoa(socket.inet_aton(host))]
+    if proxy_of(url) is None:
+        with suppress(OSError, UnicodeError):
+            found = [str(info[4][0]) for info in socket.getaddrinfo(host, None)]
+    return any(_is_private(address) for address in found)
+
+
+def _is_private(address: str) -> bool:
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False  # a name
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return not parsed.is_global
