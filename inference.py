@@ -14,41 +14,29 @@ it into samples/. An earlier run moves to logs/history/.
 
 import kit.start  # noqa: F401, I001  (first: Ctrl-C ends what follows)
 
-import argparse
 from functools import partial
-from pathlib import Path
 
 from kit.accuracy.spec import describe_roles
-from kit.devices import PRECISIONS, check_device_name, select_device
-from kit.entry import at_least, parser_of, quoted, run_script, tell_result
+from kit.devices import select_device
+from kit.entry import quoted, run_script, tell_result
 from kit.errors import CannotRunError
 from kit.evidence.handover import finished
 from kit.evidence.logs import INPUTS, OUTPUTS, RECORD, RUNTIME_STDERR, Logs, claim_logs, log
+from kit.evidence.types.run import FinishedRun
 from kit.evidence.record import RunRecord, recorded_run
 from kit.machine.background import LogGate, in_background
-from kit.models.adapter import Adapter, find_adapter, model_names
-from kit.run.samples import Sample, add_sample_arguments, choose_samples, load_sample, run_samples
-from kit.weights.arguments import add_download_arguments
+from kit.models.adapter import Adapter, find_adapter
+from kit.run.options import RunOptions, parse_options
+from kit.run.samples import Sample, choose_samples, load_sample, run_samples
 from kit.weights.endpoints import mirror_list
 from kit.weights.sources import check_explicit, locate
 
-DTYPES = ("float32", "float16", "bfloat16")
-
 
 def main() -> int:
-    """Check what needs no model, then run. Returns the exit code; raises KitError."""
-    options = parse_arguments()
-    adapter = find_adapter(options.model)
-    adapter.check_input(options.input)
-    if options.weights:
-        check_explicit(options.weights, adapter.info)
-    mirrors = mirror_list(options.mirror)
-    samples = choose_samples(adapter, options)
-
-    with claim_logs(options.logs) as logs, recorded_run(logs, adapter, options) as record:
-        run(options, adapter, samples, mirrors, logs, record)
+    """Run what the command line asks for. Returns the exit code; raises KitError."""
+    options = parse_options(__doc__)
+    ended = run(options)
     log.info(f"done: judge it with python compare_accuracy.py --logs {quoted(options.logs)}")
-    ended = finished(record.run)
     tell_result(
         status=ended.status,
         device=ended.device.spec,
@@ -58,8 +46,25 @@ def main() -> int:
     return 0
 
 
-def run(
-    options: argparse.Namespace,
+def run(options: RunOptions) -> FinishedRun:
+    """Check what needs no model, then measure; the record goes into logs/. Raises KitError."""
+    adapter = find_adapter(options.model)
+    adapter.check_input(options.input)
+    if options.weights:
+        check_explicit(options.weights, adapter.info)
+    mirrors = mirror_list(options.mirror)
+    samples = choose_samples(adapter, options.data, options.samples)
+
+    with (
+        claim_logs(options.logs) as logs,
+        recorded_run(logs, adapter, options.recorded()) as record,
+    ):
+        measure(options, adapter, samples, mirrors, logs, record)
+    return finished(record.run)
+
+
+def measure(
+    options: RunOptions,
     adapter: Adapter,
     samples: list[Sample],
     mirrors: tuple[str, ...],
@@ -129,7 +134,7 @@ def run(
     record.proof(
         prove_place(model, passes, device, weights_fingerprint=on_device, fallbacks=fallbacks)
     )
-    if samples:
+    if samples and options.data:
         size = options.batch_size
         section = run_samples(
             adapter, model, samples, found.companions, device, dtype, logs, batch_size=size
@@ -145,57 +150,6 @@ def run(
         timed=passes.timed,
         latency=passes.latency,
     )
-
-
-def parse_arguments() -> argparse.Namespace:
-    """The command line; ends the process with exit code 2 where it is wrong."""
-    parser = parser_of(__doc__)
-    parser.add_argument(
-        "--model",
-        metavar="NAME|HUB_ID|DIR",
-        help=f"one of {', '.join(model_names())}, its hub id, or its folder under models/",
-    )
-    parser.add_argument(
-        "--device",
-        default="auto",
-        type=check_device_name,
-        metavar="auto|npu:N|cuda:N|cpu",
-        help="auto takes an NPU, else a GPU, else the CPU; any other must be there (default: auto)",
-    )
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        metavar="PATH",
-        help="a safetensors file, or the folder that holds it",
-    )
-    parser.add_argument(
-        "--require-pretrained", action="store_true", help="fail instead of running random weights"
-    )
-    parser.add_argument("--offline", action="store_true", help="make no network request")
-    add_download_arguments(parser)
-    parser.add_argument("--input", metavar="VALUE", help="a text, or an image file")
-    add_sample_arguments(parser)
-    parser.add_argument("--dtype", choices=DTYPES, default="float32")
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default="default",
-        help="default: the library's flags; strict: full fp32; fast: HF32/TF32 (default: default)",
-    )
-    parser.add_argument("--warmup", type=at_least(0), default=3, metavar="N", help="default: 3")
-    parser.add_argument(
-        "--iterations",
-        type=at_least(1),
-        metavar="N",
-        help="timed runs (default: as many as about 5 s allow, at least 20, at most 1000)",
-    )
-    parser.add_argument(
-        "--seed", type=at_least(0), default=0, metavar="N", help="of random weights (default: 0)"
-    )
-    parser.add_argument(
-        "--logs", type=Path, default=Path("logs"), metavar="DIR", help="default: logs"
-    )
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

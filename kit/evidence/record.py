@@ -6,9 +6,7 @@ is filled when it is known. A run that is killed leaves exactly that.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -41,7 +39,6 @@ from kit.machine.cures import as_kit_error
 from kit.machine.environment import describe_environment
 from kit.models.adapter import Adapter, ModelInfo, ModelInput
 from kit.storage.fingerprint import describe_tensors, fingerprint
-from kit.weights.endpoints import mirror_list, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +53,7 @@ if TYPE_CHECKING:
 class RunRecord:
     """The record of the run in hand; each method fills the sections that its arguments tell."""
 
-    def __init__(self, logs: Logs, adapter: Adapter, options: argparse.Namespace) -> None:
+    def __init__(self, logs: Logs, adapter: Adapter, arguments: Arguments) -> None:
         self._logs = logs
         self._info = adapter.info
         self._local_paths: dict[str, str] = {}
@@ -65,7 +62,7 @@ class RunRecord:
             kit_version=kit.__version__,
             status="INTERRUPTED",
             started_at=_now(),
-            arguments=_describe_arguments(options),
+            arguments=arguments,
             model=declared_model(adapter),
         )
 
@@ -238,7 +235,7 @@ class RunRecord:
 
 
 @contextmanager
-def recorded_run(logs: Logs, adapter: Adapter, options: argparse.Namespace) -> Iterator[RunRecord]:
+def recorded_run(logs: Logs, adapter: Adapter, arguments: Arguments) -> Iterator[RunRecord]:
     """Begin a run in `logs` and yield its record, to be filled section by section.
 
     The earlier run goes to the history first. run.json and summary.json say how it ended: SUCCESS,
@@ -246,7 +243,7 @@ def recorded_run(logs: Logs, adapter: Adapter, options: argparse.Namespace) -> I
     a KitError.
     """
     logs.archive_earlier_run()
-    record = RunRecord(logs, adapter, options)
+    record = RunRecord(logs, adapter, arguments)
     record.keep()
     with logs.logging_to(RUN_LOG):
         try:
@@ -278,21 +275,6 @@ def attempts_text(info: ModelInfo, found: Located) -> str:
             f"RESULT: {found.label}, {file.bytes} bytes, sha256 {file.sha256} ({file.hash_origin})"
         )
     return "\n".join(lines) + "\n"
-
-
-def _describe_arguments(options: argparse.Namespace) -> Arguments:
-    """The arguments, without folders of this machine and without credentials: records travel."""
-    kept = "device require_pretrained offline samples batch_size dtype precision warmup iterations seed"
-    model, value = options.model, options.input
-    return Arguments(
-        **{name: getattr(options, name) for name in kept.split()},
-        model=Path(model).resolve().name if model and Path(model).is_dir() else model,
-        mirrors=[shown(url) for url in mirror_list(options.mirror)],
-        download_timeout_seconds=options.download_timeout,
-        weights=options.weights and options.weights.absolute().name,
-        data=options.data and options.data.resolve().name,
-        input=Path(value).name if value and os.path.isfile(value) else value,  # noqa: PTH113
-    )
 
 
 def _loaded(file: WeightFile) -> LoadedFile:

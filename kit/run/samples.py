@@ -6,7 +6,6 @@ grow with the number of samples.
 
 from __future__ import annotations
 
-import argparse
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.devices import Device
-from kit.entry import at_least
 from kit.errors import CannotRunError, KitError, UntrustedError, UsageError, shown, visible
 from kit.evidence.logs import RUNTIME_STDERR, Logs
 from kit.evidence.types.run import RecordedSamples, Run, SampleInput
@@ -55,41 +53,21 @@ class _Batch:
     tensors: Mapping[str, Tensor]
 
 
-def add_sample_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --data, --samples and --batch-size."""
-    parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR|FILE",
-        help="run more samples after the input: a folder of images, or a text file, one text a line",
-    )
-    parser.add_argument(
-        "--samples", type=at_least(1), metavar="N", help="the first N of --data (default: all)"
-    )
-    parser.add_argument(
-        "--batch-size",
-        type=at_least(1),
-        default=8,
-        metavar="B",
-        help="images in one forward; texts go one at a time (default: 8)",
-    )
-
-
-def choose_samples(adapter: Adapter, options: argparse.Namespace) -> list[Sample]:
-    """The samples that the options ask for, each checked; empty without --data. Cheap: no torch.
+def choose_samples(adapter: Adapter, data: Path | None, most: int | None) -> list[Sample]:
+    """The samples of `data`, `most` of them at most, each checked; none without it. Cheap: no torch.
 
     Raises UsageError, naming the first sample that cannot be this model's input.
     """
-    if options.data is None:
-        if options.samples is not None:
-            raise UsageError(f"--samples {options.samples} is of --data: name that too")
+    if data is None:
+        if most is not None:
+            raise UsageError(f"--samples {most} is of --data: name that too")
         return []
-    if not fits_a_record(options.data.resolve().name):
-        raise UsageError(f"--data {shown(options.data)}: no record can hold that name: rename it")
-    found = list_samples(adapter, options.data)
-    chosen = found[: options.samples]
-    if options.samples and len(chosen) < options.samples:
-        log.warning(f"--samples {options.samples}: {options.data} holds {len(found)}; all are run")
+    if not fits_a_record(data.resolve().name):
+        raise UsageError(f"--data {shown(data)}: no record can hold that name: rename it")
+    found = list_samples(adapter, data)
+    chosen = found[:most]
+    if most and len(chosen) < most:
+        log.warning(f"--samples {most}: {data} holds {len(found)}; all are run")
     for sample in counted("checking samples", chosen, len(chosen), log.info):
         try:
             if not fits_a_record(sample.name):
@@ -100,7 +78,7 @@ def choose_samples(adapter: Adapter, options: argparse.Namespace) -> list[Sample
         except UsageError as error:
             reason = error.message.removeprefix("--input ")
             name = visible(sample.name)
-            raise UsageError(f"--data {shown(options.data)}, {name}: {reason}") from error
+            raise UsageError(f"--data {shown(data)}, {name}: {reason}") from error
     return chosen
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 
+DOWNLOAD_SECONDS = 1800.0
+
 
 def add_download_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --mirror and --download-timeout."""
@@ -18,9 +20,9 @@ def add_download_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--download-timeout",
         type=seconds,
-        default=1800.0,
+        default=DOWNLOAD_SECONDS,
         metavar="SECONDS",
-        help="deadline of all downloads together (default: 1800)",
+        help="deadline of all downloads together (default: %(default)g)",
     )
 
 
