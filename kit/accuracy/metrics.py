@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # Elements: the half dozen fp64 arrays of a block stay in the cache (256 KiB each), and torch runs an
 # operator on no more than that in one thread (its grain size): others would wait more than they work.
 _BLOCK = 1 << 15
-_COMPILED_BLOCK = 1 << 18  # elements: compiled loops cut it further
+_COMPILED_BLOCK = 1 << 20  # elements: compiled loops cut it further
 # Elements; below this, importing numba takes longer than its kernels save.
 _LARGE = 1 << 23
 # Squares of larger fp64 values, or of the rounding errors of smaller ones, leave fp64; then the sums
@@ -207,7 +207,7 @@ class _Reader:
     def _new(self) -> Callable[..., Read]:
         if not self._compiled:
             return TorchBlocks(self._walk.layout, ranked=self._walk.ranked)
-        from kit.accuracy.compiled import CompiledBlocks
+        from kit.accuracy.compiled.blocks import CompiledBlocks
 
         return CompiledBlocks(self._walk.layout, ranked=self._walk.ranked)
 
