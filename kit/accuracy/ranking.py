@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 # How many of a row's largest are compared: top-5.
 TOP = 5
-_HEAD = 64  # values that mostly say that a row is not of 16 bits
 # Rows whose top-1 differs beyond excuse are looked at one by one up to here: they have failed by then.
 _ENOUGH = 16
 
@@ -53,12 +52,15 @@ def grain(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Of each row (the last dimension), the unit roundoff of the 16-bit format that holds every finite
     value of it, the coarser of two; 0 where none does. An output that was computed in bf16 and is stored
     in fp32 shows it."""
-    if rows.shape[-1] > _HEAD and not (head := grain(rows[..., :_HEAD])).any():
-        return head
-    nowhere = ~np.isfinite(rows)
     with np.errstate(over="ignore"):
-        single, half = rows.astype(np.float32), rows.astype(np.float16)
-    bf16 = (nowhere | ((single == rows) & (single.view(np.uint32) & 0xFFFF == 0))).all(-1)
+        single = rows.astype(np.float32)
+        bits = single.view(np.uint32)
+        # Neither format has more than the first ten bits of a fraction: mostly that decides.
+        if ((bits & 0x1FFF) != 0).any(-1).all():
+            return np.zeros(rows.shape[:-1])
+        half = rows.astype(np.float16)
+    nowhere = ~np.isfinite(rows)
+    bf16 = (nowhere | ((single == rows) & (bits & 0xFFFF == 0))).all(-1)
     fp16 = (nowhere | (half == rows)).all(-1)
     return np.asarray(np.where(bf16, 2.0**-8, np.where(fp16, 2.0**-11, 0.0)))
 
