@@ -16,7 +16,7 @@ from conftest import ROOT
 from mpmath import mp
 from slow_metrics import EPS, check, near, slow_ranking, squares, values
 
-from kit.accuracy import metrics
+from kit.accuracy import walk
 from kit.accuracy.metrics import measure
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -35,9 +35,9 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 
 def use(monkeypatch: pytest.MonkeyPatch, kernel: str) -> None:
-    monkeypatch.setattr(metrics, "_LARGE", 0 if kernel == "compiled" else NEVER)
-    monkeypatch.setattr(metrics, "_COMPILED_BLOCK", 24)
-    monkeypatch.setattr(metrics, "_BLOCK", 16)
+    monkeypatch.setattr(walk, "_LARGE", 0 if kernel == "compiled" else NEVER)
+    monkeypatch.setattr(walk, "_COMPILED_BLOCK", 24)
+    monkeypatch.setattr(walk, "_BLOCK", 16)
 
 
 REAL = "float64 float32 float16 bfloat16 float8_e4m3fn float8_e5m2".split()
@@ -195,7 +195,7 @@ def test_threads_change_nothing(
     monkeypatch: pytest.MonkeyPatch, ranked: bool, broken: bool
 ) -> None:
     """Neither the walk's nor torch's own, which sum a large block in another order."""
-    monkeypatch.setattr(metrics, "_LARGE", 1)
+    monkeypatch.setattr(walk, "_LARGE", 1)
     reference = torch.randn(6, 150_000)
     device = reference + torch.randn(6, 150_000) * 0.01
     if broken:
@@ -248,7 +248,8 @@ MEMORY = """
 import sys, threading
 from pathlib import Path
 from safetensors import safe_open
-from kit.accuracy import metrics
+from kit.accuracy import walk
+from kit.accuracy.metrics import measure
 
 def anonymous():
     [line] = [x for x in Path("/proc/self/status").read_text().splitlines() if "RssAnon" in x]
@@ -259,14 +260,14 @@ def watch():
         peak.append(anonymous())
 
 sides = [safe_open(path, "pt").get_tensor("x") for path in sys.argv[1:]]
-large, metrics._LARGE = metrics._LARGE, 0
-metrics.measure(*(side[:64, :64] for side in sides), threads=2)  # loads numba
-metrics._LARGE = large
+large, walk._LARGE = walk._LARGE, 0
+measure(*(side[:64, :64] for side in sides), threads=2)  # loads numba
+walk._LARGE = large
 for pair in sides, [side.T for side in sides]:
     over, peak, before = threading.Event(), [], anonymous()
     thread = threading.Thread(target=watch)
     thread.start()
-    found = metrics.measure(*pair, threads=2)
+    found = measure(*pair, threads=2)
     over.set(), thread.join()
     print(max(peak) - before, found.elements, *found.max_abs_index)
 """
