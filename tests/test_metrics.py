@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -187,6 +188,49 @@ def test_a_dispute_between_masked_rows_can_be_excused() -> None:
             error = squares(b - a - mean for a, b in both[10:])
             norm = squares(a - sum(a for a, _ in both[10:]) / 990 for a, _ in both[10:])
             near(dispute.row_relative_l2, float(mp.sqrt(error / norm)), EPS, "row")
+
+
+@pytest.mark.parametrize("offset", [0.0, 300.0])
+@pytest.mark.parametrize("error", [1e-6, 1e-3, 1.0])
+def test_probabilities_of_long_rows(
+    monkeypatch: pytest.MonkeyPatch, error: float, offset: float
+) -> None:
+    """Rows of several pieces, of which the first rarely holds the largest difference: some rows are
+    confident, the errors of some classes are far beyond the rest, and later rows have larger ones."""
+    torch.manual_seed(1)
+    reference = torch.randn(6, 5000) * torch.tensor([0.1, 1, 3, 3, 10, 30])[:, None]
+    noise = torch.randn(6, 5000) * error * torch.tensor([0.1, 0.2, 1, 2, 3, 9])[:, None]
+    noise[2, 4096:] *= 100
+    noise[4, 3000] = 40 * error
+    device = reference + noise + offset
+    powers = [side.double().softmax(-1) for side in (reference, device)]
+    expected = float((powers[1] - powers[0]).abs().max())
+    for sides in (reference, device), (reference.flip(0), device.flip(0)):
+        use(monkeypatch, "compiled")
+        found = measure(*sides, ranked=True).ranking
+        assert found is not None and found.softmax_max_diff is not None
+        assert found.softmax_max_diff == pytest.approx(expected, rel=1e-12 / error, abs=1e-15)
+        use(monkeypatch, "torch")
+        other = measure(*sides, ranked=True).ranking
+        assert other is not None and found.explained == pytest.approx(other.explained, rel=1e-9)
+        assert found.top5_agree == other.top5_agree and found.disputed == other.disputed
+
+
+def test_changed_loops_have_machine_code_of_their_own(tmp_path: Path) -> None:
+    """numba would go on with what it compiled of a function whose own file is as before."""
+    ask = "from kit.accuracy.compiled.options import _FOLDER; print(_FOLDER)"
+    folders = []
+    for name in ("before", "after"):
+        shutil.copytree(ROOT / "kit", tmp_path / name / "kit")
+        if name == "after":
+            with (tmp_path / name / "kit" / "accuracy" / "totals.py").open("a") as file:
+                file.write("CLOSE = CLOSE[::-1]\n")
+        command = [sys.executable, "-c", ask]
+        result = subprocess.run(
+            command, cwd=tmp_path / name, capture_output=True, text=True, check=True
+        )
+        folders.append(result.stdout)
+    assert folders[0] != folders[1]
 
 
 @pytest.mark.parametrize("ranked", [False, True])
