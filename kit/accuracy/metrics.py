@@ -39,7 +39,7 @@ def measure(
 
     `ranked` adds the figures of classes over the last dimension (fp64 memory: a few rows of it).
     `truth` is the reference in fp64, whose distance from it says what rounding does in each part.
-    `threads` is for large tensors, by default one for each core; the figures do not depend on it.
+    `threads` is for large tensors, by default one for each core up to 16; no figure depends on it.
     Raises ValueError for shapes that differ or are empty: a comparison of nothing is no comparison.
     """
     if reference.shape != device.shape or reference.numel() == 0:

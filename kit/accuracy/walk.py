@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 # Elements: the half dozen fp64 arrays of a block stay in the cache (256 KiB each), and torch runs an
 # operator on no more than that in one thread (its grain size): others would wait more than they work.
 _BLOCK = 1 << 15
-_COMPILED_BLOCK = 1 << 20  # elements: compiled loops cut it further
+# Elements: compiled loops cut it further, and what Python and numpy do for a block is a tenth of the rest.
+_COMPILED_BLOCK = 1 << 20
+_MOST_THREADS = 16  # each holds a block of both sides, widened: 16 MiB in fp64
 # Elements; below this, importing numba takes longer than its kernels save.
 _LARGE = 1 << 23
 
@@ -78,7 +80,8 @@ class Walk:
         # The threads are the blocks'; torch's own within one would only get in their way, and would
         # sum in another order where there are more of them: so even one thread is one of a pool.
         with ThreadPoolExecutor(
-            self.threads or os.cpu_count() or 1, initializer=lambda: torch.set_num_threads(1)
+            self.threads or min(os.cpu_count() or 1, _MOST_THREADS),
+            initializer=lambda: torch.set_num_threads(1),
         ) as pool:
             yield from pool.map(read, walk)
 
