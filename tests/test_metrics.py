@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from conftest import ROOT
 from mpmath import mp
 from slow_metrics import EPS, check, near, slow_ranking, squares, values
 
-from kit.accuracy import metrics
+from kit.accuracy import walk
 from kit.accuracy.metrics import measure
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -35,9 +36,9 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 
 def use(monkeypatch: pytest.MonkeyPatch, kernel: str) -> None:
-    monkeypatch.setattr(metrics, "_LARGE", 0 if kernel == "compiled" else NEVER)
-    monkeypatch.setattr(metrics, "_COMPILED_BLOCK", 24)
-    monkeypatch.setattr(metrics, "_BLOCK", 16)
+    monkeypatch.setattr(walk, "_LARGE", 0 if kernel == "compiled" else NEVER)
+    monkeypatch.setattr(walk, "_COMPILED_BLOCK", 24)
+    monkeypatch.setattr(walk, "_BLOCK", 16)
 
 
 REAL = "float64 float32 float16 bfloat16 float8_e4m3fn float8_e5m2".split()
@@ -189,13 +190,56 @@ def test_a_dispute_between_masked_rows_can_be_excused() -> None:
             near(dispute.row_relative_l2, float(mp.sqrt(error / norm)), EPS, "row")
 
 
+@pytest.mark.parametrize("offset", [0.0, 300.0])
+@pytest.mark.parametrize("error", [1e-6, 1e-3, 1.0])
+def test_probabilities_of_long_rows(
+    monkeypatch: pytest.MonkeyPatch, error: float, offset: float
+) -> None:
+    """Rows of several pieces, of which the first rarely holds the largest difference: some rows are
+    confident, the errors of some classes are far beyond the rest, and later rows have larger ones."""
+    torch.manual_seed(1)
+    reference = torch.randn(6, 5000) * torch.tensor([0.1, 1, 3, 3, 10, 30])[:, None]
+    noise = torch.randn(6, 5000) * error * torch.tensor([0.1, 0.2, 1, 2, 3, 9])[:, None]
+    noise[2, 4096:] *= 100
+    noise[4, 3000] = 40 * error
+    device = reference + noise + offset
+    powers = [side.double().softmax(-1) for side in (reference, device)]
+    expected = float((powers[1] - powers[0]).abs().max())
+    for sides in (reference, device), (reference.flip(0), device.flip(0)):
+        use(monkeypatch, "compiled")
+        found = measure(*sides, ranked=True).ranking
+        assert found is not None and found.softmax_max_diff is not None
+        assert found.softmax_max_diff == pytest.approx(expected, rel=1e-12 / error, abs=1e-15)
+        use(monkeypatch, "torch")
+        other = measure(*sides, ranked=True).ranking
+        assert other is not None and found.explained == pytest.approx(other.explained, rel=1e-9)
+        assert found.top5_agree == other.top5_agree and found.disputed == other.disputed
+
+
+def test_changed_loops_have_machine_code_of_their_own(tmp_path: Path) -> None:
+    """numba would go on with what it compiled of a function whose own file is as before."""
+    ask = "from kit.accuracy.compiled.options import _FOLDER; print(_FOLDER)"
+    folders = []
+    for name in ("before", "after"):
+        shutil.copytree(ROOT / "kit", tmp_path / name / "kit")
+        if name == "after":
+            with (tmp_path / name / "kit" / "accuracy" / "totals.py").open("a") as file:
+                file.write("CLOSE = CLOSE[::-1]\n")
+        command = [sys.executable, "-c", ask]
+        result = subprocess.run(
+            command, cwd=tmp_path / name, capture_output=True, text=True, check=True
+        )
+        folders.append(result.stdout)
+    assert folders[0] != folders[1]
+
+
 @pytest.mark.parametrize("ranked", [False, True])
 @pytest.mark.parametrize("broken", [False, True])
 def test_threads_change_nothing(
     monkeypatch: pytest.MonkeyPatch, ranked: bool, broken: bool
 ) -> None:
     """Neither the walk's nor torch's own, which sum a large block in another order."""
-    monkeypatch.setattr(metrics, "_LARGE", 1)
+    monkeypatch.setattr(walk, "_LARGE", 1)
     reference = torch.randn(6, 150_000)
     device = reference + torch.randn(6, 150_000) * 0.01
     if broken:
@@ -216,8 +260,8 @@ def test_numba_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = measure(*sides, ranked=True)
     use(monkeypatch, "compiled")
     monkeypatch.setitem(sys.modules, "numba", None)
-    for name in ("compiled", "kernels"):
-        monkeypatch.delitem(sys.modules, f"kit.accuracy.{name}", raising=False)
+    for name in [name for name in sys.modules if name.startswith("kit.accuracy.compiled")]:
+        monkeypatch.delitem(sys.modules, name)
     assert measure(*sides, ranked=True) == expected
     assert "kit.accuracy.compiled" not in sys.modules
 
@@ -248,7 +292,8 @@ MEMORY = """
 import sys, threading
 from pathlib import Path
 from safetensors import safe_open
-from kit.accuracy import metrics
+from kit.accuracy import walk
+from kit.accuracy.metrics import measure
 
 def anonymous():
     [line] = [x for x in Path("/proc/self/status").read_text().splitlines() if "RssAnon" in x]
@@ -259,14 +304,14 @@ def watch():
         peak.append(anonymous())
 
 sides = [safe_open(path, "pt").get_tensor("x") for path in sys.argv[1:]]
-large, metrics._LARGE = metrics._LARGE, 0
-metrics.measure(*(side[:64, :64] for side in sides), threads=2)  # loads numba
-metrics._LARGE = large
+large, walk._LARGE = walk._LARGE, 0
+measure(*(side[:64, :64] for side in sides), threads=2)  # loads numba
+walk._LARGE = large
 for pair in sides, [side.T for side in sides]:
     over, peak, before = threading.Event(), [], anonymous()
     thread = threading.Thread(target=watch)
     thread.start()
-    found = metrics.measure(*pair, threads=2)
+    found = measure(*pair, threads=2)
     over.set(), thread.join()
     print(max(peak) - before, found.elements, *found.max_abs_index)
 """

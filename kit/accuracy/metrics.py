@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import math
-import os
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from kit.accuracy.blocks import as_real, blocks, fits_single, widen
+from kit.accuracy.blocks import as_real
 from kit.accuracy.figures import Close, Metrics, NonFinite, Ranking, Side
 from kit.accuracy.fills import Fills, find_fills, without_fills
 from kit.accuracy.part import Parts
-from kit.accuracy.part_sums import Layout, PartSums, layout_of, no_sums, shared_rows
+from kit.accuracy.part_sums import layout_of, shared_rows
 from kit.accuracy.parts import find_parts
 from kit.accuracy.probabilities import distances
-from kit.accuracy.ranking import RankTotals, finish_ranking
-from kit.accuracy.torch_blocks import Read, TorchBlocks
+from kit.accuracy.ranking import finish_ranking
 from kit.accuracy.totals import CLOSE, SHARES, Totals, finite
+from kit.accuracy.walk import Walk
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Elements: the half dozen fp64 arrays of a block stay in the cache (256 KiB each), and torch runs an
-# operator on no more than that in one thread (its grain size): others would wait more than they work.
-_BLOCK = 1 << 15
-_COMPILED_BLOCK = 1 << 18  # elements: compiled loops cut it further
-# Elements; below this, importing numba takes longer than its kernels save.
-_LARGE = 1 << 23
 # Squares of larger fp64 values, or of the rounding errors of smaller ones, leave fp64; then the sums
 # are taken of scaled values.
 _SQUARES = (1e-120, 1e140)
@@ -50,7 +39,7 @@ def measure(
 
     `ranked` adds the figures of classes over the last dimension (fp64 memory: a few rows of it).
     `truth` is the reference in fp64, whose distance from it says what rounding does in each part.
-    `threads` is for large tensors, by default one for each core; the figures do not depend on it.
+    `threads` is for large tensors, by default one for each core up to 16; no figure depends on it.
     Raises ValueError for shapes that differ or are empty: a comparison of nothing is no comparison.
     """
     if reference.shape != device.shape or reference.numel() == 0:
@@ -64,7 +53,7 @@ def measure(
     ours, theirs = (reference, device) if ranked else map(_without_ones, (reference, device))
     layout = layout_of(tuple(ours.shape), paired=paired)
     layout = replace(layout, shared=shared_rows(ours, theirs, layout))
-    walk = _Walk(reference=reference, device=device, layout=layout, ranked=ranked, threads=threads)
+    walk = Walk(reference=reference, device=device, layout=layout, ranked=ranked, threads=threads)
     found = walk.run()
     if any(fills := _fills(walk, found.totals)):
         walk = replace(walk, fills=fills)
@@ -114,7 +103,7 @@ def _is_whole(side: Tensor) -> bool:
     return not (side.is_floating_point() or side.is_complex())
 
 
-def _fills(walk: _Walk, totals: Totals) -> tuple[Fills, Fills]:
+def _fills(walk: Walk, totals: Totals) -> tuple[Fills, Fills]:
     """The fills of both sides; integers have none."""
     if any(map(_is_whole, walk.pair)):
         return (), ()
@@ -125,94 +114,7 @@ def _fills(walk: _Walk, totals: Totals) -> tuple[Fills, Fills]:
     return find_fills(*walk.pair, totals.ends[1:].tolist(), infinite)
 
 
-@dataclass
-class _Found:
-    """What a walk gives."""
-
-    totals: Totals
-    ranks: RankTotals
-    parts: PartSums
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Walk:
-    """One walk over a pair: what reads its blocks, and on how many threads."""
-
-    reference: Tensor
-    device: Tensor
-    layout: Layout
-    ranked: bool = False
-    threads: int | None = None
-    scale: float = 1.0
-    fills: tuple[Fills, Fills] = ((), ())
-
-    @property
-    def pair(self) -> tuple[Tensor, Tensor]:
-        """Reference and device."""
-        return self.reference, self.device
-
-    def run(self) -> _Found:
-        """The totals, those of rows of classes where there are such, and the sums of the parts."""
-        found = _Found(Totals(), RankTotals(), no_sums(self.layout))
-        for totals, ranks, parts in self._each():
-            found.totals.add(totals)
-            found.parts.add(parts)
-            if ranks is not None:
-                found.ranks.add(ranks)
-        return found
-
-    def _each(self) -> Iterator[Read]:
-        large = self.reference.numel() >= _LARGE
-        compiled = large and find_spec("numba") is not None
-        size = _COMPILED_BLOCK if compiled else _BLOCK
-        walk = blocks(*self.pair, size, row=self._aligned(size))
-        read = _Reader(self, compiled=compiled)
-        if not large:
-            yield from map(read, walk)
-            return
-        import torch
-
-        # The threads are the blocks'; torch's own within one would only get in their way, and would
-        # sum in another order where there are more of them: so even one thread is one of a pool.
-        with ThreadPoolExecutor(
-            self.threads or os.cpu_count() or 1, initializer=lambda: torch.set_num_threads(1)
-        ) as pool:
-            yield from pool.map(read, walk)
-
-    def _aligned(self, size: int) -> int:
-        """The elements of which a block has whole multiples."""
-        if self.layout.unit <= size:
-            return self.layout.unit
-        return self.layout.row if self.ranked or self.layout.columns else 1
-
-
-class _Reader:
-    """Reads the blocks of a walk; every thread has scratch memory of its own."""
-
-    def __init__(self, walk: _Walk, *, compiled: bool) -> None:
-        self._walk, self._compiled, self._local = walk, compiled, threading.local()
-        self._single = fits_single(walk.reference) and fits_single(walk.device)
-
-    def __call__(self, block: tuple[int, Tensor, Tensor]) -> Read:
-        if not hasattr(self._local, "read"):
-            self._local.read = self._new()
-        offset, *sides = block
-        sides = [widen(side, single=self._single) for side in sides]
-        sides = [without_fills(*each) for each in zip(sides, self._walk.fills, strict=True)]
-        if self._walk.scale != 1:
-            sides = [side * self._walk.scale for side in sides]
-        read: Read = self._local.read(offset, *sides)
-        return read
-
-    def _new(self) -> Callable[..., Read]:
-        if not self._compiled:
-            return TorchBlocks(self._walk.layout, ranked=self._walk.ranked)
-        from kit.accuracy.compiled import CompiledBlocks
-
-        return CompiledBlocks(self._walk.layout, ranked=self._walk.ranked)
-
-
-def _row(walk: _Walk, number: int) -> tuple[Tensor, Tensor]:
+def _row(walk: Walk, number: int) -> tuple[Tensor, Tensor]:
     at = _unravel(number, tuple(walk.reference.shape[:-1]))
     ours, theirs = (
         without_fills(side[at].double(), fills)
@@ -222,7 +124,7 @@ def _row(walk: _Walk, number: int) -> tuple[Tensor, Tensor]:
 
 
 def _finish(
-    walk: _Walk, totals: Totals, scaled: Totals, scale: float, parts: Parts, rank: Ranking | None
+    walk: Walk, totals: Totals, scaled: Totals, scale: float, parts: Parts, rank: Ranking | None
 ) -> Metrics:
     """The figures that follow from the sums; `scaled` are those of values times `scale`."""
     reference, device = walk.pair

@@ -52,10 +52,15 @@ def grain(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Of each row (the last dimension), the unit roundoff of the 16-bit format that holds every finite
     value of it, the coarser of two; 0 where none does. An output that was computed in bf16 and is stored
     in fp32 shows it."""
-    nowhere = ~np.isfinite(rows)
     with np.errstate(over="ignore"):
-        single, half = rows.astype(np.float32), rows.astype(np.float16)
-    bf16 = (nowhere | ((single == rows) & (single.view(np.uint32) & 0xFFFF == 0))).all(-1)
+        single = rows.astype(np.float32)
+        bits = single.view(np.uint32)
+        # Neither format has more than the first ten bits of a fraction: mostly that decides.
+        if ((bits & 0x1FFF) != 0).any(-1).all():
+            return np.zeros(rows.shape[:-1])
+        half = rows.astype(np.float16)
+    nowhere = ~np.isfinite(rows)
+    bf16 = (nowhere | ((single == rows) & (bits & 0xFFFF == 0))).all(-1)
     fp16 = (nowhere | (half == rows)).all(-1)
     return np.asarray(np.where(bf16, 2.0**-8, np.where(fp16, 2.0**-11, 0.0)))
 
@@ -78,23 +83,27 @@ def rank_block(
     totals = RankTotals(rows=len(reference), softmax_max_diff=softmax_max_diff)
     # As sets: within the five, neighbours may change places by rounding alone.
     totals.top5_agree = int((np.sort(ours) == np.sort(theirs)).all(axis=1).sum())
+    changed = np.flatnonzero(ours[:, 0] != theirs[:, 0])
     totals.disputed = [
-        (first_row + int(row), int(ours[row, 0]), int(theirs[row, 0]))
-        for row in np.flatnonzero(ours[:, 0] != theirs[:, 0])
+        (first_row + int(row), int(ours[row, 0]), int(theirs[row, 0])) for row in changed
     ]
     if ours.shape[1] > 1:
-        first, *others = reference[np.arange(len(ours)), ours.T].astype(np.float64)
-        # Rounding to 16 bits moves the largest of a row more than the rest: evenly by up to grain
-        # |value|, whose standard deviation is that over sqrt(3).
-        largest = np.take_along_axis(device, theirs, axis=1).astype(np.float64)
+        rows = np.arange(len(ours))[:, None]
+        scores, largest = (
+            np.asarray(side[rows, at], np.float64)
+            for side, at in ((reference, ours), (device, theirs))
+        )
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # inf - inf: no margin
-            errors = np.hypot(errors, np.nan_to_num(grain(largest) * np.abs(first) / math.sqrt(3)))
-            margins = first - np.array(others)
-            totals.smallest_margin = float(np.fmin.reduce(margins[0], initial=math.inf))
-            chances = np.exp(-((margins / errors) ** 2) / 4) / 2
+            # Rounding to 16 bits moves the largest of a row more than the rest: evenly by up to grain
+            # |value|, whose standard deviation is that over sqrt(3).
+            rounding = grain(largest) * np.abs(scores[:, 0]) / math.sqrt(3)
+            errors = np.hypot(errors, np.where(rounding < math.inf, rounding, 0.0))
+            margins = scores[:, :1] - scores[:, 1:]
+            totals.smallest_margin = float(np.fmin.reduce(margins[:, 0], initial=math.inf))
+            chances = np.exp(-((margins / errors[:, None]) ** 2) / 4) / 2
         # A row without any error changes nothing, whatever it is divided by.
-        chance = np.nan_to_num(chances * (errors > 0)).sum(0)
-        totals.explained = float(np.minimum(chance, 1.0).sum())
+        chances[~((chances > 0) & (errors > 0)[:, None])] = 0.0
+        totals.explained = float(np.minimum(chances.sum(1), 1.0).sum())
     return totals
 
 
@@ -123,34 +132,38 @@ def top1_dispute(
 ) -> RankedRow:
     """What decides a dispute about the top class of one row of scores (1-D each): the reference's own
     margin, and the row's error without what all classes share, which moves no class."""
-    reference, device = reference.double(), device.double()
-    # Equal infinities (masked classes) are no error, and other ones leave none that is a number.
-    there = reference.isfinite() & device.isfinite()
-    difference = device - reference
-    error = (
-        difference[reference != device].norm() if there.any() else difference.new_tensor(math.nan)
-    )
-    ours, apart = reference[there], difference[there]
-    if bool(error.isfinite()):
-        error = (apart - apart.mean()).norm()
-    norm = float((ours - ours.mean()).norm())
-    rest = (difference - apart.mean()).abs()
-    rest[[reference_top1, device_top1]] = math.nan
-    margin = float(reference[reference_top1] - reference[device_top1])
-    noise = rest[rest.isfinite()]
-    # torch.quantile refuses more than 16 M elements; the k-th value of the sorted row is as good.
-    p99 = float(noise.kthvalue(max(1, math.ceil(0.99 * len(noise)))).values) if len(noise) else 0.0
-    sizes = device[[reference_top1, device_top1]].abs()
-    if bool(sizes.isfinite().all()):
-        p99 += float(grain(device.numpy()) * sizes.mean().item())
+    ours, theirs = reference.double().numpy(), device.double().numpy()
+    with np.errstate(
+        invalid="ignore", over="ignore", divide="ignore"
+    ):  # inf - inf, or nothing there
+        difference = theirs - ours
+        there = np.isfinite(difference)
+        # Equal infinities (masked classes) are no error, and other ones leave none that is a number.
+        broken = not there.any() or bool((ours != theirs)[~there].any())
+        values = ours[there]
+        difference -= difference[there].sum() / len(values)
+        error = math.nan if broken else _norm(difference[there])
+        norm = _norm(values - values.sum() / len(values))
+        margin = float(ours[reference_top1] - ours[device_top1])
+    there[[reference_top1, device_top1]] = False
+    noise = np.abs(difference[there])
+    at = max(1, math.ceil(0.99 * len(noise))) - 1
+    p99 = float(np.partition(noise, at)[at]) if len(noise) else 0.0
+    sizes = np.abs(theirs[[reference_top1, device_top1]])
+    if np.isfinite(sizes).all():
+        p99 += float(grain(theirs) * sizes.mean())
     return RankedRow(
         row=row,
         reference_top1=reference_top1,
         device_top1=device_top1,
         margin=finite(margin),
         noise_p99=p99,
-        row_relative_l2=finite(float(error) / norm) if 0 < norm < math.inf else None,
+        row_relative_l2=finite(error / norm) if 0 < norm < math.inf else None,
     )
+
+
+def _norm(values: NDArray[np.float64]) -> float:
+    return math.sqrt(values @ values)
 
 
 def top5_of_both(

@@ -1,0 +1,1 @@
+"""The figures of large outputs in one compiled pass; needs numba (requirements-fast.txt)."""
