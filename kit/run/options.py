@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -68,7 +69,7 @@ class RunOptions:
 def parse_options(documentation: str | None) -> RunOptions:
     """The options of a command line, whose help is `documentation`; ends the process with exit code 2
     where it is wrong."""
-    parser = parser_of(documentation)
+    parser: argparse.ArgumentParser = parser_of(documentation)
     parser.set_defaults(**{field.name: field.default for field in fields(RunOptions)})
     parser.add_argument(
         "--model",
