@@ -89,7 +89,7 @@ def compare_run(options: argparse.Namespace, logs: Logs) -> Summary:
 
     with distrust_on_record(logs):
         record = read_record(logs)
-        adapter = read_adapter(record)
+        adapter = read_adapter(logs, record)
         run = finished(record)
         on_device = read_tensors(logs, OUTPUTS, run.outputs)
 

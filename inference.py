@@ -26,10 +26,12 @@ from kit.evidence.handover import finished
 from kit.evidence.logs import FIRST_PASS, INPUTS, OUTPUTS, RECORD, Logs, claim_logs, log
 from kit.evidence.record import RunRecord, recorded_run
 from kit.machine.background import LogGate, in_background
-from kit.models.adapter import Adapter, find_adapter, model_names
+from kit.models.adapter import Adapter
+from kit.models.known import model_names
 from kit.run.samples import Sample, add_sample_arguments, choose_samples, load_sample, run_samples
 from kit.weights.arguments import add_download_arguments
 from kit.weights.endpoints import mirror_list
+from kit.weights.find_model import find_model
 from kit.weights.sources import check_explicit, locate
 
 DTYPES = ("float32", "float16", "bfloat16")
@@ -38,11 +40,11 @@ DTYPES = ("float32", "float16", "bfloat16")
 def main() -> int:
     """Check what needs no model, then run. Returns the exit code; raises KitError."""
     options = parse_arguments()
-    adapter = find_adapter(options.model)
+    mirrors = mirror_list(options.mirror)
+    adapter = find_model(options.model, offline=options.offline, mirrors=mirrors, log=log.info)
     adapter.check_input(options.input)
     if options.weights:
         check_explicit(options.weights, adapter.info)
-    mirrors = mirror_list(options.mirror)
     samples = choose_samples(adapter, options)
 
     with claim_logs(options.logs) as logs, recorded_run(logs, adapter, options) as record:
@@ -73,7 +75,7 @@ def run(
         partial(
             locate,
             adapter.info,
-            path=options.weights,
+            path=options.weights or adapter.weights_at,
             offline=options.offline,
             mirrors=mirrors,
             timeout=options.download_timeout,
@@ -122,6 +124,8 @@ def run(
         iterations=options.iterations,
         stderr_capture=logs.path(FIRST_PASS),
     )
+    adapter = adapter.with_outputs({name: tuple(t.shape) for name, t in passes.outputs.items()})
+    record.model(adapter)
     record.proof(
         prove_place(
             model,
@@ -150,7 +154,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--model",
         metavar="NAME|HUB_ID|DIR",
-        help=f"one of {', '.join(model_names())}, its hub id, or its folder under models/",
+        help=f"one of {', '.join(model_names())}; any hub id or timm name; or a folder with config.json",
     )
     parser.add_argument(
         "--device",

@@ -18,7 +18,7 @@ from conftest import QUICK, ROOT, Finished, Kit, Result, ended
 from starting import start_python
 
 from kit.errors import UsageError
-from kit.models.adapter import load_adapter
+from kit.models.known import load_adapter
 from kit.publish.contents import TESTS, is_generated
 from kit.publish.privacy import refuse_private, shorten_paths
 

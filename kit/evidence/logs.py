@@ -40,6 +40,8 @@ SAMPLE_FIGURES = "samples.jsonl"
 REPORT = "report.md"
 REPORT_ENGLISH = "report.en.md"
 REPORTS = (REPORT, REPORT_ENGLISH, PAGE, PLOTS)
+# Of a model without a folder under models/: the config by which it is built again.
+MODEL = "model"
 # Absolute paths of this machine, for compare_accuracy.py on the same one; never part of the evidence.
 LOCAL_PATHS = "local_paths.json"
 
@@ -58,6 +60,7 @@ _RUN_FILES = (
     COMPARE_LOG,
     CHARTS,
     FIRST_PASS,
+    MODEL,
     LOCAL_PATHS,
     *REPORTS,
 )
@@ -205,7 +208,7 @@ class Logs:
     def _history_folder(self, present: list[Path]) -> Path:
         try:
             record = json.loads(self.path(RECORD).read_text("utf-8"))
-            model = str(record["model"]["adapter"])
+            model = str(record["model"]["adapter"] or record["model"]["name"])
             started = datetime.fromisoformat(record["started_at"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             # An earlier run that left no readable record is still kept.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kit.errors import CannotRunError
-from kit.models.adapter import MODELS_ROOT
+from kit.models.known import MODELS_ROOT
 
 ROOT = MODELS_ROOT.parent
 
