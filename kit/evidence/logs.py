@@ -158,8 +158,7 @@ class Logs:
 
         with self._in_place(name) as temporary:
             try:
-                contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
-                save_file(contiguous, temporary, metadata=dict(metadata) if metadata else None)
+                save_file(_apart(tensors), temporary, metadata=dict(metadata) if metadata else None)
             except SafetensorError as error:  # its name for a full disk
                 raise OSError(str(error)) from error
 
@@ -221,6 +220,17 @@ class Logs:
             number += 1
             target = wanted.with_name(f"{wanted.name}-{number}")
         return target
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous tensors, no two in the same memory: an output may be another one's transpose."""
+    apart: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.contiguous() if place not in taken else tensor.contiguous().clone()
+        taken.add(place)
+    return apart
 
 
 @contextmanager

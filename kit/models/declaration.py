@@ -39,11 +39,11 @@ class ModelInfo:
     name: str
     hub_id: str
     revision: str
-    vendor: str | None
+    vendor: str | None = None
     task: str
-    pipeline_tag: str | None
+    pipeline_tag: str | None = None
     library: str
-    license: str | None
+    license: str | None = None
     architecture: str
     family: str | None = None
     parameters: int | None = None
@@ -67,7 +67,7 @@ def read_declaration(text: str) -> ModelInfo:
     if unknown := sorted(document.keys() - known):
         raise ValueError(f"{unknown[0]!r} is no field of a declaration")
     info = msgspec.convert(document, ModelInfo)
-    if not _is_hex(info.revision, 40):
+    if not _is_hex(info.revision, 40) and (info.hub_id or info.revision):
         raise ValueError("the revision must be a commit of 40 hex digits")
     for file, digest in info.published.items():
         if not _is_hex(digest, 64):

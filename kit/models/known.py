@@ -96,9 +96,16 @@ def unknown_model(wanted: str) -> str:
 
 def _nearest(wanted: str) -> str | None:
     """More letters apart is another architecture as often as not: DeiT for ViT, base for small."""
-    # Hub ids and folders are compared by their last part, spelled as a folder of models/ would be.
-    spelled = wanted.rstrip("/").rpartition("/")[2].lower().replace("-", "_")
-    return next((name for name in model_names() if _one_letter_apart(spelled, name)), None)
+    spelled = wanted.lower().replace("-", "_")
+    for name in model_names():
+        known = name
+        if "/" in wanted:
+            known = load_adapter(name).info.hub_id.partition(".")[0].lower().replace("-", "_")
+        elif name.startswith(f"{spelled}_"):
+            return name
+        if _one_letter_apart(spelled, known):
+            return name
+    return None
 
 
 def _one_letter_apart(one: str, other: str) -> bool:

@@ -107,7 +107,7 @@ class TimmImage(Adapter):
         given: dict[int, Tensor] = {}
 
         def watch(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-            given.setdefault(arguments[0].data_ptr(), arguments[0])
+            given.setdefault(id(arguments[0]), arguments[0])
 
         classifier: Any = model.get_classifier
         watches = [each.register_forward_pre_hook(watch) for each in _leaves(classifier())]

@@ -99,15 +99,9 @@ def named_class(document: Mapping[str, Any]) -> str | None:
 def library_config(document: Mapping[str, Any]) -> Any:
     """transformers' own config object of the values. Raises UnsupportedError, UsageError."""
     with without_torchvision():
-        import transformers
-        from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     kind = document["model_type"]
-    if kind not in CONFIG_MAPPING_NAMES:
-        raise UnsupportedError(
-            f"transformers {transformers.__version__} has no model_type {kind!r}: install a version that "
-            "has it"
-        )
     try:
         with without_torchvision():
             return CONFIG_MAPPING[kind].from_dict(plain(document))
@@ -129,6 +123,12 @@ def library_class(document: Mapping[str, Any]) -> Any:
         mapped = [name for table in tables for name in _names(table.get(kind))]
         if wanted is None:
             wanted = next(iter(_names(modeling_auto.MODEL_MAPPING_NAMES.get(kind))), None)
+    if not mapped:
+        raise UnsupportedError(
+            f"transformers {transformers.__version__} has no model of the type {kind!r}: install a version "
+            "that has it"
+        )
+    with without_torchvision():
         for name in mapped:
             known = getattr(transformers, name, None)
             # A class beside the mapped ones in the library's file of this model_type will do as well.
