@@ -103,7 +103,7 @@ def compare_run(options: argparse.Namespace, logs: Logs) -> Summary:
             specs = judged_outputs(adapter.outputs, run.weights)
             comparison = compare(specs, reference, on_device, repeats, samples)
             summary = summarise(run, comparison, saved)
-            check_evidence(run, summary)  # what readers would refuse is not told as a verdict
+            check_evidence(logs, run, summary)  # what readers would refuse is not told as a verdict
             write_summary(new, summary)
             new.write_text(COMPARE_LOG, comparison_text(summary))
             write_charts(logs, new, adapter, run, summary, reference.outputs, on_device)

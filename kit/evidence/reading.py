@@ -47,11 +47,11 @@ def read_evidence(folder: Path) -> Evidence:
     logs = Logs(folder)
     summary = read_summary(logs)
     run = _read_run(logs, summary)
-    check_evidence(run, summary)
+    check_evidence(logs, run, summary)
     return Evidence(record=written(run) if run else {}, summary=written(summary))
 
 
-def check_evidence(run: Run | None, summary: Summary) -> None:
+def check_evidence(logs: Logs, run: Run | None, summary: Summary) -> None:
     """Raise UntrustedError where the two say what cannot be so."""
     try:
         _check_summary(run, summary)
