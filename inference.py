@@ -112,8 +112,7 @@ def run(
     logs.write_tensors(INPUTS, chosen.tensors)
 
     dtype = getattr(torch, options.dtype)
-    cast = cast_weights(model, dtype)
-    record.cast(cast)
+    record.cast(cast := cast_weights(model, dtype))
     on_device = move(model, loaded.tied, device, cast, loaded.fingerprint)
     passes = run_passes(
         adapter,
@@ -124,8 +123,8 @@ def run(
         iterations=options.iterations,
         stderr_capture=logs.path(FIRST_PASS),
     )
-    adapter = adapter.with_outputs({name: tuple(t.shape) for name, t in passes.outputs.items()})
-    record.model(adapter)
+    shapes = {name: tuple(tensor.shape) for name, tensor in passes.outputs.items()}
+    record.model(adapter := adapter.with_outputs(shapes))
     record.proof(
         prove_place(
             model,
