@@ -96,7 +96,7 @@ def measured(name: str) -> dict[str, Any]:
         adapter = from_timm_registry(name)
         assert adapter is not None, "timm's registry does not know it"
         model = adapter.build()
-        loaded = load_weights(adapter, model, None, seed=SEED)
+        loaded = load_weights(adapter, model, [], seed=SEED)
         row["parameters"] = loaded.parameters
         inputs = adapter.load_input(None, {}).tensors
         with torch.inference_mode():
@@ -107,13 +107,9 @@ def measured(name: str) -> dict[str, Any]:
         found = compare(adapter.outputs, reference, outputs, repeats)
         row["outputs"] = {key: list(value.shape) for key, value in outputs.items()}
         row["std"] = {key: float(value.std()) for key, value in outputs.items()}
-        row["verdict"] = found["verdict"]
-        reasons = [
-            f"{key}: {reason}"
-            for key, each in found["outputs"].items()
-            for reason in each["reasons"]
-        ]
-        row["reason"] = found["reason"] or "; ".join(reasons) or None
+        row["verdict"] = found.verdict
+        reasons = [f"{key}: {why}" for key, each in found.outputs.items() for why in each.reasons]
+        row["reason"] = None if found.verdict == "PASS" else "; ".join(reasons) or None
     except Exception as error:  # whatever it is, it is this architecture's row
         row["reason"] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     row["seconds"] = round(time.perf_counter() - begin, 1)
