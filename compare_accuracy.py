@@ -90,7 +90,7 @@ def compare_run(options: argparse.Namespace, logs: Logs) -> Summary:
 
     with distrust_on_record(logs):
         record = read_record(logs)
-        adapter = read_adapter(record)
+        adapter = read_adapter(logs, record)
         run = finished(record)
         on_device = read_tensors(logs, OUTPUTS, run.outputs)
 
@@ -104,7 +104,7 @@ def compare_run(options: argparse.Namespace, logs: Logs) -> Summary:
             specs = judged_outputs(adapter.outputs, run.weights)
             comparison = compare(specs, reference, on_device, repeats, samples)
             summary = summarise(run, comparison, saved)
-            check_evidence(run, summary)  # what readers would refuse is not told as a verdict
+            check_evidence(logs, run, summary)  # what readers would refuse is not told as a verdict
             write_summary(new, summary)
             new.write_text(COMPARE_LOG, comparison_text(summary))
             write_charts(logs, new, adapter, run, summary, reference.outputs, on_device)

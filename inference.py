@@ -25,10 +25,11 @@ from kit.evidence.logs import INPUTS, OUTPUTS, RECORD, RUNTIME_STDERR, Logs, cla
 from kit.evidence.types.run import FinishedRun
 from kit.evidence.record import RunRecord, recorded_run
 from kit.machine.background import LogGate, in_background
-from kit.models.adapter import Adapter, find_adapter
+from kit.models.adapter import Adapter
 from kit.run.options import RunOptions, parse_options
 from kit.run.samples import Sample, choose_samples, load_sample, run_samples
 from kit.weights.endpoints import mirror_list
+from kit.weights.find_model import find_model
 from kit.weights.sources import check_explicit, locate
 
 
@@ -48,11 +49,11 @@ def main() -> int:
 
 def run(options: RunOptions) -> FinishedRun:
     """Check what needs no model, then measure; the record goes into logs/. Raises KitError."""
-    adapter = find_adapter(options.model)
+    mirrors = mirror_list(options.mirror)
+    adapter = find_model(options.model, offline=options.offline, mirrors=mirrors, log=log.info)
     adapter.check_input(options.input)
     if options.weights:
         check_explicit(options.weights, adapter.info)
-    mirrors = mirror_list(options.mirror)
     samples = choose_samples(adapter, options.data, options.samples)
 
     with (
@@ -78,7 +79,7 @@ def measure(
         partial(
             locate,
             adapter.info,
-            path=options.weights,
+            path=options.weights or adapter.weights_at,
             offline=options.offline,
             mirrors=mirrors,
             timeout=options.download_timeout,
@@ -129,6 +130,8 @@ def measure(
             warmup=options.warmup,
             iterations=options.iterations,
         )
+    shapes = {name: tuple(tensor.shape) for name, tensor in passes.outputs.items()}
+    record.model(adapter := adapter.with_outputs(shapes))
     for file in found.file.files if found.file else ():
         file.check_unchanged()  # the CPU reads a mapped file whenever it needs a page of it
     record.proof(

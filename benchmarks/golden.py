@@ -22,7 +22,7 @@ import torch
 from overhead import describe_hardware
 
 from kit.arithmetic.fp64 import float64_only
-from kit.models.adapter import load_adapter, model_names
+from kit.models.known import load_adapter, model_names
 from kit.weights.load import load_weights
 
 RATIO_LIMIT = 3

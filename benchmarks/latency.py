@@ -23,7 +23,7 @@ import torch
 from overhead import PLAIN_NAMES, prepare
 
 from kit.devices import select_device
-from kit.models.adapter import load_adapter
+from kit.models.known import load_adapter
 from kit.run.placement import move
 from kit.run.timing import time_once
 from kit.weights.casting import cast_weights

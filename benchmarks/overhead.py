@@ -96,12 +96,12 @@ def prepare(model: str, scratch: Path) -> None:
     """A folder with the model's config and random weights under the published names."""
     from safetensors.torch import save_file
 
-    from kit.models.adapter import load_adapter
+    from kit.models.known import load_adapter
     from kit.weights.checkpoint import published_tensors
     from kit.weights.random_init import random_state_dict
 
     adapter = load_adapter(model)
-    for file in adapter.folder.glob("*.*"):
+    for file in adapter.place.glob("*.*"):
         shutil.copy(file, scratch)
     like = published_tensors(adapter.build(), adapter.tied)
     save_file(random_state_dict(like, 0), scratch / "model.safetensors", metadata={"format": "pt"})

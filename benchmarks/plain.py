@@ -44,7 +44,8 @@ def load_vit(folder):
     model = timm.create_model("vit_tiny_patch16_224").eval()
     model.load_state_dict(load_file(folder / "model.safetensors"))
     data = timm.data.resolve_data_config(pretrained_cfg=config["pretrained_cfg"])
-    photo = Image.open(folder / "photo.png").convert("RGB")
+    samples = Path(__file__).resolve().parent.parent / "kit" / "models" / "samples"
+    photo = Image.open(samples / "photo.png").convert("RGB")
     pixels = timm.data.create_transform(**data)(photo).unsqueeze(0)
     return lambda: model(pixels), lambda: ()
 

@@ -16,6 +16,7 @@ _ALL = {
     "diff": ("kit.evidence.diff", "what differs between two runs"),
     "report": ("kit.report.command", "write the report of a run again"),
     "export": ("kit.publish", "write the repository that publishes one model and its run"),
+    "new": ("kit.weights.new", "write a model's folder under models/, to be edited"),
     "fetch": ("kit.weights.fetch", "download a model's files, resumable and verified"),
     "lint-report": ("kit.lint", "what is blank, contradictory or unsupported in a report"),
 }

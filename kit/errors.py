@@ -34,6 +34,10 @@ class CannotRunError(KitError):
     exit_code = 3
 
 
+class UnsupportedError(CannotRunError):
+    """Nobody can run this architecture here: the run ends with the status UNSUPPORTED."""
+
+
 class UntrustedError(KitError):
     """The evidence cannot be trusted: fingerprints differ, a record is damaged, a run is not repeatable."""
 

@@ -232,7 +232,7 @@ def weights_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         if model not in made:
             from safetensors.torch import save_file
 
-            from kit.models.adapter import load_adapter
+            from kit.models.known import load_adapter
             from kit.weights.checkpoint import published_tensors
             from kit.weights.random_init import random_state_dict
 

@@ -30,9 +30,11 @@ def untouched(kit: Kit) -> bool:
     [
         ("flan_t5_smal", "did you mean flan_t5_small?"),
         ("google/flan-t5-smal", "did you mean flan_t5_small?"),
+        ("vit_tiny_patch16_225", "did you mean vit_tiny_patch16_224?"),
         ("nothing-like-it", "known models: flan_t5_small, vit_tiny_patch16_224"),
         ("../models/flan_t5_small/x", "known models"),
-        ("/etc", "known models"),
+        ("resnet18.never_trained", "known models"),
+        ("/etc", "/etc has no config.json: give a folder that save_pretrained or timm wrote"),
     ],
 )
 def test_unknown_model(earlier: Kit, wanted: str, hint: str) -> None:
@@ -46,9 +48,10 @@ def test_a_model_folder_elsewhere_is_never_imported(earlier: Kit, tmp_path: Path
     folder = tmp_path / "flan_t5_small"
     folder.mkdir()
     (folder / "adapter.py").write_text("open('imported', 'w')")
+    (folder / "model.toml").write_text('name = "mine"')
     result = earlier.infer("--model", folder)
     assert result.code == 2
-    assert "unknown model" in result.error
+    assert "has no config.json" in result.error
     assert untouched(earlier)
 
 

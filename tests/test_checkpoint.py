@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from kit.models.adapter import load_adapter
+from kit.models.known import load_adapter
 from kit.storage.fingerprint import fingerprint, fingerprint_of_files
 from kit.weights.checkpoint import assign, published_tensors
 from kit.weights.load import load_weights

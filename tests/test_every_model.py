@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import QUICK, Finished, Kit
 
-from kit.models.adapter import load_adapter, model_names
+from kit.models.known import load_adapter, model_names
 
 MODELS = model_names()
 # What the two published reports show, under the names of summary.json; text models show the rest too.

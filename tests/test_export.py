@@ -22,7 +22,7 @@ from starting import start_python
 
 from kit.documented import written
 from kit.errors import UsageError
-from kit.models.adapter import load_adapter
+from kit.models.known import load_adapter
 from kit.publish.contents import TESTS, is_generated
 from kit.publish.privacy import refuse_private, shorten_paths
 from kit.publish.published_run import describe_file

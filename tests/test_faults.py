@@ -89,7 +89,7 @@ def test_a_fallback_in_the_further_samples_only(npu: Kit) -> None:
     """25 norms a forward and five forwards before: the 130th is in the first sample."""
     data = npu.scratch / "photos"
     data.mkdir()
-    shutil.copy(ROOT / "models" / "vit_tiny_patch16_224" / "photo.png", data)
+    shutil.copy(ROOT / "kit" / "models" / "samples" / "photo.png", data)
     result = npu.infer(*VIT, "--data", data, SIM_NPU_FALLBACK=f"{NORM}:130")
     assert npu.record["device_proof"]["fallback_ops"] == []
     assert npu.record["samples"]["fallback_ops"] == [NORM]

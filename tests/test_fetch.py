@@ -21,7 +21,7 @@ from loopback_hub import Fault, LoopbackHub, safetensors_bytes
 from test_weights_faults import FAULTS, STATES
 from tiny_hub import DATA, FILES, SHA256, WEIGHTS
 
-from kit.models.adapter import load_adapter, model_names
+from kit.models.known import load_adapter, model_names
 from kit.weights.known_hashes import complete_files, known_models
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"

@@ -18,7 +18,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from kit.arithmetic.fp64 import float64_only, golden_skipped, run_golden
 from kit.errors import CannotRunError
 from kit.machine.memory import available_bytes
-from kit.models.adapter import Adapter, ModelInfo, ModelInput, load_adapter, model_names
+from kit.models.adapter import Adapter, ModelInput
+from kit.models.declaration import ModelInfo
+from kit.models.known import load_adapter, model_names
 from kit.run.reference import run_references
 from kit.weights.load import load_weights
 
@@ -291,15 +293,9 @@ class Casting(nn.Module):
 class PlantedAdapter(Adapter):
     """An adapter of any module that takes x."""
 
-    info = ModelInfo(
-        **dict.fromkeys(
-            "name hub_id revision vendor task pipeline_tag library license architecture".split(),
-            "planted",
-        ),
-        parameters=1,
-        tensors=1,
-        published={},
-    )
+    def __init__(self) -> None:
+        words = "name hub_id revision vendor task pipeline_tag library license architecture".split()
+        super().__init__(ModelInfo(**dict.fromkeys(words, "planted")), {})
 
     def check_input(self, value: str | None) -> None:
         raise NotImplementedError
@@ -322,7 +318,7 @@ def planted_input() -> Tensor:
 
 
 def test_every_way_to_fp32_gives_fp64() -> None:
-    outputs = run_golden(PlantedAdapter(Path()), Casting(), {"x": planted_input()})
+    outputs = run_golden(PlantedAdapter(), Casting(), {"x": planted_input()})
     x = planted_input().double()
     third = torch.tensor(1 / 3).double()  # the fp32 weight
     expected = {name: exact(x) for name, (_, exact) in CASTS.items()}
@@ -384,7 +380,7 @@ def test_what_has_no_fp64_form_is_an_error(form: Callable[[Tensor], Tensor], rea
             return {"y": form(x)}
 
     with pytest.raises(CannotRunError, match=f"planted does not run in fp64 .*{reason}"):
-        run_golden(PlantedAdapter(Path()), Planted(), {"x": planted_input()})
+        run_golden(PlantedAdapter(), Planted(), {"x": planted_input()})
     assert torch.get_default_dtype() == torch.float32
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from kit.models.adapter import Adapter, load_adapter, model_names
+from kit.models.adapter import Adapter
+from kit.models.known import load_adapter, model_names
 from kit.storage.fingerprint import fingerprint
 from kit.weights.checkpoint import assign, published_tensors, retie
 from kit.weights.random_init import random_state_dict

@@ -113,7 +113,7 @@ def lite0(folder: Path, way: Arithmetic) -> Outputs:
     saved, own = torch.load(file, weights_only=True), model.state_dict()
     pairs = zip(own.items(), saved.values(), strict=True)
     model.load_state_dict({name: value.reshape(shape.shape) for (name, shape), value in pairs})
-    photo = Image.open(ROOT / "models/vit_tiny_patch16_224/photo.png").convert("RGB")
+    photo = Image.open(ROOT / "kit/models/samples/photo.png").convert("RGB")
     image = (pil_to_tensor(photo.resize((224, 224)))[None].float() - 127) / 128
     found: Outputs = {}
     for number, block in enumerate(model.blocks):

@@ -32,7 +32,7 @@ from kit.evidence.logs import Logs
 from kit.lint import findings
 from kit.lint.finding import Level
 from kit.lint.reader import read_report
-from kit.models.adapter import model_names
+from kit.models.known import model_names
 from kit.report.command import write_reports
 
 FAULT = {"SIM_NPU_FAULT": "aten::native_layer_norm:*:1.2"}
@@ -628,7 +628,7 @@ def test_samples_and_outputs_that_are_no_numbers(npu: Kit) -> None:
     photos = npu.scratch / "photos"
     photos.mkdir()
     for name in ("a.png", "b_<script>.png"):
-        shutil.copy(ROOT / "models" / "vit_tiny_patch16_224" / "photo.png", photos / name)
+        shutil.copy(ROOT / "kit" / "models" / "samples" / "photo.png", photos / name)
     switches = {"SIM_NPU_NAN": "aten::native_layer_norm:*"}
     assert npu.infer(*VIT, "--data", photos, **switches).code == 0
     assert npu.compare().code == 1

@@ -297,7 +297,7 @@ def test_samples_without_data_and_more_than_there_are(kit: Kit) -> None:
 
 
 def _adapter() -> Any:
-    from kit.models.adapter import load_adapter
+    from kit.models.known import load_adapter
 
     return load_adapter("vit_tiny_patch16_224")
 

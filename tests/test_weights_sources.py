@@ -19,7 +19,7 @@ from loopback_hub import COMMIT, LoopbackHub, safetensors_bytes
 from tiny_hub import clean_environment
 
 from kit.errors import UntrustedError, UsageError
-from kit.models.adapter import ModelInfo
+from kit.models.declaration import ModelInfo
 from kit.weights.sources import Located, locate, resolve
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -221,7 +221,7 @@ def test_an_explicit_file_needs_only_the_standard_library(tmp_path: Path) -> Non
     path = put(tmp_path / WEIGHTS)
     script = (
         "import json, sys; from pathlib import Path\n"
-        "from kit.models.adapter import ModelInfo; from kit.weights.sources import locate\n"
+        "from kit.models.declaration import ModelInfo; from kit.weights.sources import locate\n"
         "info = ModelInfo(**json.loads(sys.argv[1]))\n"
         "assert locate(info, path=Path(sys.argv[2]), log=print).file\n"
         "print(sorted(sys.modules))"

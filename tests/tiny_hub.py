@@ -13,7 +13,7 @@ import pytest
 from loopback_hub import COMMIT, safetensors_bytes
 from starting import SERVER
 
-from kit.models.adapter import ModelInfo
+from kit.models.declaration import ModelInfo
 from kit.weights import progress
 from kit.weights.sources import Located, locate
 

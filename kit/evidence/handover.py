@@ -12,18 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from kit.errors import CannotRunError, KitError, UntrustedError, UsageError
 from kit.evidence.contradictions import find_contradictions
+from kit.evidence.declared import adapter_of
 from kit.evidence.documents import AGAIN, read_record
 from kit.evidence.logs import COMPARE_LOG, LOCAL_PATHS, RECORD, SUMMARY, Logs
 from kit.evidence.schema import checked
 from kit.evidence.summary import summarise
-from kit.evidence.types.run import DeclaredModel, FedInput, FinishedRun, Run
+from kit.evidence.types.run import FedInput, FinishedRun, Run
 from kit.evidence.types.shared import LoadedFile, Weights
 from kit.evidence.types.summary import Summary
-from kit.models.adapter import Adapter, describe_model, load_adapter, model_names
+from kit.models.adapter import Adapter
 from kit.storage.fingerprint import SavedTensor, describe_tensors, fingerprint
 from kit.storage.hashes import sha256_of
 from kit.weights.caches import copies
@@ -54,23 +53,10 @@ def write_summary(logs: Logs, summary: Summary) -> None:
     logs.write_json(SUMMARY, checked(summary))
 
 
-def declared_model(adapter: Adapter) -> DeclaredModel:
-    """The record's model section: what the adapter declares."""
-    return msgspec.convert(describe_model(adapter), DeclaredModel)
-
-
-def read_adapter(run: Run) -> Adapter:
-    """The adapter of this checkout that made the record. Raises UntrustedError for any other, and where
-    the record of a run that succeeded contradicts itself."""
-    name = run.model.adapter
-    if name not in model_names():
-        raise UntrustedError(
-            f"{RECORD} names the model folder {name!r}, which this checkout does not have: only its "
-            "own models/ are ever imported"
-        )
-    adapter = load_adapter(name)
-    if run.model != declared_model(adapter):
-        raise UntrustedError(f"{RECORD} does not describe models/{name} as it is here: {AGAIN}")
+def read_adapter(logs: Logs, run: Run) -> Adapter:
+    """The adapter that made the record. Raises UntrustedError for any other, and where the record of a run
+    that succeeded contradicts itself."""
+    adapter = adapter_of(logs, run)
     if run.status == "SUCCESS":
         contradiction = next(find_contradictions(FinishedRun.of(run), adapter), None)
         if contradiction:

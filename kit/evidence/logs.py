@@ -42,6 +42,8 @@ SAMPLE_FIGURES = "samples.jsonl"
 REPORT = "report.md"
 REPORT_ENGLISH = "report.en.md"
 REPORTS = (REPORT, REPORT_ENGLISH, PAGE, PLOTS)
+# Of a model without a folder under models/: the config by which it is built again.
+MODEL = "model"
 # Absolute paths of this machine, for compare_accuracy.py on the same one; never part of the evidence.
 LOCAL_PATHS = "local_paths.json"
 
@@ -60,6 +62,7 @@ _RUN_FILES = (
     COMPARE_LOG,
     CHARTS,
     RUNTIME_STDERR,
+    MODEL,
     LOCAL_PATHS,
     *REPORTS,
 )
@@ -162,8 +165,7 @@ class Logs:
 
         with self._in_place(name) as temporary:
             try:
-                contiguous = {key: tensor.contiguous() for key, tensor in tensors.items()}
-                save_file(contiguous, temporary, metadata=dict(metadata) if metadata else None)
+                save_file(_apart(tensors), temporary, metadata=dict(metadata) if metadata else None)
             except SafetensorError as error:  # its name for a full disk
                 raise OSError(str(error)) from error
 
@@ -217,7 +219,7 @@ class Logs:
     def _history_folder(self, present: list[Path]) -> Path:
         try:
             record = json.loads(self.path(RECORD).read_text("utf-8"))
-            model = str(record["model"]["adapter"])
+            model = str(record["model"]["adapter"] or record["model"]["name"])
             started = datetime.fromisoformat(record["started_at"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             # An earlier run that left no readable record is still kept.
@@ -248,6 +250,17 @@ def _check_files(folder: Path) -> None:
             raise UntrustedError(
                 f"{name} in {shown(folder)} cannot be read ({error.strerror}): remove it"
             ) from error
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous tensors, no two in the same memory: an output may be another one's transpose."""
+    apart: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.contiguous() if place not in taken else tensor.contiguous().clone()
+        taken.add(place)
+    return apart
 
 
 @contextmanager

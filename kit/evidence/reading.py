@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.documented import written
-from kit.errors import UntrustedError, UsageError
+from kit.errors import UntrustedError
 from kit.evidence.documents import AGAIN, read_record, read_summary
 from kit.evidence.handover import read_adapter
 from kit.evidence.invariants import broken_claims
@@ -47,17 +47,17 @@ def read_evidence(folder: Path) -> Evidence:
     logs = Logs(folder)
     summary = read_summary(logs)
     run = _read_run(logs, summary)
-    check_evidence(run, summary)
+    check_evidence(logs, run, summary)
     return Evidence(record=written(run) if run else {}, summary=written(summary))
 
 
-def check_evidence(run: Run | None, summary: Summary) -> None:
+def check_evidence(logs: Logs, run: Run | None, summary: Summary) -> None:
     """Raise UntrustedError where the two say what cannot be so."""
     try:
         _check_summary(run, summary)
         # Of a run that is INVALID without a comparison, no figure is shown: it says why, and that is all.
         if summary.outputs is not None or summary.verdict != "INVALID":
-            _check_record(run)
+            _check_record(logs, run)
         claim = next(broken_claims(run, summary), None)
     except _DOES_NOT_FIT as error:
         raise UntrustedError(
@@ -101,12 +101,9 @@ def _differences(ours: Any, theirs: Any, name: str = "") -> Iterator[str]:
             yield dotted
 
 
-def _check_record(run: Run | None) -> None:
+def _check_record(logs: Logs, run: Run | None) -> None:
     """Raise UntrustedError where the record is of another model than this checkout's, or contradicts
     itself."""
     if run is None:
         raise UntrustedError(f"{RECORD} cannot be read: {AGAIN}")
-    try:
-        read_adapter(run)
-    except UsageError as error:
-        raise UntrustedError(f"{RECORD} names another model folder: {error.message}") from error
+    read_adapter(logs, run)

@@ -18,7 +18,8 @@ import msgspec
 import kit
 from kit.devices import Device, Precision
 from kit.documented import written
-from kit.evidence.handover import declared_model
+from kit.errors import UnsupportedError
+from kit.evidence.declared import declared_model, keep_description
 from kit.evidence.logs import LOCAL_PATHS, RECORD, RUN_LOG, SUMMARY, WEIGHTS_LOG, Logs, log
 from kit.evidence.schema import SCHEMA_VERSION, checked
 from kit.evidence.summary import summarise
@@ -37,7 +38,8 @@ from kit.evidence.types.shared import DeviceProof, LoadedFile, Status, Weights
 from kit.evidence.weights_told import tell_cast, tell_contents
 from kit.machine.cures import as_kit_error
 from kit.machine.environment import describe_environment
-from kit.models.adapter import Adapter, ModelInfo, ModelInput
+from kit.models.adapter import Adapter, ModelInput
+from kit.models.declaration import ModelInfo
 from kit.storage.fingerprint import describe_tensors, fingerprint
 
 if TYPE_CHECKING:
@@ -65,6 +67,10 @@ class RunRecord:
             arguments=arguments,
             model=declared_model(adapter),
         )
+
+    def model(self, adapter: Adapter) -> None:
+        """What the adapter declares, with the outputs that the model gave."""
+        self._fill(model=declared_model(adapter))
 
     def device(self, device: Device, precision: Precision) -> None:
         """The device that was chosen, its arithmetic flags, and the environment."""
@@ -243,6 +249,7 @@ def recorded_run(logs: Logs, adapter: Adapter, arguments: Arguments) -> Iterator
     a KitError.
     """
     logs.archive_earlier_run()
+    keep_description(logs, adapter)
     record = RunRecord(logs, adapter, arguments)
     record.keep()
     with logs.logging_to(RUN_LOG):
@@ -250,7 +257,8 @@ def recorded_run(logs: Logs, adapter: Adapter, arguments: Arguments) -> Iterator
             yield record
         except Exception as error:
             known = as_kit_error(error)
-            record.end("FAILED", RunError(exit_code=known.exit_code, message=known.message))
+            status: Status = "UNSUPPORTED" if isinstance(known, UnsupportedError) else "FAILED"
+            record.end(status, RunError(exit_code=known.exit_code, message=known.message))
             if known is error:
                 raise  # `from error` would put it in the place of its own cause, which the log needs
             raise known from error

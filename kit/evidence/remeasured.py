@@ -21,12 +21,15 @@ from kit.documented import written
 from kit.errors import UntrustedError
 from kit.evidence.documents import AGAIN, read_charts, read_record, read_summary
 from kit.evidence.handover import finished, read_adapter, read_tensors
+from kit.evidence.left_out import judged_outputs
 from kit.evidence.logs import CHARTS, GOLDEN, OUTPUTS, REFERENCE, SAMPLE_FIGURES, SUMMARY, Logs, log
+from kit.evidence.trust import device_repeats
 from kit.evidence.types.charts import Charts
 from kit.evidence.types.run import FinishedRun
 from kit.evidence.types.summary import SavedReference, Summary
 from kit.machine.background import in_background
 from kit.machine.bounded import Ended, run_bounded
+from kit.models.adapter import Adapter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,11 +65,11 @@ def check_measured(logs: Logs) -> None:
     if summary.outputs is None or summary.reference is None:
         return
     record = read_record(logs)
-    adapter, run = read_adapter(record), finished(record)
+    adapter, run = read_adapter(logs, record), finished(record)
     device = read_tensors(logs, OUTPUTS, run.outputs)
     reference = read_tensors(logs, REFERENCE, summary.reference.outputs)
     claims = (
-        *_outputs(logs, run, summary, summary.reference, reference, device),
+        *_outputs(logs, adapter, run, summary, summary.reference, reference, device),
         *_charts(read_charts(logs), reference, device),
         *_samples(logs, run, summary, adapter.outputs),
     )
@@ -80,6 +83,7 @@ Claims = Iterator[tuple[str, Any, Any]]
 
 def _outputs(
     logs: Logs,
+    adapter: Adapter,
     run: FinishedRun,
     summary: Summary,
     saved: SavedReference,
@@ -87,11 +91,10 @@ def _outputs(
     device: dict[str, Tensor],
 ) -> Claims:
     from kit.accuracy.comparison import Reference, compare
-    from kit.models.adapter import load_adapter
 
     golden = saved.golden.outputs
     found = compare(
-        load_adapter(run.model.adapter).outputs,
+        judged_outputs(adapter.outputs, run.weights),
         Reference(
             outputs=reference,
             repeats=(summary.noise.reference_repeat if summary.noise else None) or {},
@@ -99,7 +102,7 @@ def _outputs(
             golden_reason=saved.golden.reason,
         ),
         device,
-        run.noise.device_repeat,
+        device_repeats(run.noise),
         summary.samples,
     )
     for name, output in (summary.outputs or {}).items():

@@ -140,13 +140,16 @@ def _what_was_asked(fields: _Fields, run: Run) -> None:
     model = run.model
     fields.put(
         model=model.name,
-        vendor=model.vendor,
         task=model.task,
-        source_url=model.source_url,
-        revision=model.revision,
         primary_output=model.primary_output,
         started_at=run.started_at,
         dtype=run.arguments.dtype,
+    )
+    fields.put(
+        "the model is of a folder, and in no repository",
+        vendor=model.vendor,
+        source_url=model.source_url,
+        revision=model.revision,
     )
     if run.arguments.data is None:
         fields.put("no --data was given", samples=None)
@@ -181,7 +184,7 @@ def _what_ran(fields: _Fields, run: Run) -> None:
         fields.put(input=run.input.description)
         fields.put("the input is not text", input_tokens=run.input.input_tokens)
         fields.put("the model has no decoder input", decoder_input=run.input.decoder_input)
-    if run.outputs and (primary := run.outputs.get(run.model.primary_output)):
+    if run.outputs and (primary := run.outputs.get(run.model.primary_output or "")):
         fields.put(output_shape=primary.shape)
     fields.put(
         environment=run.environment,
@@ -205,7 +208,7 @@ def _what_was_compared(
     fields: _Fields, model: DeclaredModel, comparison: Comparison, reference: SavedReference
 ) -> None:
     outputs = comparison.outputs
-    primary, ranked = outputs[model.primary_output].metrics, ranked_output(model)
+    primary, ranked = outputs[model.primary_output or ""].metrics, ranked_output(model)
     ranking = metrics.ranking if ranked and (metrics := outputs[ranked].metrics) else None
     undecided = why_not_passed(comparison) or "the primary output is judged without this figure"
     judged = within_1_percent(outputs).values()

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kit.entry import parser_of
-from kit.models.adapter import find_adapter
+from kit.models.known import find_adapter
 from kit.publish.contents import collect
 from kit.publish.privacy import refuse_private
 from kit.publish.published_run import read_run
@@ -34,14 +34,14 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     adapter = find_adapter(options.model)
     check_target(options.to, zipped=options.zip)
-    pages = kit_pages(adapter.folder.name)
-    files, foreign = collect(adapter.folder.name, commands_in(pages))
+    pages = kit_pages(adapter.place.name)
+    files, foreign = collect(adapter.place.name, commands_in(pages))
     run = read_run(options.logs, adapter)
     files |= run.files
     files |= relinked(pages, files)
     files["README.md"] = front_page(adapter, run, files)
     refuse_private(files)
-    put_in_place(files, options.to, archive=adapter.folder.name if options.zip else None)
+    put_in_place(files, options.to, archive=adapter.place.name if options.zip else None)
     for name in (*foreign, *run.left_out):
         log.info(f"left out: {name if name.isprintable() else repr(name)}")
     if run.shortened:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kit.errors import CannotRunError
-from kit.models.adapter import MODELS_ROOT
+from kit.models.known import MODELS_ROOT
 from kit.publish.imports import reached
 from kit.storage import lfs
 

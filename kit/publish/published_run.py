@@ -118,7 +118,7 @@ def read_run(folder: Path, adapter: Adapter) -> PublishedRun:
 def _check(evidence: Evidence, adapter: Adapter, folder: Path) -> None:
     if not evidence.record:
         raise UntrustedError(f"{folder / RECORD} cannot be read: {AGAIN}")
-    ours, theirs = adapter.folder.name, evidence.record["model"]["adapter"]
+    ours, theirs = adapter.place.name, evidence.record["model"]["adapter"]
     if theirs != ours:
         raise UsageError(
             f"{folder} holds a run of {theirs}, not of {ours}: run inference.py --model {ours}, or name "

@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
 from kit.evidence.logs import REPORT
-from kit.models.adapter import Adapter, model_names
+from kit.models.adapter import Adapter
+from kit.models.known import model_names
 from kit.publish.contents import ROOT
 from kit.publish.published_run import PublishedRun
 

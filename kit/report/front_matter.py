@@ -34,15 +34,16 @@ def front_matter(evidence: Evidence, claim: Claim) -> str:
     # PyYAML loses some of what is no printable text.
     model = {name: visible(text) for name, text in declared.items() if isinstance(text, str)}
     fields: dict[str, Any] = {
-        "license": model["license"],
+        "license": model.get("license"),
         "library_name": model["library"],
-        "pipeline_tag": model["pipeline_tag"],
-        "base_model": model["hub_id"],
+        "pipeline_tag": model.get("pipeline_tag"),
+        "base_model": model.get("hub_id"),
     }
     if claim.on_npu:
         fields |= {"tags": list(_NPU_TAGS), "hardware": "NPU"}
         if claim.weights == "verified":
             fields |= {"model_name": model["name"], "eval_results": _results(evidence)}
+    fields = {name: value for name, value in fields.items() if value is not None}
     text: str = ModelCardData(**fields).to_yaml()
     return text
 

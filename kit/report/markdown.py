@@ -122,7 +122,9 @@ def _command(evidence: Evidence) -> Markup:
     if not evidence.record:
         return words[0]
     asked = evidence.record["arguments"]
-    words += [Markup("--model"), shell_word(evidence.record["model"]["adapter"])]
+    model = evidence.record["model"]
+    named = model["adapter"] or model["hub_id"] or f"./{model['name']}"
+    words += [Markup("--model"), shell_word(named)]
     for name in _OPTIONS if asked["data"] is None else [*_OPTIONS, *_DATA_OPTIONS]:
         if asked[name] is not None:
             words += [_option(name), shell_word(str(asked[name]))]

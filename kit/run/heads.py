@@ -37,10 +37,12 @@ def outputs_of_heads(
     for name, tensor in before.items():
         own[name].copy_(tensor)
     moved = [name for name in first if not _same(first[name], second.get(name))]
-    if adapter.primary in moved:
+    shapes = {name: tuple(output.shape) for name, output in first.items()}
+    primary = adapter.with_outputs(shapes).primary
+    if primary in moved:
         heads = ", ".join(random_heads(account)[:3])
         raise UsageError(
-            f"the weights have no {heads}: {adapter.primary}, which every headline figure is of, would be "
+            f"the weights have no {heads}: {primary}, which every headline figure is of, would be "
             "of random weights; give a checkpoint that carries its head, or name the base model"
         )
     return moved

@@ -12,7 +12,7 @@ from kit.devices import PRECISIONS, check_device_name
 from kit.devices.precision import PrecisionName
 from kit.entry import at_least, parser_of
 from kit.evidence.types.run import Arguments
-from kit.models.adapter import model_names
+from kit.models.known import model_names
 from kit.weights.arguments import DOWNLOAD_SECONDS, add_download_arguments
 from kit.weights.endpoints import mirror_list, shown
 
@@ -74,7 +74,7 @@ def parse_options(documentation: str | None) -> RunOptions:
     parser.add_argument(
         "--model",
         metavar="NAME|HUB_ID|DIR",
-        help=f"one of {', '.join(model_names())}, its hub id, or its folder under models/",
+        help=f"one of {', '.join(model_names())}; any hub id or timm name; or a folder with config.json",
     )
     parser.add_argument(
         "--device",

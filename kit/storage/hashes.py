@@ -30,6 +30,11 @@ def git_sha1_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def sha256_of_bytes(content: bytes) -> str:
+    """The sha256 in hex of bytes in memory."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def sha256_of(path: Path) -> str:
     """The file's sha256 in hex. Raises OSError. Memory stays flat, and other threads run on."""
     digest = hashlib.sha256()

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from kit.entry import parser_of
 from kit.errors import CannotRunError, UsageError
-from kit.models.adapter import find_adapter
+from kit.models.known import find_adapter
 from kit.weights.arguments import add_download_arguments
 from kit.weights.attempts import Request
 from kit.weights.caches import check_names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kit.models.adapter import load_adapter, model_names
+from kit.models.known import load_adapter, model_names
 from kit.weights.wanted import ModelFiles, RepositoryFiles
 
 # What transformers, timm and tokenizers read beside the weights, as far as a repository has it.

@@ -12,7 +12,7 @@ from kit.models.adapter import Adapter
 from kit.storage.fingerprint import fingerprint, fingerprint_of_files
 from kit.weights.checkpoint import assign, published_tensors, read_checkpoint
 from kit.weights.fitting import Account, fit
-from kit.weights.model_parts import aliases_of
+from kit.weights.model_parts import aliases_of, worked_out
 from kit.weights.random_init import random_state_dict
 from kit.weights.room import check_room
 
@@ -56,7 +56,8 @@ def initialise(model: nn.Module, tied: Mapping[str, str], *, seed: int) -> Loade
     aliases = dict(tied) or aliases_of(model)
     like = published_tensors(model, aliases)
     check_room(sum(tensor.nbytes for tensor in like.values()), "random weights")
-    tensors = random_state_dict(like, seed)
+    # An index table, position codes: what the library works out itself is no weight.
+    tensors = random_state_dict(like, seed) | {name: like[name] for name in worked_out(model, like)}
     assign(model, tensors, aliases)
     return _loaded(tensors, aliases, fingerprint(tensors), None)
 
@@ -106,11 +107,11 @@ def _elements(tensors: Mapping[str, Tensor]) -> int:
 def _check_size(adapter: Adapter, like: Mapping[str, Tensor]) -> None:
     """Raise CannotRunError where the library builds something else than was published."""
     info, parameters = adapter.info, _elements(like)
-    if (len(like), parameters) != (info.tensors, info.parameters):
+    if (info.tensors, info.parameters) not in ((len(like), parameters), (None, None)):
         raise CannotRunError(
             f"the installed {info.library} builds {info.architecture} with "
-            f"{parameters:,} parameters in {len(like)} tensors, models/{adapter.folder.name}/adapter.py "
-            f"says {info.parameters:,} in {info.tensors}: correct a new adapter (a tensor "
+            f"{parameters:,} parameters in {len(like)} tensors, its declaration says "
+            f"{info.parameters} in {info.tensors}: correct a new declaration (a tensor "
             "that shares another's storage belongs into `tied`), else install a version of "
             "requirements.txt"
         )

@@ -130,6 +130,13 @@ def _of_shards(file: WeightFile) -> str:
     return f", {len(file.shards)} shards" if file.shards else ""
 
 
+def no_weights_beside(info: ModelFiles, request: Request) -> Answer:
+    """The answer for a model that came from a folder without weights."""
+    reason = "the model's folder holds no weights, only its config"
+    tried = attempt("file", f"file:{info.weights}", "absent", reason, time.monotonic())
+    return Answer(attempts=(tried,))
+
+
 class _RefusedError(Exception):
     """A local file that may not be loaded; the message is the attempt's reason."""
 

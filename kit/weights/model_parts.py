@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from kit.weights.library_names import library_of
@@ -35,6 +35,18 @@ def buffers_built(model: nn.Module) -> dict[str, Tensor]:
         for name, buffer in model.named_buffers()
         if name not in stored and not buffer.is_meta
     }
+
+
+def worked_out(model: nn.Module, stored: Collection[str]) -> list[str]:
+    """The buffers among the `stored` names whose values the library works out when it builds the model: all
+    but running statistics."""
+    return [
+        name
+        for name, buffer in model.named_buffers()
+        if name in stored
+        and not buffer.is_meta
+        and not name.endswith(("running_mean", "running_var"))
+    ]
 
 
 def is_head(model: Any, name: str) -> bool:

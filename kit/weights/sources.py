@@ -15,9 +15,9 @@ from pathlib import Path
 from kit.weights import caches
 from kit.weights.attempts import Answer, Attempt, Request
 from kit.weights.caches import resolve
-from kit.weights.local import check_explicit, explicit, local_copy
+from kit.weights.local import check_explicit, explicit, local_copy, no_weights_beside
 from kit.weights.progress import Deadline
-from kit.weights.wanted import ModelFiles
+from kit.weights.wanted import ModelFiles, in_repository
 from kit.weights.weight_file import HashOrigin, WeightFile
 
 __all__ = ["Attempt", "Located", "WeightFile", "check_explicit", "companions", "locate", "resolve"]
@@ -87,7 +87,8 @@ def locate(
     is unusable (it is then the only source) or where a name of `info` could leave the caches,
     CannotRunError where weights to load are larger than this machine's memory.
     """
-    caches.check_names(info)
+    if in_repository(info):
+        caches.check_names(info)
     request = Request(
         info=info,
         offline=offline,
@@ -119,6 +120,9 @@ def locate(
 
 def _sources(request: Request) -> Iterator[Callable[[Request], Answer]]:
     """The chain after an explicit path, in its order."""
+    if not in_repository(request.info):  # a folder's model: it is nowhere else
+        yield partial(no_weights_beside, request.info)
+        return
     yield partial(local_copy, "hf-cache")
     yield partial(local_copy, "modelscope-cache")
     yield partial(local_copy, "weights-cache")

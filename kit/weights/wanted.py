@@ -35,6 +35,11 @@ class ModelFiles(Protocol):
         """Known hashes by file name."""
 
 
+def in_repository(info: ModelFiles) -> bool:
+    """Whether the files are of a repository; those of a model that is only in a folder name none."""
+    return bool(info.hub_id or info.revision)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RepositoryFiles:
     """The wanted files of a model that has no adapter."""

@@ -97,19 +97,54 @@ class DeclaredOutput(Documented, frozen=True, kw_only=True):
 class DeclaredModel(Documented, frozen=True, kw_only=True):
     """What the adapter declares."""
 
-    adapter: Annotated[str, says("Folder under models/.", pattern="^[a-z0-9_]+$")]
+    adapter: Annotated[
+        Annotated[str, Meta(pattern="^[a-z0-9_]+$")] | None,
+        says("Folder under models/; null for a model without one: files then say what it is."),
+    ]
     name: Annotated[str, says("The name that reports use.")]
-    hub_id: Annotated[str, says("Repository on the hub.")]
-    revision: Annotated[str, says("Commit of the published files.")]
-    vendor: Annotated[str, says("Who published the model.")]
+    hub_id: Annotated[
+        str | None, says("Repository on the hub; null for a model of a folder, which is in none.")
+    ]
+    revision: Annotated[
+        str | None,
+        says(
+            "Commit of the published files, or main where no commit of it was known; null for a model "
+            "of a folder."
+        ),
+    ]
+    vendor: Annotated[str | None, says("Who published the model; null where its files do not say.")]
     task: Annotated[str, says("What the model does.")]
-    pipeline_tag: Annotated[str, says("The hub's name for the task.")]
+    pipeline_tag: Annotated[
+        str | None, says("The hub's name for the task; null where the class is named after none.")
+    ]
     library: Annotated[str, says("Python library that implements it.")]
-    license: Annotated[str, says("Licence of the weights.")]
+    license: Annotated[
+        str | None, says("Licence of the weights; null where the model's files do not say.")
+    ]
     architecture: Annotated[str, says("The library's name of the architecture.")]
-    source_url: Annotated[str, says("Page of the original weights.")]
-    primary_output: Annotated[str, says("Output that the headline figures are of.")]
-    outputs: Annotated[dict[str, DeclaredOutput], says("Declared outputs by name.")]
+    source_url: Annotated[
+        str | None, says("Page of the original weights; null for a model of a folder.")
+    ]
+    primary_output: Annotated[
+        str | None,
+        says(
+            "Output that the headline figures are of; null where the run of a model without a folder "
+            "ended before it gave any."
+        ),
+    ]
+    outputs: Annotated[
+        dict[str, DeclaredOutput],
+        says(
+            "Declared outputs by name; of a model without a folder those that it gave, empty before."
+        ),
+    ]
+    files: Annotated[
+        dict[str, Sha256] | UnsetType,
+        says(
+            "Of a model without a folder under models/: the files of logs/model/ that say how it is "
+            "built, config.json and perhaps generation_config.json, by name. Absent for any other."
+        ),
+    ] = UNSET
 
 
 class ChosenDevice(Documented, frozen=True, kw_only=True):

@@ -76,14 +76,26 @@ class Summary(Documented, frozen=True, kw_only=True):
         str | None, says("The name that reports use; null where the record cannot be read.")
     ]
     vendor: Annotated[
-        str | None, says("Who published the model; null where the record cannot be read.")
+        str | None,
+        says(
+            "Who published the model; null where its files do not say, and where the record cannot be "
+            "read."
+        ),
     ]
     task: Annotated[str | None, says("What the model does; null where the record cannot be read.")]
     source_url: Annotated[
-        str | None, says("Page of the original weights; null where the record cannot be read.")
+        str | None,
+        says(
+            "Page of the original weights; null for a model of a folder, and where the record cannot "
+            "be read."
+        ),
     ]
     revision: Annotated[
-        str | None, says("Commit of the published files; null where the record cannot be read.")
+        str | None,
+        says(
+            "Commit of the published files; null for a model of a folder, and where the record cannot "
+            "be read."
+        ),
     ]
     started_at: Annotated[
         str | None, says("When the run began: UTC, ISO 8601; null where the record cannot be read.")

@@ -1,1 +1,17 @@
-"""Adapters that serve whole libraries; a model's own adapter only fills in the blanks."""
+"""Adapters that serve whole libraries; a declaration fills in the blanks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kit.models.adapter import Adapter
+from kit.models.families.seq2seq_text import Seq2SeqText
+from kit.models.families.timm_image import TimmImage
+from kit.models.families.transformers_model import TransformersModel
+
+# By the name that a declaration uses.
+FAMILIES: Mapping[str, type[Adapter]] = {
+    "seq2seq_text": Seq2SeqText,
+    "timm_image": TimmImage,
+    "transformers": TransformersModel,
+}

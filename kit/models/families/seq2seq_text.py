@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from kit.accuracy.spec import OutputSpec
 from kit.errors import CannotRunError, UsageError
 from kit.models.adapter import Adapter, ModelInput
+from kit.models.building import built
+from kit.models.declaration import GENERATION, ModelInfo, read_config
 from kit.models.families.top5 import Labels, top5
 from kit.models.families.torchvision_ops import without_torchvision
+from kit.models.families.transformers_config import check_config, library_class, library_config
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -19,17 +24,27 @@ if TYPE_CHECKING:
 TOKENIZER = "tokenizer.json"
 
 
-class Seq2SeqText(Adapter):
-    """A transformers model whose config.json and generation_config.json lie in the model's folder.
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a declaration says to this family: texts, and token ids of the model's own tokenizer."""
 
-    `default_ids` are the published tokenizer's ids of `default_text`, so that the default input needs
-    no tokenizer file. The primary output comes from the fixed one-token decoder input (a comparison
-    of logits, not of sampled text); `teacher_ids` feed a longer decoder input, without which decoder
-    self-attention is a softmax over one position and some tensors cannot matter.
+    default_text: str
+    default_ids: list[int]
+    decoder_ids: list[int]
+    teacher_ids: list[int]
+    max_new_tokens: int = 16
+
+
+class Seq2SeqText(Adapter):
+    """A transformers encoder-decoder with a config.json and, perhaps, a generation_config.json.
+
+    In its options `default_ids` are the published tokenizer's ids of `default_text`, so that the default
+    input needs no tokenizer file. The primary output comes from the fixed one-token decoder input (a
+    comparison of logits, not of sampled text); `teacher_ids` feed a longer decoder input, without which
+    decoder self-attention is a softmax over one position and some tensors cannot matter.
     """
 
     primary = "logits"
-    outputs: ClassVar[Mapping[str, OutputSpec]] = {
+    outputs: Mapping[str, OutputSpec] = {
         "logits": OutputSpec(role="logits"),
         "encoder_last_hidden_state": OutputSpec(role="features"),
         "logits_teacher_forced": OutputSpec(role="logits"),
@@ -37,11 +52,11 @@ class Seq2SeqText(Adapter):
         "generated_scores": OutputSpec(role="step_scores"),
     }
     samples = "texts"
-    default_text: ClassVar[str]
-    default_ids: ClassVar[tuple[int, ...]]
-    decoder_ids: ClassVar[tuple[int, ...]]
-    teacher_ids: ClassVar[tuple[int, ...]]
-    max_new_tokens: ClassVar[int] = 16
+
+    def __init__(self, info: ModelInfo, files: Mapping[str, bytes], **places: Path | None) -> None:
+        super().__init__(info, files, **places)
+        self._options = msgspec.convert(info.options, Options)
+        self._document = check_config(read_config(files))
 
     def check_input(self, value: str | None) -> None:
         """Raise UsageError for a text without a visible character."""
@@ -49,33 +64,30 @@ class Seq2SeqText(Adapter):
             raise UsageError("--input is empty: give a sentence, or leave it out for the default")
 
     def build(self) -> nn.Module:
-        """The architecture of config.json, on the meta device, in eval mode."""
-        import torch
-
+        """The class of config.json in eval mode, its parameters on the meta device."""
         with without_torchvision():
+            make = library_class(self._document)
+            model: Any = built(partial(make, library_config(self._document)))
+        if GENERATION in self.files:
             import transformers
 
-            model_class: Any = getattr(transformers, self.info.architecture)
-        config = transformers.AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
-        with torch.device("meta"):
-            model: Any = model_class(config)
-        if (self.folder / "generation_config.json").is_file():
-            model.generation_config = transformers.GenerationConfig.from_pretrained(self.folder)
-        built: nn.Module = model.eval()
-        return built
+            generation = read_config(self.files, GENERATION)
+            model.generation_config = transformers.GenerationConfig.from_dict(generation)
+        made: nn.Module = model
+        return made
 
     def load_input(self, value: str | None, companions: Mapping[str, Path]) -> ModelInput:
         """`input_ids` int64 [1, tokens], `decoder_input_ids` [1, 1], `teacher_input_ids` [1, 8]."""
         import torch
 
-        text = self.default_text if value is None else value
-        ids = list(self.default_ids) if value is None else self._encode(value, companions)
-        decoder = [list(self.decoder_ids)]
+        text = self._options.default_text if value is None else value
+        ids = self._options.default_ids if value is None else self._encode(value, companions)
+        decoder = [self._options.decoder_ids]
         return ModelInput(
             tensors={
                 "input_ids": torch.tensor([ids]),
                 "decoder_input_ids": torch.tensor(decoder),
-                "teacher_input_ids": torch.tensor([list(self.teacher_ids)]),
+                "teacher_input_ids": torch.tensor([self._options.teacher_ids]),
             },
             description=text,
             input_tokens=len(ids),
@@ -110,7 +122,7 @@ class Seq2SeqText(Adapter):
             attention_mask=torch.ones_like(inputs["input_ids"]),
             do_sample=False,
             num_beams=1,
-            max_new_tokens=self.max_new_tokens,
+            max_new_tokens=self._options.max_new_tokens,
             return_dict_in_generate=True,
             output_scores=True,
         )
@@ -156,11 +168,12 @@ class Seq2SeqText(Adapter):
                 f"from {self.info.source_url} and put it beside the weights (--weights DIR)"
             )
         tokenizer = _read_tokenizer(companions[TOKENIZER])
-        ids = tuple(tokenizer.encode(self.default_text).ids)
-        if ids != self.default_ids:
+        ids = tokenizer.encode(self._options.default_text).ids
+        if ids != self._options.default_ids:
             raise CannotRunError(
-                f"{TOKENIZER} is not this model's: it encodes {self.default_text!r} as {ids[:12]}, "
-                f"not {self.default_ids}; fetch it again from {self.info.source_url}"
+                f"{TOKENIZER} is not this model's: it encodes {self._options.default_text!r} as "
+                f"{ids[:12]}, "
+                f"not {self._options.default_ids}; fetch it again from {self.info.source_url}"
             )
         return tokenizer
 

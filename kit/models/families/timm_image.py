@@ -1,134 +1,208 @@
-"""timm image classifiers: one forward gives the pooled features and the class logits."""
+"""timm image models: one forward gives the pooled features and, where there are classes, their logits."""
 
 from __future__ import annotations
 
 import importlib.resources
 import json
-import stat
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from kit.accuracy.spec import OutputSpec
-from kit.errors import UsageError, shown, visible
+from kit.errors import UnsupportedError, UsageError, visible
 from kit.models.adapter import Adapter, ModelInput
+from kit.models.building import built
+from kit.models.declaration import CONFIG, ModelInfo, read_config
+from kit.models.families.bounds import check_values
+from kit.models.families.photo import check_photo, open_upright, sample_photo
 from kit.models.families.top5 import top5
 from kit.models.families.torchvision_ops import declare_missing_ops
 
 if TYPE_CHECKING:
-    from PIL import Image
     from torch import Tensor, nn
 
-# The published preprocessing scales the short side up first: a line of pixels would take gigabytes.
-_LONGEST_RATIO = 50
-# A quarter of a gigabyte once decoded, and as much again while it is turned upright.
-_MOST_PIXELS = 64_000_000
+# Arguments of a builder that would load something; a config may not give them.
+_LOADING = frozenset(
+    "pretrained pretrained_cfg pretrained_cfg_overlay pretrained_strict checkpoint_path cache_dir "
+    "features_only scriptable exportable no_jit".split()
+)
+# What timm's configs say of preprocessing, which a kept config needs no more than.
+_KEPT = (
+    "tag input_size fixed_input_size interpolation crop_pct crop_mode mean std num_classes pool_size "
+    "first_conv classifier license"
+).split()
 
 
-class TimmImageClassifier(Adapter):
-    """A timm classifier whose config.json (the hub's format) lies in the model's folder.
+class TimmImage(Adapter):
+    """A timm model with a config.json in the hub's format: architecture, num_classes, pretrained_cfg.
 
-    `photo` is the default input, an image file in the same folder.
+    The default input is `photo.png` of the model's folder, else the kit's own photograph.
     """
 
     primary = "features"
-    outputs: ClassVar[Mapping[str, OutputSpec]] = {
-        "features": OutputSpec(role="features"),
-        "logits": OutputSpec(role="logits"),
-    }
     samples = "images"
-    photo: ClassVar[str] = "photo.png"
+
+    def __init__(self, info: ModelInfo, files: Mapping[str, bytes], **places: Path | None) -> None:
+        super().__init__(info, files, **places)
+        self._config = read_config(files)
+        self.outputs = {"features": OutputSpec(role="features")}
+        if self._config.get("num_classes", 1) > 0:
+            self.outputs["logits"] = OutputSpec(role="logits")
 
     def check_input(self, value: str | None) -> None:
         """Raise UsageError where VALUE is not an image file that Pillow can read."""
-        path = self._image_path(value)
-        try:
-            if not stat.S_ISREG(path.stat().st_mode):
-                raise OSError("no regular file")
-            width, height = _open_upright(path).size
-        except (ImportError, UsageError):
-            raise  # Pillow is not there: no fault of the file; or it is told what is wrong
-        # Pillow raises SyntaxError, ValueError and others besides OSError on damaged files.
-        except Exception as error:
-            raise UsageError(
-                f"--input {shown(path)}: not a readable image ({error}); give a JPEG or PNG file"
-            ) from error
-        if max(width, height) > _LONGEST_RATIO * min(width, height):
-            raise UsageError(
-                f"--input {shown(path)}: {width}x{height} pixels are a line; give a photograph"
-            )
+        check_photo(self._photo(value))
 
     def build(self) -> nn.Module:
-        """The architecture of config.json, on the meta device, in eval mode."""
-        import torch
+        """The architecture of config.json in eval mode, its parameters on the meta device.
 
+        Raises UsageError for a config that timm cannot build, or that names anything but a model of its
+        registry and values for it.
+        """
         declare_missing_ops()
         import timm
 
-        config = self._config()
-        with torch.device("meta"):
-            model: nn.Module = timm.create_model(
-                config["architecture"], pretrained=False, num_classes=config["num_classes"]
+        config = self._config
+        name = config.get("architecture")
+        if not isinstance(name, str) or not timm.is_model(name):
+            raise UnsupportedError(
+                f"{CONFIG} names the architecture {name!r}, which timm {timm.__version__} does not have: "
+                "install a timm that has it"
             )
-        return model.eval()
+        arguments = {**config.get("model_args", {})}
+        check_values(arguments, CONFIG)
+        if loading := _LOADING & arguments.keys():
+            raise UsageError(f"{CONFIG}: model_args may not set {sorted(loading)[0]}; remove it")
+        arguments |= {each: config[each] for each in ("num_classes",) if each in config}
+        try:
+            model = built(partial(timm.create_model, name, pretrained=False, **arguments))
+        except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+            raise UsageError(f"timm cannot build {name} of {CONFIG} ({error})") from error
+        return model
 
     def load_input(self, value: str | None, companions: Mapping[str, Path]) -> ModelInput:
         """`pixel_values`: float32 [1, 3, height, width] by the model's published preprocessing."""
         declare_missing_ops()
         import timm.data
 
-        path = self._image_path(value)
+        path = self._photo(value)
         transform = timm.data.create_transform(
-            **timm.data.resolve_data_config(pretrained_cfg=self._config()["pretrained_cfg"])
+            **timm.data.resolve_data_config(pretrained_cfg=self._config.get("pretrained_cfg", {}))
         )
-        image = _open_upright(path)
+        image = open_upright(path)
         return ModelInput(
             tensors={"pixel_values": transform(image).unsqueeze(0)},
             description=f"image {visible(path.name)} ({image.width}x{image.height} pixels)",
         )
 
     def forward(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """`features` [batch, num_features] before the classifier, `logits` [batch, classes]."""
-        timm_model: Any = model
-        features = timm_model.forward_head(
-            timm_model.forward_features(inputs["pixel_values"]), pre_logits=True
-        )
-        return {"features": features, "logits": timm_model.get_classifier()(features)}
+        """`features` [batch, num_features], which is what the classifier is given (classifiers: one after
+        the other), and the `logits` [batch, classes] that it makes of them; of a model without a
+        classifier what it gives."""
+        import torch
+
+        if "logits" not in self.outputs:
+            return {"features": model(inputs["pixel_values"]).flatten(1)}
+        given: dict[int, Tensor] = {}
+
+        def watch(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            given.setdefault(id(arguments[0]), arguments[0])
+
+        classifier: Any = model.get_classifier
+        watches = [each.register_forward_pre_hook(watch) for each in _leaves(classifier())]
+        try:
+            logits = model(inputs["pixel_values"])
+        finally:
+            for each in watches:
+                each.remove()
+        if not given:
+            raise UnsupportedError(
+                f"{self.info.architecture} calls no classifier that timm names: write "
+                "models/<name>/adapter.py for it"
+            )
+        return {
+            "features": torch.cat([each.flatten(1) for each in given.values()], dim=1),
+            "logits": logits,
+        }
 
     def describe(
         self, outputs: Mapping[str, Tensor], companions: Mapping[str, Path]
     ) -> dict[str, Any]:
         """`top5`: the five largest logits of the first row, with their class names."""
-        known = self._config()["num_classes"] == 1000
-        return {"top5": top5(outputs["logits"][0], _imagenet_labels if known else None)}
+        if "logits" not in self.outputs:
+            return {}
+        logits = outputs["logits"]
+        known = logits.shape[-1] == 1000
+        return {"top5": top5(logits[0], _imagenet_labels if known else None)}
 
-    def _image_path(self, value: str | None) -> Path:
-        return self.folder / self.photo if value is None else Path(value)
+    def _photo(self, value: str | None) -> Path:
+        if value is not None:
+            return Path(value)
+        own = self.folder / "photo.png" if self.folder else None
+        return own if own and own.is_file() else sample_photo()
 
-    def _config(self) -> dict[str, Any]:
-        config: dict[str, Any] = json.loads((self.folder / "config.json").read_text("utf-8"))
-        return config
+
+def _leaves(classifier: Any) -> Iterator[nn.Module]:
+    """The classifiers of a model that has several, or the one."""
+    from torch import nn
+
+    if isinstance(classifier, (tuple, list, nn.ModuleList)):
+        for each in classifier:
+            yield from _leaves(each)
+    elif classifier is not None:
+        yield classifier
 
 
-def _open_upright(path: Path) -> Image.Image:
-    """The image in RGB, turned as its EXIF orientation says. Raises what Pillow raises, UsageError for more
-    pixels than are decoded in a moment."""
-    from PIL import Image, ImageOps
+def published_as(name: str) -> str | None:
+    """The hub id of the weights of a name of timm's registry, with or without their tag; "" where it has
+    none, None where the registry has no such name. Needs no network."""
+    declare_missing_ops()
+    import timm
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused below
-        opened = Image.open(path)
-    with opened as image:
-        if image.width * image.height > _MOST_PIXELS:
-            raise UsageError(
-                f"--input {shown(path)}: {image.width}x{image.height} pixels are more than "
-                f"{_MOST_PIXELS // 10**6} million: scale it down"
-            )
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I"):  # 16 bits: convert() alone would clip them to white
-            upright = upright.convert("I").point(lambda value: value / 256)
-        return upright.convert("RGB")
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        return None
+    if tag and tag not in {
+        each.partition(".")[2] for each in timm.list_pretrained(f"{architecture}.*")
+    }:
+        return None
+    published = timm.get_pretrained_cfg(name)
+    repository: str = published.hf_hub_id or ""
+    spelled = f"{architecture}.{published.tag}" if published.tag else architecture
+    return repository + spelled if repository.endswith("/") else repository
+
+
+def timm_info(
+    hub_id: str, architecture: str, *, revision: str, license: str | None, name: str | None = None
+) -> ModelInfo:
+    """The declaration of a timm model that nobody declared by hand."""
+    return ModelInfo(
+        family="timm_image",
+        name=name or hub_id or architecture,
+        hub_id=hub_id,
+        revision=revision if hub_id else "",
+        vendor=hub_id.partition("/")[0] or None,
+        task="image classification",
+        pipeline_tag="image-classification",
+        library="timm",
+        license=license,
+        architecture=architecture,
+    )
+
+
+def registry_config(name: str) -> bytes:
+    """A config.json in the hub's format for a name of timm's registry, from the registry alone."""
+    declare_missing_ops()
+    import timm
+
+    known = timm.get_pretrained_cfg(name).to_dict()
+    config = {
+        "architecture": name.partition(".")[0],
+        "num_classes": known.get("num_classes", 1000),
+        "pretrained_cfg": {key: known[key] for key in _KEPT if key in known},
+    }
+    return (json.dumps(config, indent=2) + "\n").encode("utf-8")
 
 
 def _imagenet_labels(indices: list[int]) -> list[str | None]:

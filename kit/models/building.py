@@ -1,0 +1,60 @@
+"""Building a model as its library does, without filling its parameters and without keeping them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# In-place fills of a parameter, which a file or the kit's own initialisation will replace.
+_FILLS = frozenset(
+    "normal_ uniform_ trunc_normal_ log_normal_ exponential_ bernoulli_ random_ fill_ zero_".split()
+)
+
+
+def built(make: Callable[[], nn.Module]) -> nn.Module:
+    """The model that `make` constructs, in eval mode: parameters on the meta device, buffers as made.
+
+    Buffers that no state_dict holds (position ids, rotary frequencies, attention masks) are worked out
+    by the library's own construction, often on the device of a parameter: on the meta device they would
+    be lost, and no file gives them back. So all is built on the CPU, the filling of parameters left out
+    (memory that nobody writes to is not taken), and the parameters let go afterwards. A parameter shared
+    by two modules stays one object.
+    """
+    from torch import nn
+
+    with _skipped_fills():
+        model = make()
+    empty: dict[int, nn.Parameter] = {}
+    kept = []  # alive until the end: an id names one object only while it lives
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                kept.append(parameter)
+                made = nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
+                module._parameters[name] = empty.setdefault(id(parameter), made)
+    return model.eval()
+
+
+def _skipped_fills() -> Any:
+    from torch import nn
+    from torch.overrides import TorchFunctionMode
+
+    class SkippedFills(TorchFunctionMode):
+        """Returns a parameter as it is where it would be filled in place."""
+
+        def __torch_function__(
+            self,
+            func: Callable[..., Any],
+            types: Any,
+            args: tuple[Any, ...] = (),
+            kwargs: Mapping[str, Any] | None = None,
+        ) -> Any:
+            name = getattr(func, "__name__", "")
+            if name in _FILLS and args and isinstance(args[0], nn.Parameter):
+                return args[0]
+            return func(*args, **(kwargs or {}))
+
+    return SkippedFills()

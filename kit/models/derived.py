@@ -1,0 +1,112 @@
+"""A model without a folder of its own here: a rule derives its declaration from its config.
+
+The rule knows two libraries: timm's config.json (its local-dir and hub format) and transformers' (as
+save_pretrained writes it), and every name of timm's registry. What is derived is rebuilt from the same
+config and the same three words, so a record that has them is enough.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Protocol
+
+from kit.errors import UsageError
+from kit.models.adapter import Adapter
+from kit.models.declaration import CONFIG, LONGEST_CONFIG_BYTES, read_config
+from kit.models.families import FAMILIES
+from kit.models.families.timm_image import published_as, registry_config, timm_info
+from kit.models.families.transformers_config import check_config, declare, plain
+from kit.models.families.transformers_inputs import INPUT_FILES
+
+
+class Derived(Protocol):
+    """The three words that a derived declaration holds beside its config."""
+
+    @property
+    def name(self) -> str:
+        """What reports call the model."""
+
+    @property
+    def hub_id(self) -> str | None:
+        """Its repository."""
+
+    @property
+    def revision(self) -> str | None:
+        """The commit, or main."""
+
+
+def from_folder(folder: Path) -> Adapter:
+    """The model of a folder as save_pretrained or timm's local-dir writes it, weights included.
+
+    Raises UsageError where it holds no config of either library, UnsupportedError for code of its own.
+    """
+    config = read_describing(folder / CONFIG)
+    weights = any(folder.glob("*.safetensors*")) or any(folder.glob("*.bin"))
+    return from_config(config, name=folder.resolve().name, weights_at=folder if weights else None)
+
+
+def from_config(
+    config: bytes,
+    *,
+    name: str,
+    hub_id: str = "",
+    revision: str = "",
+    weights_at: Path | None = None,
+) -> Adapter:
+    """The model that a config.json is of. Raises UsageError, UnsupportedError."""
+    document = read_config({CONFIG: config})
+    if isinstance(document.get("architecture"), str):
+        published = document.get("pretrained_cfg")
+        told = published.get("license") if isinstance(published, dict) else None
+        info = timm_info(
+            hub_id,
+            document["architecture"],
+            revision=revision,
+            license=told if isinstance(told, str) else None,
+            name=name,
+        )
+    else:
+        document = plain(check_config(document))
+        info = declare(
+            document, name=name, hub_id=hub_id, revision=revision, companions=INPUT_FILES
+        )
+    assert info.family is not None
+    # Written anew: what is left out (a path of the machine that saved it) stands in no record.
+    files = {CONFIG: (json.dumps(document, indent=2) + "\n").encode("utf-8")}
+    return FAMILIES[info.family](info, files, weights_at=weights_at)
+
+
+def from_timm_registry(wanted: str) -> Adapter | None:
+    """The timm model of a name or hub id, with or without the tag of its weights; None where timm has
+    no such name. Needs no network: input size and preprocessing are the registry's."""
+    owner, _, name = wanted.rpartition("/")
+    if owner not in ("", "timm") or (hub_id := published_as(name)) is None:
+        return None
+    config = registry_config(name)
+    return from_config(
+        config, name=hub_id or name, hub_id=hub_id, revision="main" if hub_id else ""
+    )
+
+
+def rebuilt(config: bytes, said: Derived) -> Adapter:
+    """The adapter of a config that lies in a record, and of what the record says of it; whether that is
+    all that the rule says is for the caller to check. Raises UsageError, UnsupportedError."""
+    return from_config(
+        config, name=said.name, hub_id=said.hub_id or "", revision=said.revision or ""
+    )
+
+
+def read_describing(path: Path) -> bytes:
+    """The bytes of a config.json. Raises UsageError where there is none, or one too long to be one."""
+    try:
+        if path.stat().st_size > LONGEST_CONFIG_BYTES:
+            raise UsageError(f"{path} is too large to be a model's config: fetch it again")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(
+            f"{path.parent} has no {path.name}: give a folder that save_pretrained or timm wrote, with "
+            "the weights beside it"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror})") from error

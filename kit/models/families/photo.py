@@ -1,0 +1,62 @@
+"""A photograph as an input: the kit's own, and opening and checking anybody's."""
+
+from __future__ import annotations
+
+import stat
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kit.errors import UsageError, shown
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# Preprocessing scales the short side up first: a line of pixels would take gigabytes.
+_LONGEST_RATIO = 50
+# A quarter of a gigabyte once decoded, and as much again while it is turned upright.
+_MOST_PIXELS = 64_000_000
+
+
+def sample_photo() -> Path:
+    """The photograph that ships with the kit (kit/models/samples/photo.txt says whose it is)."""
+    return Path(__file__).parents[1] / "samples" / "photo.png"
+
+
+def check_photo(path: Path) -> None:
+    """Raise UsageError where `path` is not an image file that Pillow can read."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError("no regular file")
+        width, height = open_upright(path).size
+    except (ImportError, UsageError):
+        raise  # Pillow is not there: no fault of the file; or it is told what is wrong
+    # Pillow raises SyntaxError, ValueError and others besides OSError on damaged files.
+    except Exception as error:
+        raise UsageError(
+            f"--input {shown(path)}: not a readable image ({error}); give a JPEG or PNG file"
+        ) from error
+    if max(width, height) > _LONGEST_RATIO * min(width, height):
+        raise UsageError(
+            f"--input {shown(path)}: {width}x{height} pixels are a line; give a photograph"
+        )
+
+
+def open_upright(path: Path) -> Image.Image:
+    """The image in RGB, turned as its EXIF orientation says. Raises what Pillow raises, UsageError for more
+    pixels than are decoded in a moment."""
+    from PIL import Image, ImageOps
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused below
+        opened = Image.open(path)
+    with opened as image:
+        if image.width * image.height > _MOST_PIXELS:
+            raise UsageError(
+                f"--input {shown(path)}: {image.width}x{image.height} pixels are more than "
+                f"{_MOST_PIXELS // 10**6} million: scale it down"
+            )
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I"):  # 16 bits: convert() alone would clip them to white
+            upright = upright.convert("I").point(lambda value: value / 256)
+        return upright.convert("RGB")

@@ -1,0 +1,77 @@
+"""Which model `--model` means: one of models/, a folder anywhere, a name of timm's, or a hub id."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from kit.errors import CannotRunError
+from kit.models.adapter import Adapter
+from kit.models.declaration import CONFIG
+from kit.models.derived import from_config, from_folder, from_timm_registry, read_describing
+from kit.models.families.transformers_inputs import INPUT_FILES
+from kit.models.known import find_adapter, is_misspelt, known_adapter
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+# Small files of a repository that is not in the cache: as long as a person waits for an answer.
+_SECONDS = 120.0
+
+
+def find_model(
+    wanted: str | None,
+    *,
+    offline: bool,
+    mirrors: tuple[str, ...],
+    log: Callable[[str], None],
+    revision: str = "main",
+) -> Adapter:
+    """The adapter of what the user named; None is the default model.
+
+    Raises UsageError where nothing is called so or a folder's files are damaged, UnsupportedError for an
+    architecture that the kit cannot run, CannotRunError where a repository's config is not to be had.
+    """
+    if wanted is None:
+        return find_adapter(None)
+    if (known := known_adapter(wanted)) is not None:
+        return known
+    if Path(wanted).is_dir():
+        return from_folder(Path(wanted))
+    if is_misspelt(wanted):
+        return find_adapter(wanted)  # which says so
+    if not _HUB_ID.fullmatch(wanted):
+        # A bare name: without an owner only timm's registry knows it.
+        is_name = re.fullmatch(r"\w[\w.]*", wanted) is not None
+        return (from_timm_registry(wanted) if is_name else None) or find_adapter(wanted)
+    return _of_repository(wanted, offline=offline, mirrors=mirrors, log=log, revision=revision)
+
+
+def _of_repository(
+    hub_id: str,
+    *,
+    offline: bool,
+    mirrors: tuple[str, ...],
+    log: Callable[[str], None],
+    revision: str,
+) -> Adapter:
+    """The model of a repository, by its own config at one commit; of timm's, else by its registry."""
+    from kit.weights.repository import pin
+
+    timm = from_timm_registry(hub_id) if hub_id.startswith("timm/") else None
+    asked = timm.info.hub_id if timm else hub_id
+    try:
+        pinned = pin(
+            asked,
+            INPUT_FILES,
+            revision=revision,
+            offline=offline,
+            mirrors=mirrors,
+            timeout=_SECONDS,
+            log=log,
+        )
+    except CannotRunError:
+        if timm is None:
+            raise
+        return timm
+    config = read_describing(pinned.files[CONFIG].path)
+    return from_config(config, name=asked, hub_id=asked, revision=pinned.commit)

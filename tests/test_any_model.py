@@ -1,0 +1,383 @@
+"""Models that nobody wrote a line for: by a folder, a name of timm's or a hub id, through both scripts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import QUICK, ROOT, Kit
+from small_transformers import TYPES, save_small
+
+from kit.accuracy.comparison import compare
+from kit.accuracy.repeats import compare_runs
+from kit.errors import UnsupportedError, UsageError
+from kit.models.adapter import Adapter
+from kit.models.derived import from_folder, from_timm_registry
+from kit.run.reference import run_references
+from kit.weights.load import load_weights
+
+WEIGHTS = "model.safetensors"
+# One of each kind: encoder, decoder, encoder-decoder, state space, mixture of experts, image, segmentation,
+# detection, sound, speech to text, image and text, image as tokens of a text.
+DOZEN = (
+    *("bert", "llama", "t5", "mamba", "mixtral", "swin", "segformer", "detr"),
+    *("wav2vec2", "whisper", "clip", "llava"),
+)
+# Of the types that are here, those whose runs cannot be compared, and why.
+NOT_COMPARABLE = {
+    "marian": "its position tables are parameters that save_pretrained leaves out",
+    "mobilevit": "so small, and by the library's own initialisation, its logits are exactly zero",
+    "vilt": "it draws patches of the image at random in every forward",
+}
+Saved = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    """A small model's folder as save_pretrained writes it, made once a session; nobody may change it."""
+    made: dict[str, Path] = {}
+
+    def make(model_type: str) -> Path:
+        if model_type not in made:
+            made[model_type] = tmp_path_factory.mktemp("saved") / model_type
+            save_small(model_type, made[model_type])
+        return made[model_type]
+
+    return make
+
+
+def ran(adapter: Adapter, weights: list[Path]) -> tuple[Adapter, str, dict[str, torch.Tensor]]:
+    """The adapter with its outputs, the verdict of a run on the CPU against another, and the outputs."""
+    model = adapter.build()
+    load_weights(adapter, model, weights, seed=0)
+    inputs = adapter.load_input(None, {}).tensors
+    with torch.inference_mode():
+        outputs = adapter.forward(model, inputs)
+        repeats = compare_runs(outputs, adapter.forward(model, inputs))
+    adapter = adapter.with_outputs({name: tuple(each.shape) for name, each in outputs.items()})
+    reference = run_references(adapter, model, inputs, "off")
+    return adapter, compare(adapter.outputs, reference, outputs, repeats).verdict, outputs
+
+
+@pytest.mark.parametrize("model_type", DOZEN)
+def test_a_type_of_model_runs_and_compares(model_type: str, saved: Saved) -> None:
+    folder = saved(model_type)
+    adapter, verdict, outputs = ran(from_folder(folder), [folder / WEIGHTS])
+    assert verdict == "PASS"
+    assert adapter.info.architecture == TYPES[model_type]["class"]
+    assert adapter.primary in outputs and adapter.outputs.keys() == outputs.keys()
+    if model_type in ("llama", "t5", "whisper"):
+        assert adapter.outputs["logits"].role == "logits"
+    if model_type in ("segformer", "detr"):
+        # Classes stand in the second dimension of a map, boxes in none.
+        other = {"segformer": "logits", "detr": "pred_boxes"}[model_type]
+        assert adapter.outputs[other].role == "features"
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("model_type", [each for each in TYPES if each not in DOZEN])
+def test_every_other_type_does(model_type: str, saved: Saved) -> None:
+    if model_type in NOT_COMPARABLE:
+        pytest.skip(NOT_COMPARABLE[model_type])
+    folder = saved(model_type)
+    assert ran(from_folder(folder), [folder / WEIGHTS])[1] == "PASS"
+
+
+@pytest.mark.parametrize(
+    "model_type",
+    [
+        "electra",
+        "clip",
+        *(
+            pytest.param(name, marks=pytest.mark.full)
+            for name in TYPES
+            if name not in ("electra", "clip", *NOT_COMPARABLE)
+        ),
+    ],
+)
+def test_a_folder_through_both_scripts(model_type: str, npu: Kit, saved: Saved) -> None:
+    folder = saved(model_type)
+    result = npu.infer("--model", folder, *QUICK, "--require-pretrained")
+    assert result.code == 0, result.err
+    model = npu.record["model"]
+    assert (model["adapter"], model["hub_id"]) == (None, None)
+    assert "RANDOM" not in result.err and npu.record["weights"]["pretrained_used"] is None
+    # Another machine: the folder is not there, its weights are elsewhere.
+    (npu.logs / "local_paths.json").unlink()
+    elsewhere = npu.scratch / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(folder / WEIGHTS, elsewhere)
+    assert "--weights PATH" in npu.compare().error
+    result = npu.compare("--weights", elsewhere)
+    assert result.code == 0, result.err
+    assert npu.summary["verdict"] == "PASS"
+    assert "in no repository" in npu.summary["null_reasons"]["source_url"]
+    assert str(folder.parent) not in (npu.logs / "report.md").read_text("utf-8")
+
+
+@pytest.fixture
+def electra_run(saved: Saved, kit: Kit) -> Kit:
+    """A finished run of a folder on the CPU."""
+    assert kit.infer("--model", saved("electra"), *QUICK).code == 0
+    return kit
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"hidden_act": "relu"}, "is not what the record says (sha256)"),
+        (None, "has no config.json"),
+    ],
+)
+def test_a_config_that_was_changed_is_not_believed(
+    changes: dict[str, Any] | None, words: str, electra_run: Kit
+) -> None:
+    config = electra_run.logs / "model" / "config.json"
+    if changes is None:
+        config.unlink()
+    else:
+        config.write_text(json.dumps(json.loads(config.read_text("utf-8")) | changes))
+    result = electra_run.compare()
+    assert result.code == 4
+    assert words in result.error
+    assert electra_run.summary["verdict"] == "INVALID"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"auto_map": {"AutoModel": "mine.Mine"}}, "names code of its own (auto_map)"),
+        ({"quantization_config": {"bits": 4}}, "is of quantised weights"),
+        ({"architectures": ["os"]}, "names the class 'os', which is none of transformers"),
+        ({"architectures": ["BertModel"]}, "names the class 'BertModel', which is none"),
+        ({"model_type": "not_yet_born"}, "has no model of the type 'not_yet_born'"),
+    ],
+)
+def test_what_the_kit_cannot_run_is_unsupported(
+    changes: dict[str, Any], words: str, saved: Saved, kit: Kit
+) -> None:
+    folder = copy_with(saved("electra"), kit.scratch / "changed", changes)
+    result = kit.infer("--model", folder, *QUICK)
+    assert result.code == 3
+    assert words in result.error
+    if (kit.logs / "run.json").exists():  # it began: the record says how it ended
+        assert kit.record["status"] == "UNSUPPORTED"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000, beyond 1000"),
+        ({"hidden_size": 10**15}, "beyond"),
+        ({"model_type": None}, "has no model_type"),
+        ({"hidden_size": "wide"}, "config.json"),
+        ({"vocab_size": -5}, "cannot build ElectraForPreTraining"),
+    ],
+)
+def test_a_config_beyond_its_bounds_is_bad_input(
+    changes: dict[str, Any], words: str, saved: Saved, tmp_path: Path
+) -> None:
+    folder = copy_with(saved("electra"), tmp_path / "changed", changes)
+    with pytest.raises(UsageError) as raised:
+        from_folder(folder).build()
+    assert words in raised.value.message
+
+
+def test_an_input_that_nobody_can_guess_is_unsupported(tmp_path: Path) -> None:
+    config = {"model_type": "decision_transformer", "architectures": ["DecisionTransformerModel"]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UnsupportedError, match="none of which the kit can make"):
+        from_folder(tmp_path).load_input(None, {})
+
+
+def test_a_tokenizer_beside_the_weights_reads_the_text(saved: Saved, kit: Kit) -> None:
+    words = "[UNK] all human beings are born free and equal in dignity rights".split()
+    folder = copy_with(saved("electra"), kit.scratch / "with_tokenizer", {})
+    write_words(folder / "tokenizer.json", words)
+    result = kit.infer("--model", folder, *QUICK, "--input", "free and equal human beings")
+    assert result.code == 0, result.err
+    assert kit.record["input"]["description"] == "free and equal human beings"
+    assert kit.record["input"]["input_tokens"] == 5
+    write_words(folder / "tokenizer.json", ["[UNK]", "nothing"])
+    result = kit.infer("--model", folder, *QUICK)
+    assert result.code == 3
+    assert "tokenizer.json is not this model's" in result.error
+
+
+def test_a_name_of_timms_needs_no_network(kit: Kit) -> None:
+    result = kit.infer("--model", "timm/test_vit.r160_in1k", *QUICK)
+    assert result.code == 0, result.err
+    assert "RANDOM WEIGHTS" in result.err
+    assert kit.record["model"]["hub_id"] == "timm/test_vit.r160_in1k"
+    assert kit.record["input"]["tensors"]["pixel_values"]["shape"] == [1, 3, 160, 160]
+    assert kit.compare().code == 0
+    assert kit.summary["verdict"] == "SELF_CHECK"
+
+
+def test_timms_local_folder(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    adapter = from_timm_registry("test_resnet")
+    assert adapter is not None
+    config = json.loads(adapter.files["config.json"])
+    config["num_classes"] = 0
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    model = from_folder(tmp_path).build()
+    load_weights(adapter, model, [], seed=3)
+    save_file(model.state_dict(), tmp_path / WEIGHTS)
+    adapter, verdict, outputs = ran(from_folder(tmp_path), [tmp_path / WEIGHTS])
+    assert verdict == "PASS"
+    assert outputs.keys() == {"features"} and adapter.primary == "features"
+    config["model_args"] = {"checkpoint_path": "/etc/passwd"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError, match="may not set checkpoint_path"):
+        from_folder(tmp_path).build()
+
+
+@pytest.mark.parametrize(
+    "name", ["timm:swin_tiny_patch4_window7_224", "timm:vit_small_r26_s32_224", *DOZEN, "roformer"]
+)
+def test_buffers_are_those_of_the_librarys_own_construction(name: str, saved: Saved) -> None:
+    """No file holds them: position ids, rotary frequencies, relative positions, Swin's masks."""
+    library, _, timm_name = name.rpartition(":")
+    if library:
+        import timm
+
+        ours = from_timm_registry(timm_name)
+        ordinary: torch.nn.Module = timm.create_model(timm_name)
+    else:
+        import transformers
+
+        ours = from_folder(saved(name))
+        config = transformers.AutoConfig.from_pretrained(saved(name))
+        ordinary = getattr(transformers, TYPES[name]["class"])(config)
+    assert ours is not None
+    built = ours.build()
+    assert {key: each.shape for key, each in built.named_parameters()} == {
+        key: each.shape for key, each in ordinary.named_parameters()
+    }
+    assert all(each.is_meta for each in built.parameters())
+    buffers = dict(ordinary.named_buffers())
+    assert dict(built.named_buffers()).keys() == buffers.keys()
+    for key, buffer in built.named_buffers():
+        assert torch.equal(buffer, buffers[key]), key
+
+
+def test_a_model_of_ones_own_needs_a_declaration_and_an_adapter(tmp_path: Path) -> None:
+    """The form with code: a module that no library has, in a checkout of its own."""
+    for name in ("kit", "models", "inference.py", "compare_accuracy.py"):
+        place = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        place(ROOT / name, tmp_path / name)
+    folder = tmp_path / "models" / "own"
+    folder.mkdir()
+    (folder / "model.toml").write_text(OWN_DECLARATION)
+    (folder / "adapter.py").write_text(OWN_ADAPTER)
+    kit = Kit(tmp_path)
+    (tmp_path / "home").mkdir(exist_ok=True)
+    from starting import start_python
+
+    environment = kit.environment()
+    for script, arguments in (
+        ("inference.py", ("--model", "own", *QUICK)),
+        ("compare_accuracy.py", ()),
+    ):
+        process = start_python(
+            tmp_path / script, *arguments, "--logs", kit.logs, env=environment, hidden=kit.hidden
+        )
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, out + err
+    assert kit.record["model"]["adapter"] == "own"
+    assert kit.summary["verdict"] == "SELF_CHECK"
+
+
+def test_new_writes_a_folder_that_runs(saved: Saved, tmp_path: Path) -> None:
+    for name in ("kit", "models"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "inference.py", tmp_path)
+    kit = Kit(tmp_path)
+    environment = kit.environment()
+    commands: tuple[tuple[object, ...], ...] = (
+        ("-m", "kit", "new", saved("clip"), "--name", "small_clip"),
+        ("inference.py", "--model", "small_clip", *QUICK, "--logs", kit.logs),
+    )
+    for command in commands:
+        process = subprocess.run(
+            [sys.executable, *map(str, command)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert process.returncode == 0, process.stderr
+    assert kit.record["model"]["adapter"] == "small_clip"
+    assert "logits_per_image" in kit.record["model"]["outputs"]
+    assert "RANDOM WEIGHTS" in process.stderr
+
+
+OWN_DECLARATION = f"""
+name = "me/own"
+hub_id = "me/own"
+revision = "{"0" * 40}"
+vendor = "me"
+task = "voice activity"
+pipeline_tag = "voice-activity-detection"
+library = "torch"
+license = "mit"
+architecture = "Own"
+"""
+OWN_ADAPTER = """
+from kit.models.adapter import Adapter, ModelInput, OutputSpec
+
+
+class Own(Adapter):
+    primary = "speech"
+    outputs = {"speech": OutputSpec(role="features")}
+
+    def check_input(self, value):
+        pass
+
+    def build(self):
+        import torch
+        from torch import nn
+
+        with torch.device("meta"):
+            return nn.Sequential(nn.Conv1d(1, 8, 9, stride=4), nn.ReLU(), nn.Conv1d(8, 1, 9)).eval()
+
+    def load_input(self, value, companions):
+        import torch
+
+        sound = torch.linspace(-1, 1, 512).sin()[None, None]
+        return ModelInput(tensors={"sound": sound}, description="a rise")
+
+    def forward(self, model, inputs):
+        return {"speech": model(inputs["sound"])}
+
+
+ADAPTER = Own
+"""
+
+
+def copy_with(folder: Path, to: Path, changes: dict[str, Any]) -> Path:
+    """A copy of a model's folder whose config.json has these values; None takes one out."""
+    shutil.copytree(folder, to)
+    config = json.loads((to / "config.json").read_text("utf-8")) | changes
+    config = {name: value for name, value in config.items() if value is not None}
+    (to / "config.json").write_text(json.dumps(config))
+    return to
+
+
+def write_words(path: Path, words: list[str]) -> None:
+    """A tokenizer.json that knows these words, the first for all others."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    vocabulary = {word: number for number, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=words[0]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(path))
