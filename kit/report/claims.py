@@ -58,9 +58,5 @@ def claim_of(summary: Summary) -> Claim:
 
 def sentence(claim: Claim, say: Texts) -> str:
     """The first sentence of a report: how the run ended, where it ran, with which weights."""
-    parts = (
-        say(f"outcome.{claim.outcome}"),
-        say(f"place.{claim.place}"),
-        say(f"weights.{claim.weights}"),
-    )
-    return say("phrase.between").join(parts) + say("phrase.stop")
+    keys = (f"outcome.{claim.outcome}", f"place.{claim.place}", f"weights.{claim.weights}")
+    return say("phrase.between").join(map(say, keys)) + say("phrase.stop")

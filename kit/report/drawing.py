@@ -60,27 +60,13 @@ def error_histograms(drawn: OutputChart) -> Figure:
     """How many elements differ by how much, both on log scales: device - CPU fp32, CPU fp32 - fp64."""
     figure, axes = _figure(2.9)
     edges = drawn.log10_edges
-    bars = axes.bar(
-        edges[:-1],
-        drawn.counts,
-        width=edges[1] - edges[0],
-        align="edge",
-        color=LIGHT["device"],
-        edgecolor=LIGHT["panel"],
-        linewidth=0.6,
-        label=_DEVICE_ERROR,
-    )
+    look: Any = {"color": LIGHT["device"], "edgecolor": LIGHT["panel"], "linewidth": 0.6}
+    width = edges[1] - edges[0]
+    bars = axes.bar(edges[:-1], drawn.counts, width, align="edge", label=_DEVICE_ERROR, **look)
     _name(bars, "bar")
     if drawn.own and drawn.own.counts:
-        axes.stairs(
-            drawn.own.counts,
-            drawn.own.log10_edges,
-            baseline=0.5,
-            color=LIGHT["reference"],
-            linewidth=1.4,
-            label=_OWN_ERROR,
-            gid="own",
-        )
+        line: Any = {"color": LIGHT["reference"], "linewidth": 1.4, "gid": "own"}
+        axes.stairs(drawn.own.counts, drawn.own.log10_edges, baseline=0.5, label=_OWN_ERROR, **line)
     axes.set_yscale("log")
     axes.set_ylim(bottom=0.7)
     _powers(axes.yaxis)
@@ -140,16 +126,11 @@ def top5_bars(classes: Sequence[RankedClass]) -> Figure:
     names = [_class_name(each) for each in classes]
     figure, axes = _figure(0.9 + 0.42 * len(classes), left=_beside(names))
     for side, shift in (("reference", -0.2), ("device", 0.2)):
-        bars = axes.barh(
-            [row + shift for row in range(len(classes))],
-            [getattr(each, side) or 0.0 for each in classes],
-            height=0.36,
-            color=LIGHT[side],
-            hatch="////" if side == "device" else None,
-            edgecolor=LIGHT["panel"],
-            linewidth=0,
-            label=side,
-        )
+        rows = [row + shift for row in range(len(classes))]
+        scores = [getattr(each, side) or 0.0 for each in classes]
+        hatch = "////" if side == "device" else None
+        look: Any = {"color": LIGHT[side], "edgecolor": LIGHT["panel"], "linewidth": 0}
+        bars = axes.barh(rows, scores, 0.36, hatch=hatch, label=side, **look)
         _name(bars, side)
     axes.set_yticks(range(len(classes)), names)
     axes.invert_yaxis()

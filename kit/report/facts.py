@@ -45,7 +45,8 @@ class Told:
         Where it is absent: the summary's reason for it, or the catalogue's.
         """
         head, *path = dotted.split(".")
-        value: Any = getattr(self, head) if head == "run" else self._of_summary(head)
+        of = self if head == "run" else self.summary
+        value: Any = getattr(of, head.replace("-", "_"))
         if value is None:
             reasons = self.summary.null_reasons
             return self.missing(
@@ -57,9 +58,6 @@ class Told:
                 known = self.summary.null_reasons.get(name)
                 return self.missing(known or self.say.first("null", name, "record"))
         return milliseconds(value) if dotted.endswith("_ms") else self.shown(value)
-
-    def _of_summary(self, name: str) -> Any:
-        return getattr(self.summary, name.replace("-", "_"))
 
     def missing(self, reason: str) -> Toned:
         """What stands in the place of a value that was not measured."""

@@ -25,7 +25,7 @@ Cell = str | Toned
 
 @dataclass(frozen=True)
 class Fact:
-    """A value and what it is called; `tile` are facts that are seen first."""
+    """A value and what it is called."""
 
     label: str
     value: Cell
@@ -33,7 +33,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts, one a line; as tiles where they are what is to be seen first."""
+    """Facts, one a line; as tiles where they are seen first."""
 
     facts: tuple[Fact, ...]
     tiles: bool = False
@@ -52,8 +52,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing by its file's name, which is there where matplotlib is; `alt` says what is to be seen
-    in it, and `numbers` are its data. `output` is of those that are of one output."""
+    """A drawing by its file's name, which is there where matplotlib is. `alt` says what is to be seen in
+    it, `numbers` are its data."""
 
     name: str
     caption: str

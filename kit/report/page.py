@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import groupby
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -35,13 +36,9 @@ def write_page(logs: Logs, evidence: Evidence, language: Language = "zh") -> Non
 
 def render_page(report: Report, plots: Mapping[str, Drawn], say: Texts) -> str:
     """The page's HTML. `plots` are the drawn ones of the report's, by name."""
-    environment = Environment(
-        loader=PackageLoader("kit.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    settings: Any = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
+    loader = PackageLoader("kit.report")
+    environment = Environment(loader=loader, undefined=StrictUndefined, **settings)
     environment.tests["toned"] = lambda cell: isinstance(cell, Toned)
     place = {key: number for number, key in enumerate(_FIRST)}
     return environment.get_template("page.html.j2").render(

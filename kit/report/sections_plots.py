@@ -58,18 +58,13 @@ def top5(told: Told) -> Section:
     found = told.charts.top5
     if found is None:
         return told.section("top5", Note(told.say(f"charts.{told.charts.missing or 'no_ranked'}")))
-    rows = tuple(
-        (
-            each.label or f"#{each.index}",
-            str(each.index),
-            told.figure(each.reference, "logit"),
-            told.figure(each.device, "logit"),
-            f"{each.reference_rank} / {each.device_rank}",
-        )
-        for each in found.classes
-    )
+    rows = []
+    for each in found.classes:
+        scores = (told.figure(score, "logit") for score in (each.reference, each.device))
+        ranks = f"{each.reference_rank} / {each.device_rank}"
+        rows.append((each.label or f"#{each.index}", str(each.index), *scores, ranks))
     head = told.heads("class", "id", "reference_value", "device_value", "rank")
-    table = Table(head=head, rows=rows)
+    table = Table(head=head, rows=tuple(rows))
     return told.section("top5", *(_plot(told, "top5", found.output, table) or (table,)))
 
 
@@ -119,19 +114,13 @@ def _worst_points(told: Told, drawn: OutputChart) -> Table:
     own = drawn.own.difference if drawn.own else [None] * len(drawn.index)
     points = zip(drawn.index, drawn.reference, drawn.device, own, strict=True)
     worst = sorted(points, key=lambda point: -abs(point[2] - point[1]))[:_WORST]
-    rows = tuple(
-        (
-            str(index),
-            number(ours),
-            number(theirs),
-            f"{theirs - ours:.3g}",
-            told.figure(truth, "golden"),
-        )
-        for index, ours, theirs, truth in worst
-    )
+    rows = []
+    for index, ours, theirs, truth in worst:
+        apart = (f"{theirs - ours:.3g}", told.figure(truth, "golden"))
+        rows.append((str(index), number(ours), number(theirs), *apart))
     fold = told.say("label.largest_points", shown=len(rows), count=len(drawn.index))
     head = told.heads("index", "reference_value", "device_value", "device_elements", "own_elements")
-    return Table(head=head, rows=rows, fold=fold)
+    return Table(head=head, rows=tuple(rows), fold=fold)
 
 
 def _worst_cells(told: Told, strip: ErrorStrip) -> Table:

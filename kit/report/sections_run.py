@@ -11,13 +11,8 @@ from kit.report.facts import Told, count
 from kit.report.outline import Block, Cell, Code, Fact, Facts, Note, Points, Section, Table, Toned
 
 # label: the file; paths are as a reader of the repository sees them
-_FILES = {
-    "run_log": RUN_LOG,
-    "weights_log": WEIGHTS_LOG,
-    "compare_log": COMPARE_LOG,
-    "record": RECORD,
-    "summary": SUMMARY,
-}
+_FILES = {"run_log": RUN_LOG, "weights_log": WEIGHTS_LOG, "compare_log": COMPARE_LOG,
+          "record": RECORD, "summary": SUMMARY}  # fmt: skip
 # Options of inference.py that take a value, by their names in the record; the second are of --data.
 _OPTIONS = "device weights input data dtype precision warmup iterations seed".split()
 _DATA_OPTIONS = "samples batch_size".split()
