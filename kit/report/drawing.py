@@ -141,7 +141,7 @@ def top5_bars(classes: Sequence[RankedClass]) -> Figure:
 
 
 def latencies(latency: Latency) -> Figure:
-    """Every timed run in its order, with the mean, the median and the 90th percentile."""
+    """Every timed run in its order, with the mean, the median and the 90th percentile if there is one."""
     figure, axes = _figure(2.7)
     samples = latency.samples_ms
     _points(axes, range(1, len(samples) + 1), samples, 4)
@@ -150,13 +150,9 @@ def latencies(latency: Latency) -> Figure:
         ("p50", "p50_ms", "--"),
         ("p90", "p90_ms", ":"),
     ):
-        axes.axhline(
-            getattr(latency, key),
-            color=LIGHT["reference"],
-            linewidth=1.1,
-            linestyle=line,
-            label=name,
-        )
+        if (value := getattr(latency, key)) is not None:  # else there are too few runs for it
+            look: Any = {"color": LIGHT["reference"], "linewidth": 1.1, "linestyle": line}
+            axes.axhline(value, label=name, **look)
     axes.set(ylim=(0, 1.08 * max(samples)), xlabel="timed run", ylabel="ms")
     axes.xaxis.set_major_locator(_whole())
     _legend_above(axes)

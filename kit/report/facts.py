@@ -53,10 +53,10 @@ class Told:
                 reasons.get(head) or reasons.get("model") or self.say("null.record")
             )
         for name in path:
+            reasons = getattr(value, "null_reasons", self.summary.null_reasons)
             value = getattr(value, name)
             if value is None:
-                known = self.summary.null_reasons.get(name)
-                return self.missing(known or self.say.first("null", name, "record"))
+                return self.missing(reasons.get(name) or self.say.first("null", name, "record"))
         return milliseconds(value) if dotted.endswith("_ms") else self.shown(value)
 
     def missing(self, reason: str) -> Toned:

@@ -6,7 +6,7 @@ from kit.evidence.types.charts import ErrorStrip, OutputChart
 from kit.report.facts import Told, count, milliseconds, number
 from kit.report.outline import Block, Cell, Heading, Note, Plot, Section, Table
 
-_TIMES = "cold mean std min p50 p90 p99 max".split()
+_TIMES = "cold mean std min p50 p50_low p50_high p90 p99 max iqr".split()
 _WORST = 20  # points, rows or channels that a table shows
 
 
@@ -77,9 +77,11 @@ def latency(told: Told) -> Section:
     facts = [told.fact("timed", runs), *told.facts(*(f"latency.{name}_ms" for name in _TIMES))]
     each = tuple((str(run), milliseconds(ms)) for run, ms in enumerate(found.samples_ms, 1))
     table = Table(head=told.heads("run", "time"), rows=each, fold=told.say("label.numbers"))
-    values = {"mean": milliseconds(found.mean_ms), "p90": milliseconds(found.p90_ms)}
+    values = {"mean": milliseconds(found.mean_ms), "p50": milliseconds(found.p50_ms)}
+    uneven = found.spread != "steady"
+    note = (Note(told.say(f"spread.{found.spread}"), "caution"),) if uneven else ()
     return told.section(
-        "latency", facts, *_plot(told, "latency", None, table, points=len(each), **values)
+        "latency", facts, *note, *_plot(told, "latency", None, table, points=len(each), **values)
     )
 
 
