@@ -16,6 +16,8 @@ _EDGE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _OPENS_BLOCK = re.compile(r"^()([#+=>-])|^(\d{1,9})([.)])(?=\s|$)")
 # No tag begins with "<=" or "< ", and limits are easier to read so.
 _COMPARISON = re.compile(r"&[lg]t;(?=[= ])")
+# A list of numbers is no link, unless what follows makes it one.
+_NUMBERS = re.compile(r"\\\[[\\\[]*-?\d[\d ,.\\\[\]-]*\\\](?![\[(:])")
 _PLAIN_WORD = re.compile(r"[\w./:@%+=,-]+", re.ASCII)
 
 
@@ -23,6 +25,7 @@ def markdown(text: str) -> str:
     """`text` on one line, with no meaning in Markdown or HTML: it reads as it is."""
     shown = "".join(_ENTITIES.get(char) or _escaped(char) for char in visible(text).strip(" "))
     shown = _COMPARISON.sub(lambda found: "<>"[found[0] == "&gt;"], shown)
+    shown = _NUMBERS.sub(lambda found: re.sub(r"\\([\[\]])", r"\1", found[0]), shown)
     shown = _EDGE_UNDERSCORE.sub(r"\\_", shown)
     return _OPENS_BLOCK.sub(r"\1\3\\\2\4", shown)
 
