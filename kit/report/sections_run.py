@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kit.evidence.logs import COMPARE_LOG, RECORD, RUN_LOG, SUMMARY, WEIGHTS_LOG
+from kit.evidence.types.shared import Weights
 from kit.report.claims import sentence
 from kit.report.escaping import shell_word
 from kit.report.facts import Told, count
@@ -144,11 +145,30 @@ def weights(told: Told) -> Section:
             origin = say(f"origin.{file.hash_origin}")
             text = f"{file.name}, {count(file.bytes)} bytes, sha256 {file.sha256} ({origin})"
             facts.append(told.fact("weights_file", text))
+            if (pickle := file.converted_from) is not None:
+                text = f"{pickle.name}, sha256 {pickle.sha256}"
+                facts.append(told.fact("converted_from", text))
         if not found.files:
             facts.append(told.fact("weights_file", told.missing(say("null.no_file"))))
         sizes = {"parameters": count(found.parameters), "tensors": count(found.tensors)}
         facts.append(told.fact("size", say("text.size", **sizes)))
+        facts += (told.fact(label, value) for label, value in _account(found) if value)
     return told.section("weights", facts)
+
+
+def _account(found: Weights) -> Iterator[tuple[str, object]]:
+    """What became of the file's tensors, and what a cast broke."""
+    if (contents := found.contents) is not None:
+        yield from (("tensors_renamed", len(contents.renamed)), ("tensors_legacy", contents.legacy))
+        yield from (
+            ("tensors_converted", len(contents.converted)),
+            ("tensors_unused", contents.unused),
+        )
+        yield "tensors_initialised", contents.initialised
+    yield "left_out", found.outputs_of_random_heads
+    if (cast := found.cast) is not None:
+        yield from (("cast_kept", cast.kept_float32), ("cast_infinite", cast.became_infinite))
+        yield "cast_zero", cast.became_zero
 
 
 def fallback(told: Told) -> Section:
