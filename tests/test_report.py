@@ -303,6 +303,7 @@ def placed(kind: str, simulated: bool, weights: str) -> Callable[[dict[str, Any]
         )
         real = kind == "npu" and not simulated
         record["device"].update(kind=kind, spec=spec, name=name, simulated=simulated,
+                                why_simulated="a word" if simulated else None,
                                 cann_version="8.5.1" if real else None)  # fmt: skip
         proof = record["device_proof"]
         proof.update(simulated=simulated, parameters={spec: 152}, buffers={},
