@@ -107,7 +107,8 @@ def compare_run(options: argparse.Namespace, logs: Logs) -> Summary:
             check_evidence(logs, run, summary)  # what readers would refuse is not told as a verdict
             write_summary(new, summary)
             new.write_text(COMPARE_LOG, comparison_text(summary))
-            write_charts(logs, new, adapter, run, summary, reference.outputs, on_device)
+            sides = (reference.outputs, on_device, reference.golden)
+            write_charts(logs, new, adapter, run, summary, *sides)
         tell(summary)
     return summary
 

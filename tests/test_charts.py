@@ -11,7 +11,7 @@ import torch
 from conftest import VIT, Kit
 from documents import violation
 
-from kit.accuracy.distribution import EVEN, LARGEST, Distribution, distribution
+from kit.accuracy.distribution import CELLS, EVEN, LARGEST, Distribution, distribution
 
 
 def bins(found: Distribution) -> dict[float, int]:
@@ -82,6 +82,41 @@ def test_strides_and_dtypes_make_no_difference() -> None:
     assert distribution(torch.tensor(1.0), torch.tensor(1.5)).index == [0]
 
 
+@pytest.mark.parametrize(
+    ("shape", "of", "count"),
+    [((1, 7, 6), "row", 7), ((3, 50, 4, 6), "channel", 50), ((2, 500, 8), "row", 1000),
+     ((2, 3, 5, 8), "row", 30), ((3, 100), None, 0), ((100,), None, 0), ((), None, 0)],
+)  # fmt: skip
+def test_a_strip_shows_where_along_the_output_the_error_is(
+    shape: tuple[int, ...], of: str | None, count: int
+) -> None:
+    torch.manual_seed(0)
+    reference = torch.randn(shape, dtype=torch.float64)
+    device = reference + torch.randn(shape, dtype=torch.float64) * 1e-5
+    if of is None:
+        assert distribution(reference, device).strip is None
+        return
+    parts = reference.transpose(0, 1) if of == "channel" else reference.reshape(count, -1)
+    where = device.transpose(0, 1) if of == "channel" else device.view(count, -1)
+    where[count // 2] += 0.5
+    strip = distribution(reference, device).strip
+    assert strip is not None and (strip.of, strip.count) == (of, count)
+    found = [float((d - r).norm() / r.norm()) for r, d in zip(parts, where, strict=True)]
+    if count <= CELLS:
+        assert strip.relative_l2 == pytest.approx(found, rel=1e-5)
+    assert len(strip.relative_l2) == min(count, CELLS)
+    assert max(each or 0 for each in strip.relative_l2) == pytest.approx(max(found), rel=1e-5)
+
+
+def test_a_part_without_a_scale_has_no_cell() -> None:
+    reference, device = torch.ones(5, 4), torch.full((5, 4), 1.5)
+    reference[1] = 0
+    device[2, 3] = math.nan
+    reference[3] = 1e38
+    strip = distribution(reference.double() * 1e120, device.double()).strip
+    assert strip is not None and strip.relative_l2 == [1, None, None, None, 1]
+
+
 def test_charts_are_of_the_comparison_in_hand(vit_run: Kit) -> None:
     assert not (vit_run.logs / "charts.json").exists()
     assert vit_run.compare().code == 0
@@ -95,6 +130,12 @@ def test_charts_are_of_the_comparison_in_hand(vit_run: Kit) -> None:
         assert drawn["elements"] == metrics["elements"] == len(drawn["index"])
         pairs = zip(drawn["reference"], drawn["device"], strict=True)
         assert max(abs(d - r) for r, d in pairs) == metrics["max_abs_diff"]
+        own, truth = drawn["own"], summary["outputs"][name]["truth"]
+        assert own["zeros"] + own["nonfinite"] + sum(own["counts"]) == drawn["elements"]
+        assert max(map(abs, own["difference"])) == pytest.approx(
+            truth["reference"]["max_abs_diff"], rel=1e-5
+        )
+        assert drawn["strip"] is None  # one row
     classes = charts["top5"]["classes"]
     assert charts["top5"]["output"] == "logits"
     assert [each["reference_rank"] for each in classes[:5]] == [1, 2, 3, 4, 5]

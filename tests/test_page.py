@@ -22,15 +22,16 @@ from kit.evidence.documents import read_summary
 from kit.evidence.logs import Logs
 from kit.evidence.reading import Evidence, read_evidence
 from kit.report.page import write_page
-from kit.report.page_texts import PageTexts
+from kit.report.texts import Texts, catalogue
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 MODELS = {"vit": VIT, "t5": T5}
 SECTIONS = (
-    "claim key blockers outputs readings errors scatter top5 latency truth device precision "
-    "environment weights"
+    "claim lead conclusion errors charts truth top5 latency noise readings results proof precision "
+    "weights fallback attempts model hardware software install command logs score explanation metrics "
+    "hashes"
 ).split()
 State = Callable[[str], Path]
 
@@ -183,8 +184,11 @@ def check_counts(seen: Seen, folder: Path) -> None:
     path = folder / "charts.json"
     charts = json.loads(path.read_text()) if path.exists() else {"outputs": {}, "top5": None}
     for name, drawn in charts["outputs"].items():
-        assert seen.count(f"#scatter-{name}-points use") == len(drawn["index"]) > 0
+        assert seen.count(f"#difference-{name}-points use") == len(drawn["index"]) > 0
         assert seen.count(f"[id^=error-{name}-bar-]") == len(drawn["counts"])
+        for kind in ("error", "difference"):
+            assert seen.count(f"#{kind}-{name}-own path") == (drawn["own"] is not None)
+        assert seen.count(f"#strip-{name}-cells path") == (drawn["strip"] is not None)
     if charts["top5"]:
         for side in ("reference", "device"):
             drawn = len(charts["top5"]["classes"])
@@ -270,21 +274,25 @@ def test_charts_of_another_comparison_are_not_shown(copy_of: State) -> None:
     folder = copy_of("vit-pass")
     path = folder / "charts.json"
     charts = json.loads(path.read_text())
-    t = PageTexts("zh")
+    say = Texts("zh")
     charts["outputs"]["logits"]["counts"][0] += 1
     for text, reason in (
-        (json.dumps(charts), "charts_of_another_run"),
+        (json.dumps(charts), "of_another_run"),
         (path.read_text().replace(charts["outputs"]["logits"]["device_sha256"], "0" * 64),
-         "charts_of_another_run"),
-        ("{}", "charts_damaged"),
-        (None, "charts_absent"),
+         "of_another_run"),
+        ("{}", "damaged"),
+        (None, "absent"),
     ):  # fmt: skip
         path.unlink()
         if text is not None:
             path.write_text(text)
         page = write(folder)
-        assert t(reason) in page and 'id="scatter-' not in page and 'id="latency"' in page
-        assert not list(folder.glob("plots/scatter-*"))
+        assert (
+            say(f"charts.{reason}") in page
+            and 'id="difference-' not in page
+            and 'id="latency"' in page
+        )
+        assert not list(folder.glob("plots/difference-*"))
         path.write_text("")
 
 
@@ -305,14 +313,16 @@ def test_what_was_not_measured_says_so(copy_of: State) -> None:
     assert "None" not in re.sub(r"<style>.*?</style>|<svg.*?</svg>", "", page, flags=re.S)
 
 
-def test_every_text_is_there_in_both_languages() -> None:
-    templates = (ROOT / "kit" / "report" / "templates").glob("*.j2")
-    text = "".join(path.read_text("utf-8") for path in templates)
-    keys = set(re.findall(r"\bt\('(\w+)'[,)]", text)) | set(
-        re.findall(r"'([sfk]_\w*[a-z0-9])'", text)
-    )
-    fields = [
-        {key: sorted(re.findall(r"\{\w+\}", PageTexts(language)(key))) for key in keys}
-        for language in ("zh", "en")
-    ]
-    assert len(keys) > 80 and fields[0] == fields[1]
+def test_every_text_is_there_and_used() -> None:
+    """A text whose name is put together from a value is used where all of its section may be."""
+    code = "\n".join(path.read_text("utf-8") for path in (ROOT / "kit" / "report").glob("*.py"))
+    named = set(re.findall(r'"(\w+)\.(\w+)"', code))
+    whole = {"outcome", "place", "weights", "suffix", "side", "verdict", "brief", "origin", "plot",
+             "alt", "charts", "null", "spread", "reasons", "drawn"}  # fmt: skip
+    words = {*re.findall(r"\w+", code), "channel"}  # of a strip
+    for section, texts in catalogue().items():
+        for name in () if section in whole else texts:
+            short = re.sub(r"_(tensor|ms)$", "", name)
+            assert (section, name) in named or words & {name, short}, (section, name)
+    for section, name in re.findall(r'say\("(\w+)\.(\w+)"', code):
+        assert name in catalogue()[section], name

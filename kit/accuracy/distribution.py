@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BINS_PER_DECADE = 4
 EVEN, LARGEST = 900, 100  # points drawn over the whole output, and those of the largest differences
+MANY, CELLS = 4, 256  # rows or channels that make a strip, and the most cells it has
 _LOWEST, _HIGHEST = -324, 309  # decades that hold every fp64 number above 0
 _BINS = (_HIGHEST - _LOWEST) * BINS_PER_DECADE + 1  # and one for 0
 _BLOCK = 1 << 15  # elements: as many as stay in the cache, and torch works on in one thread
@@ -31,7 +32,7 @@ class Distribution:
     """|device - reference| over all `elements`: `zeros` are equal, `nonfinite` have no finite difference,
     the rest is in `counts` between neighbours of `log10_edges`, a quarter of a decade each, the lower
     edge included. The three points lists go together, by index in row-major order; a complex element
-    counts as two."""
+    counts as two. `strip` is None where an output has fewer than MANY rows or channels."""
 
     elements: int
     zeros: int
@@ -41,6 +42,19 @@ class Distribution:
     index: list[int]
     reference: list[float]
     device: list[float]
+    strip: Strip | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """The error along an output: `relative_l2` is ||device - reference|| / ||reference|| of each of
+    `count` rows (vectors of the last dimension) or channels (indices of dimension 1, where there are
+    four or more), None where that cannot be computed; of more than CELLS, the largest of neighbours.
+    Six significant digits: more depend on how the blocks are cut."""
+
+    of: Literal["row", "channel"]
+    count: int
+    relative_l2: list[float | None]
 
 
 def distribution(reference: Tensor, device: Tensor) -> Distribution:
@@ -53,7 +67,7 @@ def distribution(reference: Tensor, device: Tensor) -> Distribution:
     if reference.dim() == 0:
         reference, device = reference.reshape(1), device.reshape(1)
     elements = reference.numel()
-    even, largest = _even(elements), _Largest()
+    even, largest, strip = _even(elements), _Largest(), _strip_of(reference.shape)
     drawn: dict[int, tuple[float, float]] = {}
     counts, nonfinite = np.zeros(_BINS, np.int64), 0
     for first, ours, theirs in _walk(reference, device):
@@ -65,6 +79,8 @@ def distribution(reference: Tensor, device: Tensor) -> Distribution:
             nonfinite += int((error < 0).sum())
             most = float(error.max())
         counts += _binned(error)
+        if strip:
+            strip.add(first, ours, error)
         here = (
             even[np.searchsorted(even, first) : np.searchsorted(even, first + len(error))] - first
         )
@@ -83,6 +99,7 @@ def distribution(reference: Tensor, device: Tensor) -> Distribution:
         index=index,
         reference=[drawn[at][0] for at in index],
         device=[drawn[at][1] for at in index],
+        strip=strip.finished() if strip else None,
     )
 
 
@@ -105,6 +122,42 @@ class _Largest:
         self.points = {each: points[each] for _, each in self._found}
         if len(self._found) == LARGEST:
             self.least = -self._found[-1][0]
+
+
+class _Sums:
+    """Squares of the error and of the reference, by row or channel."""
+
+    def __init__(self, of: Literal["row", "channel"], count: int, stride: int) -> None:
+        self._of, self._count, self._stride = of, count, stride
+        self._squares = np.zeros((2, count))
+
+    def add(self, first: int, ours: Floats, error: Floats) -> None:
+        """Take in a block whose first element is number `first`; a negative error is not finite."""
+        at = np.arange(first, first + len(error)) // self._stride % self._count
+        with np.errstate(invalid="ignore", over="ignore"):
+            for total, values in zip(
+                self._squares, (np.where(error < 0, np.nan, error), ours), strict=True
+            ):
+                total += np.bincount(at, values * values, minlength=self._count)
+
+    def finished(self) -> Strip:
+        """The strip of all blocks."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = np.sqrt(self._squares[0]) / np.sqrt(self._squares[1])
+        found[~np.isfinite(found)] = np.nan
+        cells = [
+            float(f"{np.nanmax(cell):.6g}") if np.isfinite(cell).any() else None
+            for cell in np.array_split(found, min(self._count, CELLS))
+        ]
+        return Strip(of=self._of, count=self._count, relative_l2=cells)
+
+
+def _strip_of(shape: Sequence[int]) -> _Sums | None:
+    """Of channels where there are many, else of rows; None where neither is."""
+    if len(shape) >= 4 and shape[1] >= MANY:
+        return _Sums("channel", shape[1], math.prod(shape[2:]))
+    rows = math.prod(shape[:-1])
+    return _Sums("row", rows, shape[-1]) if rows >= MANY else None
 
 
 def _walk(reference: Tensor, device: Tensor) -> Iterator[tuple[int, Floats, Floats]]:

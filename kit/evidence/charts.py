@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import kit
 from kit.accuracy.distribution import distribution
@@ -13,7 +14,14 @@ from kit.evidence.handover import local_path
 from kit.evidence.logs import CHARTS, Logs
 from kit.evidence.schema import SCHEMA_VERSION, checked
 from kit.evidence.summary import ranked_output
-from kit.evidence.types.charts import BothTop5, Charts, OutputChart, RankedClass
+from kit.evidence.types.charts import (
+    BothTop5,
+    Charts,
+    ErrorStrip,
+    OutputChart,
+    OwnError,
+    RankedClass,
+)
 from kit.evidence.types.run import Run
 from kit.evidence.types.summary import Summary
 from kit.models.adapter import Adapter
@@ -31,9 +39,11 @@ def write_charts(
     summary: Summary,
     reference: Mapping[str, Tensor],
     device: Mapping[str, Tensor],
+    golden: Mapping[str, Tensor],
 ) -> None:
-    """Write charts.json into `new`: of every output that the summary has figures of."""
-    measured = [name for name, output in (summary.outputs or {}).items() if output.metrics]
+    """Write charts.json into `new`: of every output that the summary has figures of; `golden` is empty
+    where fp64 was left out."""
+    judged = {name: output for name, output in (summary.outputs or {}).items() if output.metrics}
     ranked = ranked_output(run.model)
     if summary.reference is None or run.outputs is None:
         return
@@ -44,15 +54,40 @@ def write_charts(
             name: OutputChart(
                 reference_sha256=summary.reference.outputs[name].sha256,
                 device_sha256=run.outputs[name].sha256,
-                **asdict(distribution(reference[name], device[name])),
+                **_drawn(reference[name], device[name], golden[name] if output.truth else None),
             )
-            for name in measured
+            for name, output in judged.items()
         },
         top5=_top5(logs, adapter, ranked, reference, device)
-        if ranked and ranked in measured
+        if ranked and ranked in judged
         else None,
     )
     new.write_json(CHARTS, checked(charts))
+
+
+def _drawn(reference: Tensor, device: Tensor, golden: Tensor | None) -> dict[str, Any]:
+    """The fields of an OutputChart that say how the differences are spread."""
+    found = distribution(reference, device)
+    strip = ErrorStrip(**asdict(found.strip)) if found.strip else None
+    if golden is None:
+        return asdict(found) | {"strip": strip, "own": None}
+    # The golden as the reference: then the fp32 reference is what is off it.
+    histogram = distribution(golden, reference)
+    exact = golden.reshape(-1)[found.index].tolist()
+    differences = [ours - truth for ours, truth in zip(found.reference, exact, strict=True)]
+    own = OwnError(
+        zeros=histogram.zeros,
+        nonfinite=histogram.nonfinite,
+        log10_edges=histogram.log10_edges,
+        counts=histogram.counts,
+        difference=[_short(each) for each in differences],
+    )
+    return asdict(found) | {"strip": strip, "own": own}
+
+
+def _short(value: float) -> float | None:
+    """Six significant digits: more are not seen in a plot, and the file is half as long."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def _top5(

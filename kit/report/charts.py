@@ -1,64 +1,69 @@
-"""charts.json as a page may show it: of this run and this comparison, or the reason why there is none."""
+"""charts.json as a report may show it: of this run and this comparison, or the reason why there is none."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from kit.documented import written
 from kit.errors import UntrustedError
 from kit.evidence.documents import read_charts
 from kit.evidence.logs import Logs
 from kit.evidence.reading import Evidence
+from kit.evidence.types.charts import BothTop5, OutputChart, OwnError
 
 
 @dataclass(frozen=True)
 class Charts:
-    """What can be drawn of the outputs; `missing` names the reason (a text of page_texts.toml) where
-    nothing can."""
+    """What can be drawn of the outputs; `missing` names the reason (a text `charts.*`) where nothing
+    can."""
 
-    outputs: Mapping[str, Any] = field(default_factory=dict)
-    top5: Mapping[str, Any] | None = None
+    outputs: Mapping[str, OutputChart] = field(default_factory=dict)
+    top5: BothTop5 | None = None
     missing: str | None = None
 
 
 def charts_of(logs: Logs, evidence: Evidence) -> Charts:
     """The charts of the comparison in the evidence; none of any other."""
     if not evidence.summary["outputs"]:
-        return Charts(missing="charts_not_compared")
+        return Charts(missing="not_compared")
     try:
-        document = written(read_charts(logs))
+        charts = read_charts(logs)
     except UntrustedError:
-        return Charts(missing="charts_damaged")
-    if document is None:
-        return Charts(missing="charts_absent")
+        return Charts(missing="damaged")
+    if charts is None:
+        return Charts(missing="absent")
     if not all(
         _belongs(name, drawn, evidence) and _adds_up(drawn)
-        for name, drawn in document["outputs"].items()
+        for name, drawn in charts.outputs.items()
     ):
-        return Charts(missing="charts_of_another_run")
-    return Charts(outputs=document["outputs"], top5=document["top5"])
+        return Charts(missing="of_another_run")
+    return Charts(outputs=charts.outputs, top5=charts.top5)
 
 
-def _belongs(name: str, drawn: Mapping[str, Any], evidence: Evidence) -> bool:
+def _belongs(name: str, drawn: OutputChart, evidence: Evidence) -> bool:
     """Whether both sides' hashes are those of the run and of the comparison."""
     device = (evidence.record.get("outputs") or {}).get(name) or {}
     reference = evidence.summary["reference"]["outputs"].get(name) or {}
     output = evidence.summary["outputs"].get(name) or {}
     return bool(
-        device.get("sha256") == drawn["device_sha256"]
-        and reference.get("sha256") == drawn["reference_sha256"]
-        and (output.get("metrics") or {}).get("elements") == drawn["elements"]
+        device.get("sha256") == drawn.device_sha256
+        and reference.get("sha256") == drawn.reference_sha256
+        and (output.get("metrics") or {}).get("elements") == drawn.elements
     )
 
 
-def _adds_up(drawn: Mapping[str, Any]) -> bool:
-    """Whether every element is in the histogram once, and every point has two values."""
-    binned = drawn["zeros"] + drawn["nonfinite"] + sum(drawn["counts"])
-    bins = len(drawn["counts"])
-    return bool(
-        binned == drawn["elements"]
-        and len(drawn["log10_edges"]) == (bins + 1 if bins else 0)
-        and len(drawn["index"]) == len(drawn["reference"]) == len(drawn["device"])
+def _adds_up(drawn: OutputChart) -> bool:
+    """Whether every element is in each histogram once, and every point has all its values."""
+    points = {len(drawn.index), len(drawn.reference), len(drawn.device)}
+    points |= {len(drawn.own.difference)} if drawn.own else set()
+    return len(points) == 1 and all(
+        _binned(histogram) == drawn.elements for histogram in (drawn, drawn.own) if histogram
     )
+
+
+def _binned(histogram: OutputChart | OwnError) -> int | None:
+    """Elements in a histogram; None where it has not one edge more than counts."""
+    bins = len(histogram.counts)
+    if len(histogram.log10_edges) != (bins + 1 if bins else 0):
+        return None
+    return histogram.zeros + histogram.nonfinite + sum(histogram.counts)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from markupsafe import Markup
-
+from kit.evidence.types.summary import Summary
+from kit.report.outline import Tone
 from kit.report.texts import Texts
 
 # pretrained_used, of weights that were loaded.
 _WEIGHTS = {True: "verified", None: "unverified", False: "random"}
 # What evidence that cannot be trusted only says of itself.
 _UNTRUSTED = {"npu": "claimed_npu", "verified": "claimed"}
+_TONES: dict[str, Tone] = {"verified": "good", "unknown": "absent"}
 
 
 @dataclass(frozen=True)
@@ -32,25 +31,32 @@ class Claim:
         """Whether PASS or FAIL is a verdict on a real NPU."""
         return self.place == "npu" and self.outcome in ("PASS", "FAIL")
 
+    @property
+    def of_weights(self) -> Tone:
+        """Good only where the weights are the published ones."""
+        return _TONES.get(self.weights, "caution")
 
-def claim_of(summary: Mapping[str, Any]) -> Claim:
+    @property
+    def tone(self) -> Tone:
+        """Good only where a verdict on a real NPU with weights that are not random is PASS."""
+        if self.outcome in ("FAIL", "INVALID", "FAILED"):
+            return "bad"
+        real = self.place == "npu" and self.weights in ("verified", "unverified")
+        return "good" if real and self.outcome == "PASS" else "caution"
+
+
+def claim_of(summary: Summary) -> Claim:
     """The claim that a summary supports, and no other."""
-    succeeded = summary["status"] == "SUCCESS" or summary["verdict"] == "INVALID"
-    kind = (summary["device"] or "unknown").partition(":")[0]
-    place = "simulated" if summary["simulated"] else kind
-    weights = (
-        "unknown" if summary["fallback_used"] is None else _WEIGHTS[summary["pretrained_used"]]
-    )
-    if summary["verdict"] == "INVALID":
+    succeeded = summary.status == "SUCCESS" or summary.verdict == "INVALID"
+    kind = (summary.device or "unknown").partition(":")[0]
+    place = "simulated" if summary.simulated else kind
+    weights = "unknown" if summary.fallback_used is None else _WEIGHTS[summary.pretrained_used]
+    if summary.verdict == "INVALID":
         place, weights = _UNTRUSTED.get(place, place), _UNTRUSTED.get(weights, weights)
-    return Claim(summary["verdict"] if succeeded else summary["status"], place, weights)
+    return Claim(summary.verdict if succeeded else summary.status, place, weights)
 
 
-def sentence(claim: Claim, say: Texts) -> Markup:
+def sentence(claim: Claim, say: Texts) -> str:
     """The first sentence of a report: how the run ended, where it ran, with which weights."""
-    parts = (
-        say(f"outcome.{claim.outcome}"),
-        say(f"place.{claim.place}"),
-        say(f"weights.{claim.weights}"),
-    )
-    return say("phrase.between").join(parts) + say("phrase.stop")
+    keys = (f"outcome.{claim.outcome}", f"place.{claim.place}", f"weights.{claim.weights}")
+    return say("phrase.between").join(map(say, keys)) + say("phrase.stop")

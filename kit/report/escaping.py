@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 
-from markupsafe import Markup
-
 from kit.errors import code, is_shown, visible
 
 # Entities where a browser may see HTML, backslashes where only Markdown means something by it.
@@ -18,24 +16,27 @@ _EDGE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _OPENS_BLOCK = re.compile(r"^()([#+=>-])|^(\d{1,9})([.)])(?=\s|$)")
 # No tag begins with "<=" or "< ", and limits are easier to read so.
 _COMPARISON = re.compile(r"&[lg]t;(?=[= ])")
+# A list of numbers is no link, unless what follows makes it one.
+_NUMBERS = re.compile(r"\\\[[\\\[]*-?\d[\d ,.\\\[\]-]*\\\](?![\[(:])")
 _PLAIN_WORD = re.compile(r"[\w./:@%+=,-]+", re.ASCII)
 
 
-def markdown(text: str) -> Markup:
+def markdown(text: str) -> str:
     """`text` on one line, with no meaning in Markdown or HTML: it reads as it is."""
     shown = "".join(_ENTITIES.get(char) or _escaped(char) for char in visible(text).strip(" "))
     shown = _COMPARISON.sub(lambda found: "<>"[found[0] == "&gt;"], shown)
+    shown = _NUMBERS.sub(lambda found: re.sub(r"\\([\[\]])", r"\1", found[0]), shown)
     shown = _EDGE_UNDERSCORE.sub(r"\\_", shown)
-    return Markup(_OPENS_BLOCK.sub(r"\1\3\\\2\4", shown))
+    return _OPENS_BLOCK.sub(r"\1\3\\\2\4", shown)
 
 
-def shell_word(text: str) -> Markup:
+def shell_word(text: str) -> str:
     """`text` as a word of bash on one line, safe inside a fenced block of Markdown."""
     if _PLAIN_WORD.fullmatch(text):
-        return Markup(text)
+        return text
     if text.isprintable() and not set(text) & set("<>&`|"):
-        return Markup(shlex.quote(text))
-    return Markup("$'" + "".join(_shell_escaped(char) for char in text) + "'")
+        return shlex.quote(text)
+    return "$'" + "".join(_shell_escaped(char) for char in text) + "'"
 
 
 def _escaped(char: str) -> str:

@@ -1,77 +1,141 @@
-"""What a report shows of the evidence: every value made harmless, or the reason why there is none."""
+"""How a value is read: rounded to what a reader takes in, or with the reason why there is none."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from markupsafe import Markup
+from msgspec import convert
 
+from kit.evidence.logs import Logs
 from kit.evidence.reading import Evidence
-from kit.report.escaping import markdown
-from kit.report.texts import Texts
+from kit.evidence.types.run import Run
+from kit.evidence.types.summary import Summary
+from kit.report.charts import charts_of
+from kit.report.claims import claim_of
+from kit.report.outline import Block, Cell, Fact, Facts, Note, Section, Tone, Toned
+from kit.report.plots import plan_plots
+from kit.report.texts import Language, Texts
 
-# Sections of run.json that the summary has by another name, of which it says why they are null.
-_NAMED = {"arguments": "dtype", "described": "output_shape"}
+_NO_DIGITS, _NEAR_ONE = 1e-13, 1e-3  # fp64 has about 16 digits, and sums lose some
+_TONES: dict[str, Tone] = {"PASS": "good", "FAIL": "bad", "INVALID": "bad"}
 
 
-class Facts:
-    """The values of one run's documents, as Markdown."""
+class Told:
+    """The evidence of one run, told in one language. `run` is None where the record cannot be read;
+    `logs` only tells which files there are, and `plots` is what can be drawn, not whether it is."""
 
-    def __init__(self, evidence: Evidence, say: Texts) -> None:
-        self._record, self._summary, self._say = evidence.record, evidence.summary, say
+    def __init__(self, logs: Logs, evidence: Evidence, language: Language) -> None:
+        self.logs, self.say = logs, Texts(language)
+        self.run = convert(evidence.record, Run) if evidence.record else None
+        self.summary = convert(evidence.summary, Summary)
+        self.claim = claim_of(self.summary)
+        self.charts = charts_of(logs, evidence)
+        self.plots = plan_plots(self.summary, self.charts)
 
-    def show(self, value: Any) -> Markup:
-        """A value that is there: numbers with all their digits, text as it reads."""
-        if isinstance(value, Markup):
-            return value
-        if isinstance(value, str):
-            return markdown(value) or self._say("phrase.empty")
-        if isinstance(value, (bool, int, float)):
-            return Markup(repr(value))
-        if isinstance(value, list):
-            if not value:
-                return self._say("phrase.none")
-            joined = Markup(", ").join(map(self.show, value))
-            return joined if isinstance(value[0], str) else Markup(f"[{joined}]")
-        if isinstance(value, dict):
-            return Markup(", ").join(
-                markdown(key) + "=" + self.show(item) for key, item in value.items()
-            ) or self._say("phrase.none")
-        raise TypeError(f"a {type(value).__name__} is nothing to show")
+    @property
+    def suffix(self) -> str:
+        """What restricts a title that speaks of an NPU."""
+        return self.say(f"suffix.{self.claim.place}")
 
-    def missing(self, reason: str) -> Markup:
-        """What stands in the place of a value that was not measured."""
-        if not isinstance(reason, Markup):
-            reason = self._say.reason(reason)
-        return self._say("phrase.not_measured", reason=self.show(reason))
+    def at(self, dotted: str) -> Cell:
+        """A value by its name in the summary, or in the record ("run.model.license").
 
-    def figure(self, value: Any, name: str) -> Markup:
-        """A value inside a section; where it is absent, with the catalogue's reason for `name`."""
-        return self.missing(self._say.why_null(name)) if value is None else self.show(value)
-
-    def field(self, name: str) -> Markup:
-        """A field of the summary's top level; where it is null, with the summary's own reason."""
-        value = self._summary[name]
+        Where it is absent: the summary's reason for it, or the catalogue's.
+        """
+        head, *path = dotted.split(".")
+        of = self if head == "run" else self.summary
+        value: Any = getattr(of, head.replace("-", "_"))
         if value is None:
-            return self.missing(self._summary["null_reasons"][name])
-        return self.show(value)
+            reasons = self.summary.null_reasons
+            return self.missing(
+                reasons.get(head) or reasons.get("model") or self.say("null.record")
+            )
+        for name in path:
+            reasons = getattr(value, "null_reasons", self.summary.null_reasons)
+            value = getattr(value, name)
+            if value is None:
+                return self.missing(reasons.get(name) or self.say.first("null", name, "record"))
+        return milliseconds(value) if dotted.endswith("_ms") else self.shown(value)
 
-    def has(self, section: str) -> bool:
-        """Whether the run reached a section of its record."""
-        return self._record.get(section) is not None
+    def missing(self, reason: str) -> Toned:
+        """What stands in the place of a value that was not measured."""
+        return Toned(self.say("phrase.not_measured", reason=self.say.reason(reason)), "absent")
 
-    def why_not(self, section: str) -> Markup:
-        """Why a section is absent."""
-        reasons = self._summary["null_reasons"]
-        known = reasons.get(_NAMED.get(section, section)) or reasons.get("model")
-        return self.missing(known or self._say("null.record"))
+    def figure(self, value: Any, why: str = "figure") -> Cell:
+        """A value; where it is absent, the catalogue's reason `null.<why>`."""
+        return self.missing(self.say(f"null.{why}")) if value is None else self.shown(value)
 
-    def at(self, dotted: str, name: str = "record") -> Markup:
-        """A value of the record by its dotted name; `name` is of the reason where it alone is null."""
-        section, *rest = dotted.split(".")
-        if not self.has(section):
-            return self.why_not(section)
-        value = self._record[section]
-        for key in rest:
-            value = value.get(key)
-        return self.figure(value, name)
+    def fact(self, label: str, value: Any, **values: str) -> Fact:
+        """A value by its label in the catalogue."""
+        return Fact(self.say(f"label.{label}", **values), self.shown(value))
+
+    def facts(self, *dotted: str) -> Iterator[Fact]:
+        """Values by their names, each called by the catalogue's label of the last part of its name."""
+        return (self.fact(name.rpartition(".")[2], self.at(name)) for name in dotted)
+
+    def named(self, *names: str) -> Iterator[Fact]:
+        """Fields of the summary by their own names, which readers of other reports look for."""
+        return (Fact(name, self.at(name)) for name in names)
+
+    def heads(self, *labels: str) -> tuple[str, ...]:
+        """The head of a table."""
+        return tuple(self.say(f"label.{label}") for label in labels)
+
+    def shown(self, value: Any) -> Cell:
+        """A value that is there."""
+        return value if isinstance(value, Toned) else self.text(value)
+
+    def text(self, value: Any) -> str:
+        """A value in words: of floats as many digits as are read, of identifiers all."""
+        if isinstance(value, Toned):
+            return value.text
+        if isinstance(value, str):
+            return value.strip(" ") or self.say("phrase.empty")
+        if isinstance(value, dict):
+            value = [f"{self.text(key)}={self.text(item)}" for key, item in value.items()]
+        if isinstance(value, (list, tuple)):
+            joined = ", ".join(map(self.text, value))
+            words = not value or isinstance(value[0], str)
+            return (joined or self.say("phrase.none")) if words else f"[{joined}]"
+        return number(value) if isinstance(value, float) else str(value)
+
+    def section(self, key: str, *blocks: Block | Iterable[Fact], remark: str = "") -> Section:
+        """A section by its key, which is its title's; bare facts are one block of them."""
+        made = (each if isinstance(each, Block) else Facts(tuple(each)) for each in blocks)
+        return Section(key, self.say(f"title.{key}"), tuple(made), remark)
+
+    def without(self, key: str, field: str) -> Section:
+        """A section that only says why there is nothing in it."""
+        return self.section(key, Note(self.text(self.at(field)), "absent"))
+
+    def yes(self, value: bool) -> str:
+        """yes or no."""
+        return self.say("phrase.yes" if value else "phrase.no")
+
+    def good(self, value: bool) -> Toned:
+        """yes, which is good, or no, which is bad."""
+        return Toned(self.yes(value), "good" if value else "bad")
+
+    def verdict(self, value: str) -> Toned:
+        """A verdict by its name."""
+        return Toned(value, _TONES.get(value, "caution"))
+
+
+def number(value: float) -> str:
+    """Five significant digits; near 1, as many as tell it from 1. summary.json has all."""
+    away = abs(1 - value)
+    if _NO_DIGITS < away < _NEAR_ONE:
+        return f"{value:.{1 - math.floor(math.log10(away))}f}"
+    return f"{value:.5g}"
+
+
+def count(value: int) -> str:
+    """A whole number in groups of three digits."""
+    return f"{value:,}"
+
+
+def milliseconds(value: float) -> str:
+    """Two decimals, or two digits of what is shorter."""
+    return f"{value:.2f} ms" if value >= 0.1 else f"{value:.2g} ms"

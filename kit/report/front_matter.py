@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from kit.errors import visible
-from kit.evidence.reading import Evidence
-from kit.report.claims import Claim
+from kit.evidence.types.summary import Summary
+from kit.report.facts import Told
 
 _NPU_TAGS = ("NPU", "Ascend", "ascend-npu")
 # summary field: what it is the figure of
@@ -19,48 +18,51 @@ _FIGURES = {
 }
 
 
-def front_matter(evidence: Evidence, claim: Claim) -> str:
+def front_matter(told: Told) -> str:
     """YAML without its fences; empty where the record cannot be read.
 
     The NPU's tags and `hardware` need a run on a real NPU that was judged, whatever the verdict; the
     results need published weights too.
     """
-    if not evidence.record:
+    if not told.run:
         return ""
     # The class alone: the rest of huggingface_hub stays unimported.
     from huggingface_hub.repocard_data import ModelCardData
 
-    declared = evidence.record["model"]
+    model = told.run.model
     # PyYAML loses some of what is no printable text.
-    model = {name: visible(text) for name, text in declared.items() if isinstance(text, str)}
     fields: dict[str, Any] = {
-        "license": model.get("license"),
-        "library_name": model["library"],
-        "pipeline_tag": model.get("pipeline_tag"),
-        "base_model": model.get("hub_id"),
+        "license": _text(model.license),
+        "library_name": _text(model.library),
+        "pipeline_tag": _text(model.pipeline_tag),
+        "base_model": _text(model.hub_id),
     }
-    if claim.on_npu:
+    if told.claim.on_npu:
         fields |= {"tags": list(_NPU_TAGS), "hardware": "NPU"}
-        if claim.weights == "verified":
-            fields |= {"model_name": model["name"], "eval_results": _results(evidence)}
+        if told.claim.weights == "verified" and model.pipeline_tag:
+            results = _results(told.summary, visible(model.pipeline_tag))
+            fields |= {"model_name": visible(model.name), "eval_results": results}
     fields = {name: value for name, value in fields.items() if value is not None}
     text: str = ModelCardData(**fields).to_yaml()
     return text
 
 
-def _results(evidence: Evidence) -> list[Any]:
+def _text(value: str | None) -> str | None:
+    return None if value is None else visible(value)
+
+
+def _results(summary: Summary, task: str) -> list[Any]:
     from huggingface_hub.repocard_data import EvalResult
 
-    summary: Mapping[str, Any] = evidence.summary
     return [
         EvalResult(
-            task_type=visible(evidence.record["model"]["pipeline_tag"]),
+            task_type=task,
             dataset_type="one-input",
-            dataset_name=visible(summary["input"]),
+            dataset_name=visible(summary.input or ""),
             metric_type=name,
-            metric_name=f"{what} (output {summary['primary_output']}, verdict {summary['verdict']})",
-            metric_value=summary[name],
+            metric_name=f"{what} (output {summary.primary_output}, verdict {summary.verdict})",
+            metric_value=getattr(summary, name),
         )
         for name, what in _FIGURES.items()
-        if summary[name] is not None
+        if getattr(summary, name) is not None
     ]

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from kit.accuracy.truth import Truth
 from kit.evidence.logs import PLOTS, Logs
-from kit.evidence.reading import Evidence
+from kit.evidence.types.summary import Summary
 from kit.report import drawing
 from kit.report.charts import Charts
 
@@ -26,16 +27,17 @@ if TYPE_CHECKING:
 _DRAWABLE = 1e300  # the span of larger values leaves fp64
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plot:
-    """A finished plot. `kind` is error, scatter, top5, latency or truth; `output` the output it is of,
-    None where it is of none or of all; `name` its file's, and what its ids in the page begin with."""
+@dataclass(frozen=True)
+class Drawn:
+    """A finished plot, of light colours."""
 
-    kind: str
-    output: str | None
-    name: str
     svg: str
     png: bytes
+
+
+# A plot by its kind (error, difference, strip, top5, latency, truth) and the output it is of, None
+# where it is of none or of all: what its files are called, and how to draw it.
+Planned = Mapping[tuple[str, str | None], tuple[str, Callable[[], "Figure"]]]
 
 
 def can_draw() -> bool:
@@ -43,64 +45,63 @@ def can_draw() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def draw_plots(evidence: Evidence, charts: Charts) -> list[Plot]:
-    """Every plot that the evidence holds the data of, always byte for byte the same."""
-    plots: list[Plot] = []
+def plan_plots(summary: Summary, charts: Charts) -> Planned:
+    """Every plot that the evidence holds the data of."""
+    planned: dict[tuple[str, str | None], tuple[str, Callable[[], Figure]]] = {}
+    for kind, output, draw in _drawable(summary, charts):
+        name = _file_name(kind, output, {taken for taken, _ in planned.values()})
+        planned[kind, output] = name, draw
+    return planned
+
+
+def draw_plots(planned: Planned) -> dict[str, Drawn]:
+    """Each by its files' name, always byte for byte the same."""
     with drawing.style():
-        for kind, output, draw in _drawn(evidence, charts):
-            name = _file_name(kind, output, {plot.name for plot in plots})
-            svg, png = _rendered(draw())
-            plots.append(Plot(kind=kind, output=output, name=name, svg=svg, png=png))
-    return plots
+        return {name: _rendered(draw()) for name, draw in planned.values()}
 
 
-def write_plots(logs: Logs, plots: list[Plot]) -> None:
+def write_plots(logs: Logs, plots: Mapping[str, Drawn]) -> None:
     """Write NAME.svg and NAME.png of each into plots/, and remove those of an earlier rendering."""
-    written = {f"{plot.name}.{ending}" for plot in plots for ending in ("svg", "png")}
-    for plot in plots:
-        logs.write_text(f"{PLOTS}/{plot.name}.svg", plot.svg)
-        logs.write_bytes(f"{PLOTS}/{plot.name}.png", plot.png)
+    for name, plot in plots.items():
+        logs.write_text(f"{PLOTS}/{name}.svg", plot.svg)
+        logs.write_bytes(f"{PLOTS}/{name}.png", plot.png)
     folder = logs.path(PLOTS)
     for earlier in () if folder.is_symlink() else folder.glob("*"):
-        if earlier.suffix in (".svg", ".png") and earlier.name not in written:
+        if earlier.suffix in (".svg", ".png") and earlier.stem not in plots:
             logs.discard(f"{PLOTS}/{earlier.name}")
 
 
-def truths(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def truths(summary: Summary) -> dict[str, Truth]:
     """The outputs that were held against fp64."""
-    outputs: Mapping[str, Any] = summary["outputs"] or {}
-    return {name: output["truth"] for name, output in outputs.items() if output["truth"]}
+    return {name: each.truth for name, each in (summary.outputs or {}).items() if each.truth}
 
 
-def _drawn(
-    evidence: Evidence, charts: Charts
+def _drawable(
+    summary: Summary, charts: Charts
 ) -> Iterator[tuple[str, str | None, Callable[[], Figure]]]:
     for name, drawn in charts.outputs.items():
-        if drawn["counts"]:
-            yield "error", name, partial(drawing.error_histogram, drawn)
-        if drawn["index"] and max(map(abs, drawn["reference"] + drawn["device"])) < _DRAWABLE:
-            yield "scatter", name, partial(drawing.scatter, drawn)
-    if (top5 := charts.top5) and top5["classes"]:
-        yield "top5", top5["output"], partial(drawing.top5_bars, top5["classes"])
-    latency = evidence.summary["latency"] or {}
-    if latency.get("samples_ms"):
-        yield "latency", None, partial(drawing.latencies, latency)
-    truth = truths(evidence.summary)
-    if any(side["relative_l2"] for each in truth.values() for side in _sides(each)):
+        if drawn.counts:
+            yield "error", name, partial(drawing.error_histograms, drawn)
+        if drawn.index and max(map(abs, drawn.reference + drawn.device)) < _DRAWABLE:
+            yield "difference", name, partial(drawing.differences, drawn)
+        if drawn.strip and any(drawn.strip.relative_l2):
+            yield "strip", name, partial(drawing.strip, drawn.strip)
+    if charts.top5 and charts.top5.classes:
+        yield "top5", charts.top5.output, partial(drawing.top5_bars, charts.top5.classes)
+    if summary.latency and summary.latency.samples_ms:
+        yield "latency", None, partial(drawing.latencies, summary.latency)
+    truth = truths(summary)
+    if any(side.relative_l2 for each in truth.values() for side in (each.reference, each.device)):
         yield "truth", None, partial(drawing.truth_bars, truth)
 
 
-def _sides(truth: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    return truth["reference"], truth["device"]
-
-
-def _rendered(figure: Figure) -> tuple[str, bytes]:
+def _rendered(figure: Figure) -> Drawn:
     """The SVG and the PNG of a figure, without dates and versions."""
     svg, png = io.StringIO(), io.BytesIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(svg, format="svg", metadata=nothing)
     figure.savefig(png, format="png", metadata={"Software": None}, dpi=160)
-    return svg.getvalue(), png.getvalue()
+    return Drawn(svg.getvalue(), png.getvalue())
 
 
 def _file_name(kind: str, output: str | None, taken: set[str]) -> str:

@@ -5,34 +5,41 @@ from __future__ import annotations
 import tomllib
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
-from markupsafe import Markup
-
-LANGUAGES = ("zh", "en")
+Language = Literal["zh", "en"]
+LANGUAGES: tuple[Language, ...] = ("zh", "en")
 
 
 class Texts:
-    """Looks texts up by dotted key: say("label.name")."""
+    """Looks texts up by dotted key: say("label.vendor")."""
 
-    def __init__(self, language: str) -> None:
-        self._language = language
+    def __init__(self, language: Language) -> None:
+        self.language = language
 
-    def __call__(self, key: str, **values: Markup | int) -> Markup:
-        """The text `key` with its {braces} filled in; `values` are harmless already (Markup)."""
+    def __call__(self, key: str, **values: object) -> str:
+        """The text `key` with its {braces} filled in. Raises KeyError for one that is not there."""
         section, _, name = key.partition(".")
-        return Markup(_catalogue()[section][name][self._language].format(**values))
+        text: str = catalogue()[section][name][self.language]
+        return text.format(**values) if values else text
 
-    def why_null(self, name: str) -> Markup:
-        """Why the figure `name` inside a section is absent."""
-        return self(f"null.{name}" if name in _catalogue()["null"] else "null.figure")
+    def first(self, section: str, *names: str) -> str:
+        """The text of the first of `names` that the section has."""
+        return self(f"{section}.{next(name for name in names if name in catalogue()[section])}")
 
     def reason(self, english: str) -> str:
         """A reason of the record, as it is where there is no translation."""
-        known: dict[str, str] = {} if self._language == "en" else _catalogue()["reasons"]
-        return known.get(english, english)
+        return self._translated("reasons", english)
+
+    def drawn(self, english: str) -> str:
+        """A label of a plot, which is drawn in English."""
+        return self._translated("drawn", english)
+
+    def _translated(self, section: str, english: str) -> str:
+        return english if self.language == "en" else catalogue()[section].get(english, english)
 
 
 @cache
-def _catalogue() -> dict[str, Any]:
+def catalogue() -> dict[str, Any]:
+    """Every text: by section and name in both languages, or (reasons, drawn) by the English one."""
     return tomllib.loads(resources.files("kit.report").joinpath("texts.toml").read_text("utf-8"))

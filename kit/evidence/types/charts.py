@@ -8,6 +8,54 @@ from msgspec import Meta
 
 from kit.documented import Documented, Sha256, says
 
+Edges = Annotated[
+    list[Annotated[float, Meta(ge=-324, le=309)]],
+    says(
+        "Edges of the histogram's bins: log10 of the difference, a quarter of a decade apart. One"
+        " more than counts; empty where there is no difference."
+    ),
+]
+Counts = Annotated[
+    list[Annotated[int, Meta(ge=0)]], says("Elements from each edge, included, to the next.")
+]
+
+
+class OwnError(Documented, frozen=True, kw_only=True):
+    """How far the CPU fp32 reference itself is off the fp64 golden; null where the summary has no truth
+    of the output."""
+
+    zeros: Annotated[int, says("Elements at which the reference is the golden.", ge=0)]
+    nonfinite: Annotated[int, says("Elements whose difference is no finite number.", ge=0)]
+    log10_edges: Edges
+    counts: Counts
+    difference: Annotated[
+        Annotated[list[float | None], Meta(max_length=1000)],
+        says(
+            "reference - golden at each index of the points, to six significant digits; null where"
+            " it is not finite."
+        ),
+    ]
+
+
+class ErrorStrip(Documented, frozen=True, kw_only=True):
+    """The error along an output; null where it has fewer than four rows and channels."""
+
+    of: Annotated[
+        Literal["row", "channel"],
+        says(
+            "channel: of dimension 1, where there are four dimensions or more; row: vectors of the"
+            " last dimension."
+        ),
+    ]
+    count: Annotated[int, says("Rows or channels of the output.", ge=4)]
+    relative_l2: Annotated[
+        Annotated[list[Annotated[float, Meta(ge=0)] | None], Meta(min_length=4, max_length=256)],
+        says(
+            "||device - reference|| / ||reference|| of each, to six significant digits; of more than"
+            " 256, the largest of neighbours. Null where it cannot be computed."
+        ),
+    ]
+
 
 class OutputChart(Documented, frozen=True, kw_only=True):
     """How the differences of one output are spread."""
@@ -25,16 +73,8 @@ class OutputChart(Documented, frozen=True, kw_only=True):
     ]
     zeros: Annotated[int, says("Elements that are equal on both sides.", ge=0)]
     nonfinite: Annotated[int, says("Elements whose difference is no finite number.", ge=0)]
-    log10_edges: Annotated[
-        list[Annotated[float, Meta(ge=-324, le=309)]],
-        says(
-            "Edges of the histogram's bins: log10 of |device - reference|, a quarter of a"
-            " decade apart. One more than counts; empty where there is no difference."
-        ),
-    ]
-    counts: Annotated[
-        list[Annotated[int, Meta(ge=0)]], says("Elements from each edge, included, to the next.")
-    ]
+    log10_edges: Edges
+    counts: Counts
     index: Annotated[
         Annotated[list[Annotated[int, Meta(ge=0)]], Meta(max_length=1000)],
         says(
@@ -49,6 +89,8 @@ class OutputChart(Documented, frozen=True, kw_only=True):
     device: Annotated[
         Annotated[list[float], Meta(max_length=1000)], says("The device's value at each index.")
     ]
+    own: OwnError | None
+    strip: ErrorStrip | None
 
 
 class RankedClass(Documented, frozen=True, kw_only=True):
