@@ -21,6 +21,9 @@ from kit.documented import written as to_json
 from kit.evidence.documents import read_summary
 from kit.evidence.logs import Logs
 from kit.evidence.reading import Evidence, read_evidence
+from kit.evidence.schema import parse
+from kit.evidence.types.run import Run
+from kit.evidence.types.summary import Summary
 from kit.report.page import write_page
 from kit.report.texts import Texts, catalogue
 
@@ -219,7 +222,7 @@ def test_hostile_text_stays_text(copy_of: State, browser: Browser) -> None:
     summary["submission_blockers"].append(evil)
     (folder / "charts.json").write_text(json.dumps(charts))
     # Past read_evidence(), which would find that the two contradict each other or the adapter.
-    write_page(Logs(folder), Evidence(record=record, summary=summary))
+    write_page(Logs(folder), Evidence(run=parse(Run, record), summary=parse(Summary, summary)))
     seen = Seen(browser, folder)
     assert seen.count("script, img") == 0 and seen.wrong == []
     assert seen.page.locator("h1").inner_text() == evil
@@ -300,7 +303,7 @@ def test_a_run_without_a_readable_record_has_a_page(vit_run: Kit) -> None:
     (vit_run.logs / "run.json").write_text("{")
     assert vit_run.compare().code == 4
     logs = Logs(vit_run.logs)
-    write_page(logs, Evidence(record={}, summary=to_json(read_summary(logs))), "en")
+    write_page(logs, Evidence(run=None, summary=read_summary(logs)), "en")
     page = (vit_run.logs / "report.html").read_text("utf-8")
     assert "INVALID: the evidence cannot be trusted" in page
     assert "not measured (the record cannot be read" in page

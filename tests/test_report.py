@@ -29,6 +29,9 @@ from kit.documented import written as as_json
 from kit.errors import KitError
 from kit.evidence.documents import read_summary_file
 from kit.evidence.logs import Logs
+from kit.evidence.schema import parse
+from kit.evidence.types.run import Run
+from kit.evidence.types.summary import Summary
 from kit.lint import findings
 from kit.lint.finding import Level
 from kit.lint.reader import read_report
@@ -418,7 +421,9 @@ def test_front_matter_reads_back_equal(judged: Kit, tmp_path: Path) -> None:
         record["model"].update(license=text, hub_id=text, library=text, name=text)
         record["input"]["description"] = text
         again = what_follows(record, summary)
-        found = written(Told(Logs(tmp_path), Evidence(record, again), "zh"))
+        found = written(
+            Told(Logs(tmp_path), Evidence(parse(Run, record), parse(Summary, again)), "zh")
+        )
         assert not re.search(r"^---", found, re.M)
         matter = yaml.safe_load(found)
         assert (matter["license"], matter["base_model"], matter["library_name"]) == (

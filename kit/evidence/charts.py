@@ -54,7 +54,7 @@ def write_charts(
             name: OutputChart(
                 reference_sha256=summary.reference.outputs[name].sha256,
                 device_sha256=run.outputs[name].sha256,
-                **_drawn(reference[name], device[name], golden[name] if output.truth else None),
+                **spread(reference[name], device[name], golden[name] if output.truth else None),
             )
             for name, output in judged.items()
         },
@@ -65,7 +65,7 @@ def write_charts(
     new.write_json(CHARTS, checked(charts))
 
 
-def _drawn(reference: Tensor, device: Tensor, golden: Tensor | None) -> dict[str, Any]:
+def spread(reference: Tensor, device: Tensor, golden: Tensor | None) -> dict[str, Any]:
     """The fields of an OutputChart that say how the differences are spread."""
     found = distribution(reference, device)
     strip = ErrorStrip(**asdict(found.strip)) if found.strip else None

@@ -30,11 +30,11 @@ _DOES_NOT_FIT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeE
 class Evidence:
     """The documents of one run, each fitting its schema, and not contradicting each other.
 
-    `record` is {} where run.json cannot be read and summary.json says so (INVALID).
+    `run` is None where run.json cannot be read and summary.json says so (INVALID).
     """
 
-    record: dict[str, Any]
-    summary: dict[str, Any]
+    run: Run | None
+    summary: Summary
 
 
 def read_evidence(folder: Path) -> Evidence:
@@ -48,7 +48,7 @@ def read_evidence(folder: Path) -> Evidence:
     summary = read_summary(logs)
     run = _read_run(logs, summary)
     check_evidence(logs, run, summary)
-    return Evidence(record=written(run) if run else {}, summary=written(summary))
+    return Evidence(run=run, summary=summary)
 
 
 def check_evidence(logs: Logs, run: Run | None, summary: Summary) -> None:

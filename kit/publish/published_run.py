@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from kit.errors import CannotRunError, UntrustedError, UsageError
 from kit.evidence.documents import AGAIN, read_charts
@@ -35,12 +34,14 @@ from kit.evidence.logs import (
     claim_logs,
 )
 from kit.evidence.reading import Evidence, read_evidence
+from kit.evidence.remeasured import believe, measuring_again
 from kit.models.adapter import Adapter
 from kit.publish.privacy import shorten_paths
 from kit.report.command import render_reports
 from kit.report.markdown import render
 from kit.report.texts import LANGUAGES
 from kit.storage import lfs
+from kit.storage.fingerprint import SavedTensor
 
 _DOCUMENTS = (RECORD, SUMMARY, SAMPLE_FIGURES, CHARTS)
 _TEXT_LOGS = (RUN_LOG, WEIGHTS_LOG, COMPARE_LOG)
@@ -81,7 +82,7 @@ class PublishedRun:
         if self.evidence is None:
             return "no run"
         summary = self.evidence.summary
-        return f"a run on {summary['device_name']}: {summary['verdict']}"
+        return f"a run on {summary.device_name}: {summary.verdict}"
 
 
 def read_run(folder: Path, adapter: Adapter) -> PublishedRun:
@@ -98,6 +99,7 @@ def read_run(folder: Path, adapter: Adapter) -> PublishedRun:
         return PublishedRun(files=keep)
     _refuse_links(folder)
     with claim_logs(folder) as logs:
+        measured = measuring_again(logs)
         evidence = read_evidence(folder)
         _check(evidence, adapter, folder)
         language = _language(logs, evidence)
@@ -106,6 +108,7 @@ def read_run(folder: Path, adapter: Adapter) -> PublishedRun:
         short = {name: shorten_paths(text) for name, text in texts.items()}
         files = {name: (folder / name).read_bytes() for name in _documents(logs, evidence)}
         reports = _rendered(logs, language)
+        believe(measured)
     files |= reports | tensors | {name: text.encode("utf-8") for name, text in short.items()}
     return PublishedRun(
         files=keep | {f"logs/{name}": content for name, content in files.items()},
@@ -116,9 +119,9 @@ def read_run(folder: Path, adapter: Adapter) -> PublishedRun:
 
 
 def _check(evidence: Evidence, adapter: Adapter, folder: Path) -> None:
-    if not evidence.record:
+    if evidence.run is None:
         raise UntrustedError(f"{folder / RECORD} cannot be read: {AGAIN}")
-    ours, theirs = adapter.place.name, evidence.record["model"]["adapter"]
+    ours, theirs = adapter.place.name, evidence.run.model.adapter
     if theirs != ours:
         raise UsageError(
             f"{folder} holds a run of {theirs}, not of {ours}: run inference.py --model {ours}, or name "
@@ -177,7 +180,7 @@ def _documents(logs: Logs, evidence: Evidence) -> list[str]:
     """The documents of the run that are there, each being what its name says."""
     read_charts(logs)
     names = _present(logs, _DOCUMENTS)
-    if SAMPLE_FIGURES in names and not evidence.record["samples"]:
+    if SAMPLE_FIGURES in names and not (evidence.run and evidence.run.samples):
         names.remove(SAMPLE_FIGURES)  # of no run that the record knows
     elif SAMPLE_FIGURES in names:
         try:
@@ -205,12 +208,12 @@ def _tensors(logs: Logs, evidence: Evidence) -> tuple[dict[str, bytes], list[str
             raise UntrustedError(
                 f"{name} is not what the documents say (names, shape, dtype or sha256): {AGAIN}"
             )
-    if evidence.record["samples"]:
+    if evidence.run and evidence.run.samples:
         left_out.append(f"logs/{SAMPLES}/ (every sample's outputs)")
     return files, left_out
 
 
-def describe_file(name: str, content: bytes) -> dict[str, Any]:
+def describe_file(name: str, content: bytes) -> dict[str, SavedTensor]:
     """Every tensor of a file as kit.storage.fingerprint.describe_tensors has it; needs no torch."""
     from safetensors import SafetensorError, deserialize
 
@@ -219,23 +222,22 @@ def describe_file(name: str, content: bytes) -> dict[str, Any]:
     except SafetensorError as error:
         raise UntrustedError(f"{name} is damaged ({error}): {AGAIN}") from error
     return {
-        tensor: {
-            "shape": list(view["shape"]),
-            "dtype": _DTYPES.get(view["dtype"], view["dtype"]),
-            "sha256": hashlib.sha256(view["data"]).hexdigest(),
-        }
+        tensor: SavedTensor(
+            shape=list(view["shape"]),
+            dtype=_DTYPES.get(view["dtype"], view["dtype"]),
+            sha256=hashlib.sha256(view["data"]).hexdigest(),
+        )
         for tensor, view in tensors
     }
 
 
-def _described(evidence: Evidence) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    record, saved = evidence.record, evidence.summary["reference"] or {}
-    golden = saved.get("golden") or {}
+def _described(evidence: Evidence) -> Iterator[tuple[str, Mapping[str, SavedTensor]]]:
+    run, saved = evidence.run, evidence.summary.reference
     for name, described in (
-        (INPUTS, (record["input"] or {}).get("tensors")),
-        (OUTPUTS, record["outputs"]),
-        (REFERENCE, saved.get("outputs")),
-        (GOLDEN, golden.get("outputs")),
+        (INPUTS, run.input.tensors if run and run.input else None),
+        (OUTPUTS, run.outputs if run else None),
+        (REFERENCE, saved.outputs if saved else None),
+        (GOLDEN, saved.golden.outputs if saved else None),
     ):
         if described:
             yield name, described

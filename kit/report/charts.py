@@ -24,7 +24,7 @@ class Charts:
 
 def charts_of(logs: Logs, evidence: Evidence) -> Charts:
     """The charts of the comparison in the evidence; none of any other."""
-    if not evidence.summary["outputs"]:
+    if not evidence.summary.outputs:
         return Charts(missing="not_compared")
     try:
         charts = read_charts(logs)
@@ -42,13 +42,18 @@ def charts_of(logs: Logs, evidence: Evidence) -> Charts:
 
 def _belongs(name: str, drawn: OutputChart, evidence: Evidence) -> bool:
     """Whether both sides' hashes are those of the run and of the comparison."""
-    device = (evidence.record.get("outputs") or {}).get(name) or {}
-    reference = evidence.summary["reference"]["outputs"].get(name) or {}
-    output = evidence.summary["outputs"].get(name) or {}
+    run, summary = evidence.run, evidence.summary
+    device = (run.outputs or {}).get(name) if run else None
+    reference = summary.reference.outputs.get(name) if summary.reference else None
+    output = (summary.outputs or {}).get(name)
     return bool(
-        device.get("sha256") == drawn.device_sha256
-        and reference.get("sha256") == drawn.reference_sha256
-        and (output.get("metrics") or {}).get("elements") == drawn.elements
+        device
+        and device.sha256 == drawn.device_sha256
+        and reference
+        and reference.sha256 == drawn.reference_sha256
+        and output
+        and output.metrics
+        and output.metrics.elements == drawn.elements
     )
 
 

@@ -1,4 +1,5 @@
-"""Write the report of a run again, from its evidence alone: no model is run.
+"""Write the report of a run again, from its evidence alone: no model is run, and every figure is measured
+again from the saved outputs.
 
 Writes report.md, report.html and plots/ beside the run's summary.json. A run is a folder that
 inference.py wrote (logs/, or one of logs/history/), whether or not compare_accuracy.py has judged it.
@@ -18,6 +19,7 @@ from kit.entry import parser_of
 from kit.errors import UntrustedError, UsageError
 from kit.evidence.logs import PAGE, REPORT, REPORTS, Logs, claim_logs, log
 from kit.evidence.reading import read_evidence
+from kit.evidence.remeasured import believe, measuring_again
 from kit.machine.cures import as_kit_error
 from kit.report.texts import LANGUAGES
 
@@ -28,7 +30,14 @@ def main(arguments: Sequence[str]) -> int:
     if not options.logs.is_dir():
         raise UsageError(f"--logs {options.logs}: there is no such folder; run inference.py first")
     with claim_logs(options.logs) as logs:
-        write_reports(logs, options.lang)
+        measured = measuring_again(logs)
+        try:
+            render_reports(logs, options.lang)
+            believe(measured)
+        except UntrustedError:
+            discard_reports(logs)
+            raise
+        log.info(f"report {logs.path(REPORT)} and {logs.path(PAGE)}")
     return 0
 
 

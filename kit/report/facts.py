@@ -6,12 +6,8 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from msgspec import convert
-
 from kit.evidence.logs import Logs
 from kit.evidence.reading import Evidence
-from kit.evidence.types.run import Run
-from kit.evidence.types.summary import Summary
 from kit.report.charts import charts_of
 from kit.report.claims import claim_of
 from kit.report.outline import Block, Cell, Fact, Facts, Note, Section, Tone, Toned
@@ -28,8 +24,7 @@ class Told:
 
     def __init__(self, logs: Logs, evidence: Evidence, language: Language) -> None:
         self.logs, self.say = logs, Texts(language)
-        self.run = convert(evidence.record, Run) if evidence.record else None
-        self.summary = convert(evidence.summary, Summary)
+        self.run, self.summary = evidence.run, evidence.summary
         self.claim = claim_of(self.summary)
         self.charts = charts_of(logs, evidence)
         self.plots = plan_plots(self.summary, self.charts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kit.report.facts import Told, count
-from kit.report.outline import Fact, Section, Table
+from kit.report.outline import Fact, Note, Section, Table
 
 
 def proof(told: Told) -> Section:
@@ -20,7 +20,7 @@ def proof(told: Told) -> Section:
         told.fact("peak_bytes", told.figure(peak, "peak_bytes")),
         told.fact("weights_fingerprint", f"{found.weights_fingerprint} ({compared})"),
     )
-    return told.section("proof", facts)
+    return told.section("proof", facts, Note(told.say("text.word")))
 
 
 def precision(told: Told) -> Section:

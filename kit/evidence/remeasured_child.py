@@ -1,0 +1,160 @@
+"""The process that measures a finished comparison again: kit/evidence/remeasured.py says what for."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kit.accuracy.comparison import Comparison, Reference, compare
+from kit.accuracy.ranking import top5_of_both
+from kit.accuracy.sample_verdicts import judge_samples
+from kit.accuracy.spec import OutputSpec
+from kit.documented import written
+from kit.errors import UntrustedError
+from kit.evidence.charts import spread
+from kit.evidence.documents import AGAIN, read_charts, read_record, read_summary
+from kit.evidence.handover import finished, read_adapter, read_tensors
+from kit.evidence.left_out import judged_outputs
+from kit.evidence.logs import CHARTS, GOLDEN, OUTPUTS, REFERENCE, SAMPLE_FIGURES, SUMMARY, Logs
+from kit.evidence.remeasured import REFUSED
+from kit.evidence.sample_files import read_samples
+from kit.evidence.summary import ranked_output
+from kit.evidence.trust import device_repeats
+from kit.evidence.types.run import FinishedRun
+from kit.evidence.types.summary import Summary
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Relative: another order of summation, on another machine, changes a figure by less.
+_ROUNDING = 1e-6
+_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+
+
+def check_measured(logs: Logs) -> None:
+    """Measure everything again that the saved tensors tell of. Raises UntrustedError where a tensor is
+    not the recorded one, or a figure not that of the tensors; UsageError where there is no run."""
+    summary = read_summary(logs)
+    if summary.outputs is None or summary.reference is None:
+        return
+    record = read_record(logs)
+    adapter, run = read_adapter(logs, record), finished(record)
+    saved, golden = summary.reference, summary.reference.golden.outputs
+    reference = Reference(
+        outputs=read_tensors(logs, REFERENCE, saved.outputs),
+        repeats=(summary.noise.reference_repeat if summary.noise else None) or {},
+        golden=read_tensors(logs, GOLDEN, golden) if golden else {},
+        golden_reason=saved.golden.reason,
+    )
+    device = read_tensors(logs, OUTPUTS, run.outputs)
+    specs = judged_outputs(adapter.outputs, run.weights)
+    claims = (
+        *_outputs(summary, compare(specs, reference, device, device_repeats(run.noise))),
+        *_charts(logs, summary, reference, device),
+        *_samples(logs, run, summary, specs),
+    )
+    for name, told, found in claims:
+        if different := next(_differences(told, found, name), None):
+            raise UntrustedError(
+                f"{different} is not what the saved outputs give: judge them again with "
+                "python compare_accuracy.py --rejudge"
+            )
+
+
+Claims = Iterator[tuple[str, Any, Any]]
+
+
+def _outputs(summary: Summary, found: Comparison) -> Claims:
+    for name, output in (summary.outputs or {}).items():
+        ours = found.outputs[name]
+        for section in ("verdict", "metrics", "truth", "within_1_percent", "blank"):
+            told, measured = (written(getattr(each, section)) for each in (output, ours))
+            yield f"outputs.{name}.{section} in {SUMMARY}", told, measured
+
+
+def _charts(
+    logs: Logs, summary: Summary, reference: Reference, device: Mapping[str, Tensor]
+) -> Claims:
+    try:
+        charts = read_charts(logs)
+    except UntrustedError:
+        return  # a report shows none, and says why
+    if charts is None:
+        return
+    outputs = summary.outputs or {}
+    for name, drawn in charts.outputs.items():
+        if name not in outputs:
+            yield f"outputs.{name} in {CHARTS}", True, False
+            continue
+        golden = reference.golden[name] if outputs[name].truth else None
+        found = spread(reference.outputs[name], device[name], golden)
+        for figure, value in found.items():
+            yield (
+                f"outputs.{name}.{figure} in {CHARTS}",
+                written(getattr(drawn, figure)),
+                written(value),
+            )
+    if (top5 := charts.top5) and top5.output in outputs:
+        labels = {each.index: each.label for each in top5.classes if each.label}
+        both = top5_of_both(reference.outputs[top5.output], device[top5.output], labels)
+        yield f"top5 in {CHARTS}", written(top5.classes), both
+
+
+def _samples(
+    logs: Logs, run: FinishedRun, summary: Summary, specs: Mapping[str, OutputSpec]
+) -> Claims:
+    if summary.samples is None or run.samples is None or summary.reference is None:
+        return
+    names = [entry.name for entry in run.samples.inputs]
+    sides = (read_samples(logs, files) for files in (summary.reference.samples, run.samples.files))
+    lines: list[Any] = []
+    found = judge_samples(
+        specs,
+        zip(names, *sides, strict=True),
+        run.samples.device_repeat,
+        ranked=ranked_output(run.model),
+        tell=lambda line: lines.append(written(line)),
+    )
+    yield f"samples in {SUMMARY}", written(summary.samples), written(found)
+    try:
+        told = logs.path(SAMPLE_FIGURES).read_text("utf-8").splitlines()
+        yield SAMPLE_FIGURES, [json.loads(line) for line in told], lines
+    except (OSError, ValueError, RecursionError) as error:
+        raise UntrustedError(f"{SAMPLE_FIGURES} is damaged ({error}): {AGAIN}") from error
+
+
+def _differences(told: Any, found: Any, name: str) -> Iterator[str]:
+    """Dotted names of what differs by more than rounding."""
+    if isinstance(told, dict) and isinstance(found, dict):
+        for key in sorted({*told, *found}):
+            yield from _differences(told.get(key), found.get(key), f"{key} of {name}")
+    elif isinstance(told, list) and isinstance(found, list):
+        if len(told) != len(found):
+            yield name
+        for ours, theirs in zip(told, found, strict=False):
+            yield from _differences(ours, theirs, name)
+    elif isinstance(told, float) and isinstance(found, (float, int)):
+        if not math.isclose(told, found, rel_tol=_ROUNDING, abs_tol=1e-12):
+            yield name
+    elif isinstance(told, str) and isinstance(found, str):
+        # A figure in a sentence has three digits, the last of which rounding may change.
+        if _NUMBER.sub("#", told) != _NUMBER.sub("#", found) or any(
+            not math.isclose(float(a), float(b), rel_tol=0.02)
+            for a, b in zip(_NUMBER.findall(told), _NUMBER.findall(found), strict=True)
+        ):
+            yield name
+    elif told != found:
+        yield name
+
+
+if __name__ == "__main__":
+    try:
+        check_measured(Logs(Path(sys.argv[1])))
+    except UntrustedError as refusal:
+        print(refusal.message, file=sys.stderr)
+        raise SystemExit(REFUSED) from None

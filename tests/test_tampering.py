@@ -1,0 +1,117 @@
+"""Edited evidence: what the saved tensors contradict is neither shown nor published."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from conftest import VIT, Finished, Kit
+
+REPORTS = ("report.md", "report.html")
+
+
+@pytest.fixture
+def judged(finished: Finished, kit: Kit) -> Kit:
+    shutil.copytree(finished(VIT[1]).logs, kit.logs)
+    return kit
+
+
+def refuse(kit: Kit, words: str) -> None:
+    result = kit.command("report", "--logs", kit.logs)
+    assert result.code == 4 and words in result.error, result.err
+    assert not [name for name in REPORTS if (kit.logs / name).exists()]
+    published = kit.command("export", VIT[1], "--logs", kit.logs, "--to", kit.scratch / "exported")
+    assert published.code == 4, published.err
+
+
+def edit(kit: Kit, name: str, change: Callable[[dict[str, Any]], object]) -> None:
+    document = json.loads((kit.logs / name).read_text("utf-8"))
+    change(document)
+    (kit.logs / name).write_text(json.dumps(document), "utf-8")
+
+
+def better(summary: dict[str, Any]) -> None:
+    """A figure smaller everywhere it stands, with what follows from it."""
+    metrics = summary["outputs"]["features"]["metrics"]
+    metrics["mean_abs_diff"] *= 0.5
+    if summary["primary_output"] == "features":
+        summary["mean_abs_diff"] = metrics["mean_abs_diff"]
+    reading = summary["outputs"]["features"]["readings"]["reports"]["figures"]
+    reading["mean_abs_diff"] = metrics["mean_abs_diff"]
+    worst = summary["readings_of_1_percent"]["reports"]
+    if worst["output"] == "features":
+        worst["figures"]["mean_abs_diff"] = metrics["mean_abs_diff"]
+
+
+def test_a_figure_that_was_edited_consistently(judged: Kit) -> None:
+    edit(judged, "summary.json", better)
+    refuse(judged, "mean_abs_diff")
+    assert judged.compare("--rejudge").code == 0
+    assert judged.command("report", "--logs", judged.logs).code == 0
+
+
+def test_points_and_scores_of_the_page(judged: Kit) -> None:
+    for change in (
+        lambda charts: charts["outputs"]["features"]["device"].__setitem__(3, 0.25),
+        lambda charts: charts["top5"]["classes"][0].update(device=99.0),
+        lambda charts: charts["outputs"]["logits"]["counts"].reverse(),
+    ):
+        before = (judged.logs / "charts.json").read_bytes()
+        edit(judged, "charts.json", change)
+        refuse(judged, "charts.json")
+        (judged.logs / "charts.json").write_bytes(before)
+    assert judged.command("report", "--logs", judged.logs).code == 0
+
+
+def test_the_device_s_outputs_in_the_reference_s_place(judged: Kit) -> None:
+    shutil.copy(judged.logs / "outputs.safetensors", judged.logs / "reference.safetensors")
+    refuse(judged, "reference.safetensors is not what the record says")
+
+
+def test_a_machine_without_torch_says_that_nothing_was_measured_again(judged: Kit) -> None:
+    (judged.scratch / "torch.py").write_text("raise ImportError('no torch here')")
+    result = judged.command("report", "--logs", judged.logs, PYTHONPATH=str(judged.scratch))
+    assert result.code == 0 and "were not measured again" in result.err
+
+
+def places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    for key, value in document.items() if isinstance(document, dict) else enumerate(document):
+        if isinstance(value, (dict, list)):
+            yield from places(value, (*path, key))
+        elif isinstance(value, (bool, int, float)):
+            yield (*path, key)
+
+
+@pytest.mark.parametrize(("number", "seed"), [(6, 1), pytest.param(150, 2, marks=pytest.mark.full)])
+def test_random_edits_of_the_comparison(judged: Kit, number: int, seed: int) -> None:
+    """Figures of outputs, readings and charts, changed anywhere: none is shown."""
+    dice = random.Random(seed)
+    whole = {
+        name: json.loads((judged.logs / name).read_text("utf-8"))
+        for name in ("summary.json", "charts.json")
+    }
+    for _ in range(number):
+        name = dice.choice([*whole])
+        document = copy.deepcopy(whole[name])
+        root: tuple[Any, ...] = ("outputs",)
+        path = dice.choice([(*root, *path) for path in places(document["outputs"])])
+        holder = document
+        for key in path[:-1]:
+            holder = holder[key]
+        value = holder[path[-1]]
+        holder[path[-1]] = not value if isinstance(value, bool) else value * 1.01 + 1
+        (judged.logs / name).write_text(json.dumps(document), "utf-8")
+        result = judged.command("report", "--logs", judged.logs)
+        page = judged.logs / "report.html"
+        # Charts that do not add up are left out of the page, which says so.
+        left_out = (
+            name == "charts.json" and result.code == 0 and "charts.json" in page.read_text("utf-8")
+        )
+        assert result.code == 4 or left_out, (name, path, value)
+        (judged.logs / name).write_text(json.dumps(whole[name]), "utf-8")
+    assert judged.command("report", "--logs", judged.logs).code == 0
