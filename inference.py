@@ -56,10 +56,8 @@ def run(options: RunOptions) -> FinishedRun:
         check_explicit(options.weights, adapter.info)
     samples = choose_samples(adapter, options.data, options.samples)
 
-    with (
-        claim_logs(options.logs) as logs,
-        recorded_run(logs, adapter, options.recorded()) as record,
-    ):
+    arguments = options.recorded()
+    with claim_logs(options.logs) as logs, recorded_run(logs, adapter, arguments) as record:
         measure(options, adapter, samples, mirrors, logs, record)
     return finished(record.run)
 

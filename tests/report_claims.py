@@ -47,7 +47,7 @@ def measured(claim: Statement, summary: Mapping[str, Any]) -> tuple[bool, Any]:
         name = min(scope)
         if len(scope) > 1 or name not in outputs or claim.field not in OF_AN_OUTPUT:
             return False, None
-        return True, outputs[name]["metrics"][claim.field]
+        return True, (outputs[name]["metrics"] or {}).get(claim.field)
     latency = summary["latency"] or {}
     for place in (summary, latency, summary["environment"]["packages"]):
         if claim.field in place:

@@ -421,7 +421,7 @@ def test_foreign_text_under_a_name_of_the_kit(
 
 def test_pointers_of_git_lfs_are_not_published(checkout: Path, kit: Kit) -> None:
     """A clone without Git LFS has them in the place of tensors and of photographs."""
-    for name, code in (("logs/outputs.safetensors", 4), (f"models/{VIT_NAME}/photo.png", 3)):
+    for name, code in (("logs/outputs.safetensors", 4), ("kit/models/samples/photo.png", 3)):
         plain = (checkout / name).read_bytes()
         (checkout / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\n")
         result = export(checkout, kit, VIT_NAME, "--to", kit.scratch / "out")

@@ -16,7 +16,7 @@ import pytest
 from conftest import ROOT, VIT, Kit, Result, ended
 from starting import start_python
 
-PHOTO = ROOT / "models" / "vit_tiny_patch16_224" / "photo.png"
+PHOTO = ROOT / "kit" / "models" / "samples" / "photo.png"
 BOUND_SECONDS = 60  # none of these takes a tenth of it; what hangs, hangs for ever
 
 
@@ -90,18 +90,10 @@ def test_what_is_no_file_is_told_and_never_waited_for(
         process = start_python(*script, env=judged_run.environment())
         result = ended(process, BOUND_SECONDS)
         assert result.code == 4, (command, result.err)
-        assert f"{name} in " in result.error and result.error.endswith(": remove it")
+        told = f"{name} in " in result.error and result.error.endswith(": remove it")
+        assert told or ("export" in command and f"{name} is a link" in result.error)
     # No result that was there is lost to it.
     assert before == sorted(path.name for path in judged_run.logs.iterdir() if path.name != ".lock")
-
-
-@pytest.mark.parametrize("kind", ["fifo", "device", "folder", "socket"])
-def test_a_summary_anywhere_that_is_no_file(judged_run: Kit, tmp_path: Path, kind: str) -> None:
-    in_the_place_of(tmp_path / "s.json", kind)
-    report = judged_run.logs / "report.md"
-    process = judged_run.start("lint-report", report, "--summary", tmp_path / "s.json")
-    result = ended(process, BOUND_SECONDS)
-    assert result.code in (2, 4) and "s.json" in result.error
 
 
 @pytest.mark.parametrize("option", ["--weights", "--input", "--data"])

@@ -86,7 +86,7 @@ def test_a_torch_outside_the_range_is_replaced_but_not_beside_torch_npu(
 def test_the_files_that_requirements_name_go_with_an_export() -> None:
     from kit.publish.contents import collect
 
-    files, _ = collect("flan_t5_small")
+    files, _ = collect("flan_t5_small", [])
     for name in [name for name in files if name.startswith("requirements")]:
         for line in lines(name):
             if line.startswith(("-r ", "-c ")):

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, VIT, Kit
+from documents import violation
 from starting import start_python
 
 import kit as package
-from kit.evidence.schema import violation
 
 # Read by an old Python before it is told so.
 FIRST = (

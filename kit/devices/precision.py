@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Annotated, Any, Literal
-
-from msgspec import field
-
-from kit.documented import Documented, says
+from typing import Any, Literal
 
 PrecisionName = Literal["default", "strict", "fast"]
 PRECISIONS: tuple[PrecisionName, ...] = ("default", "strict", "fast")
 
 
-class Precision(Documented, frozen=True, kw_only=True):
-    """The arithmetic flags of the run. Null where the run ended before."""
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """What was asked for, what the library reads back, and what did not take the value asked for."""
 
-    requested: Annotated[PrecisionName, says("--precision.")]
-    flags: Annotated[
-        dict[str, bool | str | None], says("Flags as the library reads them back.")
-    ] = field(default_factory=dict)
-    not_set: Annotated[list[str], says("Flags that did not take the value asked for.")] = field(
-        default_factory=list
-    )
+    requested: PrecisionName
+    flags: dict[str, bool | str | None] = field(default_factory=dict)
+    not_set: list[str] = field(default_factory=list)
 
 
 def set_flags(requested: PrecisionName, root: Any, *names: str) -> Precision:

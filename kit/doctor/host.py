@@ -24,7 +24,7 @@ from kit.machine.cann import ASCEND, cann_home, cann_version, driver_version
 from kit.machine.cures import SEE_DRIVER, SET_CANN, cure_for
 from kit.machine.memory import available_bytes
 from kit.machine.processor import processor_name, usable_cores
-from kit.weights.caches import hf_root
+from kit.weights.roots import hf_root
 
 NPU_SMI_SECONDS = 4.0
 _GB = 1e9

@@ -77,7 +77,7 @@ _COMPARISON = [
     CHARTS,
     *REPORTS,
 ]
-_FOLDERS = (SAMPLES, PLOTS)
+_FOLDERS = (SAMPLES, PLOTS, MODEL)
 LOCK = ".lock"
 _HISTORY = "history"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ from kit.evidence.types.run import (
     Run,
     RunError,
 )
-from kit.evidence.types.shared import DeviceProof, LoadedFile, Status, Weights
+from kit.evidence.types.shared import DeviceProof, LoadedFile, PrecisionFlags, Status, Weights
 from kit.evidence.weights_told import tell_cast, tell_contents
 from kit.machine.cures import as_kit_error
 from kit.machine.environment import describe_environment
@@ -85,7 +86,7 @@ class RunRecord:
                 why_simulated=device.why_simulated,
                 reason=device.reason,
             ),
-            precision=precision,
+            precision=PrecisionFlags(**asdict(precision)),
             environment=describe_environment(),
         )
         if device.simulated:

@@ -85,7 +85,7 @@ def _for_one(model: str, others: list[str], text: str, left_out: tuple[str, ...]
 def _without_models(beginning: str) -> str:
     """A page's first paragraphs without those that list the kit's models."""
     paragraphs = beginning.split("\n\n")
-    return "\n\n".join(each for each in paragraphs if "/adapter.py)" not in each)
+    return "\n\n".join(each for each in paragraphs if "/model.toml)" not in each)
 
 
 def commands_in(pages: Mapping[str, str]) -> list[str]:

@@ -10,9 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kit.storage.hashes import PartialFile, git_sha1_of, sha256_of, state_of
-from kit.weights.caches import HubRepository, hf_root
+from kit.weights.caches import HubRepository
 from kit.weights.hub import HubClient, Offer
 from kit.weights.progress import megabytes
+from kit.weights.roots import hf_root
 from kit.weights.transport import MIRROR_CURE, HubError
 from kit.weights.weight_file import HashOrigin, WeightFile
 

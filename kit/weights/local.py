@@ -16,6 +16,7 @@ from kit.storage.file_kinds import kind_of
 from kit.storage.names import fits_a_record, is_text
 from kit.weights import caches
 from kit.weights.attempts import Answer, Attempt, Request, Source, attempt
+from kit.weights.roots import roots
 from kit.weights.sharded import (
     ShardIndex,
     check_folder,
@@ -143,7 +144,7 @@ class _RefusedError(Exception):
 
 def local_copy(source: Source, request: Request) -> Answer:
     """One kind of cache on this machine. Files that fail are left as they are."""
-    if not caches.roots(source):
+    if not roots(source):
         return Answer(attempts=())  # KIT_WEIGHTS_CACHE declares no roots
     attempts: list[Attempt] = []
     begun = time.monotonic()

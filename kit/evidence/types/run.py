@@ -9,11 +9,12 @@ from msgspec import UNSET, Meta, UnsetType
 from kit.accuracy.repeats import Repeat
 from kit.accuracy.thresholds import Thresholds
 from kit.devices.device import DeviceKind
-from kit.devices.precision import Precision, PrecisionName
+from kit.devices.precision import PrecisionName
 from kit.documented import Documented, Sha256, says
 from kit.evidence.latency import Latency
 from kit.evidence.types.shared import (
     DeviceProof,
+    PrecisionFlags,
     Shard,
     Status,
     Weights,
@@ -343,7 +344,7 @@ class Run(Documented, frozen=True, kw_only=True):
         ),
     ] = None
     device_proof: DeviceProof | None = None
-    precision: Precision | None = None
+    precision: PrecisionFlags | None = None
     latency: Latency | None = None
     noise: Annotated[
         DeviceNoise | None, says("How repeatable the device is. Null where the run ended before.")
@@ -371,7 +372,7 @@ class FinishedRun(Run, frozen=True, kw_only=True):
     outputs: dict[str, SavedTensor]
     described: Described
     device_proof: DeviceProof
-    precision: Precision
+    precision: PrecisionFlags
     latency: Latency
     noise: DeviceNoise
     environment: Environment

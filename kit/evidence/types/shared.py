@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from kit.devices.precision import PrecisionName
 from kit.documented import Documented, Sha256, says
 from kit.weights.attempts import Attempt
 from kit.weights.casting import Cast
@@ -145,3 +146,11 @@ class DeviceProof(Documented, frozen=True, kw_only=True):
         ),
     ]
     fallback_reason: Annotated[str | None, says("Why fallback_ops is null; null where it is not.")]
+
+
+class PrecisionFlags(Documented, frozen=True, kw_only=True):
+    """The arithmetic flags of the run. Null where the run ended before."""
+
+    requested: Annotated[PrecisionName, says("--precision.")]
+    flags: Annotated[dict[str, bool | str | None], says("Flags as the library reads them back.")]
+    not_set: Annotated[list[str], says("Flags that did not take the value asked for.")]

@@ -10,11 +10,11 @@ from kit.accuracy.judged import JudgedOutput
 from kit.accuracy.judged_samples import JudgedSamples
 from kit.accuracy.readings import Readings
 from kit.accuracy.repeats import Repeat
-from kit.devices.precision import Precision
 from kit.documented import Documented, says
 from kit.evidence.latency import Latency
 from kit.evidence.types.shared import (
     DeviceProof,
+    PrecisionFlags,
     Shard,
     Status,
     Weights,
@@ -300,7 +300,7 @@ class Summary(Documented, frozen=True, kw_only=True):
     noise: Annotated[
         Noise | None, says("How repeatable both sides are; null where the run ended before.")
     ]
-    precision: Precision | None
+    precision: PrecisionFlags | None
     explanation: Annotated[None, says("What explains the error; null in this version.")]
     device_proof: DeviceProof | None
     null_reasons: Annotated[
