@@ -129,7 +129,8 @@ def measure(
             iterations=options.iterations,
         )
     shapes = {name: tuple(tensor.shape) for name, tensor in passes.outputs.items()}
-    record.model(adapter := adapter.with_outputs(shapes))
+    adapter = adapter.with_outputs(shapes)
+    record.model(adapter)
     for file in found.file.files if found.file else ():
         file.check_unchanged()  # the CPU reads a mapped file whenever it needs a page of it
     record.proof(

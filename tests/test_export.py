@@ -20,9 +20,10 @@ import pytest
 from conftest import QUICK, ROOT, Finished, Kit, Result, ended
 from starting import start_python
 
-from kit.documented import written
 from kit.errors import UsageError
 from kit.models.known import load_adapter
+from kit.publish import main as publish
+from kit.publish import published_run
 from kit.publish.contents import TESTS, is_generated
 from kit.publish.privacy import refuse_private, shorten_paths
 from kit.publish.published_run import describe_file
@@ -303,15 +304,17 @@ def test_what_does_not_belong_stays_behind(
     assert "b.json" in result.out and "\nb.json" not in result.out
 
 
-def test_large_tensors_are_left_out_and_named(checkout: Path, kit: Kit) -> None:
-    with (checkout / "logs" / "golden.safetensors").open("ab") as file:
-        file.truncate(20_000_001)
-    result = export(checkout, kit, VIT_NAME, "--to", kit.scratch / "out")
-    assert result.code == 0, result.err
+def test_large_tensors_are_left_out_and_named(
+    runs: dict[str, Kit], kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a limit that the run's inputs are over."""
+    monkeypatch.setattr(published_run, "LARGEST_TENSORS", 100_000)
+    logs = runs[VIT_NAME].logs
+    assert publish([VIT_NAME, "--to", str(kit.scratch / "out"), "--logs", str(logs)]) == 0
     files = tree(kit.scratch / "out")
-    assert "logs/golden.safetensors" not in files
+    assert "logs/inputs.safetensors" not in files
     assert b"## Not in this repository" in files["README.md"]
-    assert b"- logs/golden.safetensors (over 20 MB" in files["README.md"]
+    assert b"- logs/inputs.safetensors (over 0 MB" in files["README.md"]
 
 
 @pytest.mark.parametrize(
@@ -325,8 +328,7 @@ def test_tensors_of_every_type_are_those_of_the_record(dtype: str) -> None:
     from safetensors.torch import save
 
     tensors = {"output": torch.zeros(2, 3).to(getattr(torch, dtype))}
-    recorded = {name: written(each) for name, each in describe_tensors(tensors).items()}
-    assert describe_file("x.safetensors", save(tensors)) == recorded
+    assert describe_file("x.safetensors", save(tensors)) == describe_tensors(tensors)
 
 
 def a_link(path: Path, private: Path) -> None:

@@ -102,11 +102,11 @@ def read_run(folder: Path, adapter: Adapter) -> PublishedRun:
         measured = measuring_again(logs)
         evidence = read_evidence(folder)
         _check(evidence, adapter, folder)
+        files = {name: (folder / name).read_bytes() for name in _documents(logs, evidence)}
         language = _language(logs, evidence)
         tensors, left_out = _tensors(logs, evidence)
         texts = {name: (folder / name).read_text("utf-8") for name in _present(logs, _TEXT_LOGS)}
         short = {name: shorten_paths(text) for name, text in texts.items()}
-        files = {name: (folder / name).read_bytes() for name in _documents(logs, evidence)}
         reports = _rendered(logs, language)
         believe(measured)
     files |= reports | tensors | {name: text.encode("utf-8") for name, text in short.items()}
