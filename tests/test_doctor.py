@@ -183,7 +183,11 @@ raise Exception("no CANN")
         ("import os; os.write(2, b'terminate called\\n'); os.abort()", "SIGABRT"),
         pytest.param("import os; os._exit(7)", "exit code 7", marks=pytest.mark.full),
         ("import ctypes; ctypes.PyDLL(None).sleep(600)", "did nothing for 4 s"),
-        ("print('Warning: ASCEND_HOME_PATH is not set.'); raise Exception('x')", "does not load"),
+        pytest.param(
+            "print('Warning: ASCEND_HOME_PATH is not set.'); raise Exception('x')",
+            "does not load",
+            marks=pytest.mark.full,
+        ),
         pytest.param("raise SystemExit(1)", "exit code 1", marks=pytest.mark.full),
         pytest.param("import ctypes; ctypes.string_at(0)", "SIGSEGV", marks=pytest.mark.full),
         (GARBAGE, "does not load"),

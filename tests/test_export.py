@@ -350,11 +350,12 @@ def a_folder(path: Path, private: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("run_npu.log", "outputs.safetensors", "report.md"),
+        *("outputs.safetensors", "report.md"),
         *(
             pytest.param(name, marks=pytest.mark.full)
             for name in (
                 *(
+                    "run_npu.log",
                     "run.json",
                     "summary.json",
                     "charts.json",

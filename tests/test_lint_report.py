@@ -246,7 +246,14 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+# The longest lines that are read take seconds: two of them, the others in full.
+LONG = [name for name in HOSTILE if name.endswith("as long as may be")][2:]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(each, marks=pytest.mark.full if each in LONG else ()) for each in HOSTILE],
+)
 def test_hostile_text_ends(kit: Kit, name: str) -> None:
     """Nothing is quadratic: each of these takes seconds at most, and the bound is that of a hang. A line
     that is too long to be looked through is refused, by its number."""

@@ -59,12 +59,12 @@ def commands(kit: Kit) -> list[tuple[str, ...]]:
     ("name", "kind"),
     [
         ("run.json", "fifo"),
-        ("outputs.safetensors", "fifo"),
         ("summary.json", "device"),
-        ("charts.json", "fifo"),
         *(
             pytest.param(name, kind, marks=pytest.mark.full)
             for name in (
+                "charts.json",
+                "outputs.safetensors",
                 "inputs.safetensors",
                 "reference.safetensors",
                 "summary.json",
@@ -136,7 +136,14 @@ def test_weights_of_a_name_that_no_record_can_hold(
 
 
 @pytest.mark.parametrize(
-    "name", ["a b", "模型　权重", "e\u0301'quote\"", "-dash", "x" * 200, "👩\u200d💻"]
+    "name",
+    [
+        *("模型　权重", "-dash"),
+        *(
+            pytest.param(name, marks=pytest.mark.full)
+            for name in ("a b", "e\u0301'quote\"", "x" * 200, "👩\u200d💻")
+        ),
+    ],
 )
 def test_weights_of_an_odd_name_that_a_record_can_hold(
     kit: Kit, tmp_path: Path, weights_of: Callable[[str], Path], name: str
@@ -243,7 +250,9 @@ def test_a_photo_as_large_as_a_poster_is_refused_in_a_moment(kit: Kit, tmp_path:
     assert "Warning" not in result.err
 
 
-@pytest.mark.parametrize("umask", [0o022, 0o077, 0o027])
+@pytest.mark.parametrize(
+    "umask", [0o077, *(pytest.param(each, marks=pytest.mark.full) for each in (0o022, 0o027))]
+)
 def test_the_umask_is_heeded(kit: Kit, umask: int) -> None:
     before = os.umask(umask)
     try:

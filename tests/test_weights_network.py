@@ -136,7 +136,10 @@ PROXIES = {
 }
 
 
-SLOW = ("wants a password", "forbids", "no port", "SOCKS, plain")  # or of a kind with another
+SLOW = (
+    *("wants a password", "forbids", "no port", "SOCKS, plain"),
+    *("wants a password, no tunnel", "has no way"),
+)  # or of a kind with another
 
 
 @pytest.mark.parametrize(
