@@ -51,6 +51,8 @@ def better(summary: dict[str, Any]) -> None:
 def test_a_figure_that_was_edited_consistently(judged: Kit) -> None:
     edit(judged, "summary.json", better)
     refuse(judged, "mean_abs_diff")
+    cold = judged.command("report", "--logs", judged.logs, KIT_TESTS_COLD="1")
+    assert cold.code == 4 and "mean_abs_diff" in cold.error, "measured in a process of its own"
     assert judged.compare("--rejudge").code == 0
     assert judged.command("report", "--logs", judged.logs).code == 0
 
@@ -75,7 +77,8 @@ def test_the_device_s_outputs_in_the_reference_s_place(judged: Kit) -> None:
 
 def test_a_machine_without_torch_says_that_nothing_was_measured_again(judged: Kit) -> None:
     (judged.scratch / "torch.py").write_text("raise ImportError('no torch here')")
-    result = judged.command("report", "--logs", judged.logs, PYTHONPATH=str(judged.scratch))
+    cold = {"PYTHONPATH": str(judged.scratch), "KIT_TESTS_COLD": "1"}
+    result = judged.command("report", "--logs", judged.logs, **cold)
     assert result.code == 0 and "were not measured again" in result.err
 
 
