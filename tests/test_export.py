@@ -105,7 +105,7 @@ def check_sums(files: Files) -> None:
         assert hashlib.sha256(files[name]).hexdigest() == digest, name
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [VIT_NAME, pytest.param(T5_NAME, marks=pytest.mark.full)])
 def test_a_repository_is_complete_and_has_nothing_else(
     published: dict[str, Path], runs: dict[str, Kit], model: str
 ) -> None:
@@ -592,6 +592,7 @@ def work_is_there(to: Path) -> bool:
     return any(to.parent.glob(f".{to.name}.export-*"))
 
 
+@pytest.mark.full  # the moments of a kill take half a minute
 @pytest.mark.parametrize(
     "moment",
     [

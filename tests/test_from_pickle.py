@@ -146,6 +146,7 @@ def test_a_run_with_a_converted_file_says_so(kit: Kit) -> None:
     assert "converted from pytorch_model.bin, sha256" in located.pretrained_reason
 
 
+@pytest.mark.full
 def test_a_real_pickle_becomes_the_model_it_is(
     kit: Kit, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

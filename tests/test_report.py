@@ -199,7 +199,6 @@ FAIR = {
     ("vit_tiny_patch16_224", "random", "simulated pass"),
     ("vit_tiny_patch16_224", "random", "not compared"),
     ("vit_tiny_patch16_224", "file", "interrupted"),
-    ("flan_t5_small", "random", "simulated pass"),
 }
 PRODUCT = [
     pytest.param(model, weights, situation,

@@ -68,6 +68,7 @@ def test_cpu_run_beside_a_torch_npu_that_cannot_load(
     assert kit.command("judge", *saved, **beside).code == 0
 
 
+@pytest.mark.full  # test_devices.py asks the simulation the same
 def test_npu_asked_for_without_cann(kit: Kit, wheel: Wheel) -> None:
     result = kit.infer(*VIT, "--device", "npu:0", PYTHONPATH=str(wheel.site))
     assert result.code == 3
