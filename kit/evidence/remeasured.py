@@ -8,7 +8,7 @@ that of other tensors. It takes torch; where this process has not loaded it, a p
 from __future__ import annotations
 
 import sys
-from concurrent.futures import Future
+from collections.abc import Callable
 from functools import partial
 
 from kit.errors import UntrustedError
@@ -20,14 +20,12 @@ _SECONDS = 600.0
 REFUSED = 4  # the child's exit code for what is not believed; its last line says why
 
 
-def measuring_again(logs: Logs) -> Future[None]:
-    """Begin to measure the comparison in `logs` again; believe() waits for the end."""
-    return in_background(partial(_here if "torch" in sys.modules else _in_a_child, logs))
-
-
-def believe(measured: Future[None]) -> None:
-    """Wait for the end of it. Raises UntrustedError where a figure is not that of the tensors."""
-    measured.result()
+def measuring_again(logs: Logs) -> Callable[[], None]:
+    """Begin to measure the comparison in `logs` again. What is returned waits for the end, and raises
+    UntrustedError where a figure is not that of the tensors."""
+    if "torch" in sys.modules:
+        return partial(_here, logs)
+    return in_background(partial(_in_a_child, logs)).result
 
 
 def _here(logs: Logs) -> None:

@@ -34,7 +34,7 @@ from kit.evidence.logs import (
     claim_logs,
 )
 from kit.evidence.reading import Evidence, read_evidence
-from kit.evidence.remeasured import believe, measuring_again
+from kit.evidence.remeasured import measuring_again
 from kit.models.adapter import Adapter
 from kit.publish.privacy import shorten_paths
 from kit.report.command import render_reports
@@ -99,7 +99,7 @@ def read_run(folder: Path, adapter: Adapter) -> PublishedRun:
         return PublishedRun(files=keep)
     _refuse_links(folder)
     with claim_logs(folder) as logs:
-        measured = measuring_again(logs)
+        believe = measuring_again(logs)
         evidence = read_evidence(folder)
         _check(evidence, adapter, folder)
         files = {name: (folder / name).read_bytes() for name in _documents(logs, evidence)}
@@ -108,7 +108,7 @@ def read_run(folder: Path, adapter: Adapter) -> PublishedRun:
         texts = {name: (folder / name).read_text("utf-8") for name in _present(logs, _TEXT_LOGS)}
         short = {name: shorten_paths(text) for name, text in texts.items()}
         reports = _rendered(logs, language)
-        believe(measured)
+        believe()
     files |= reports | tensors | {name: text.encode("utf-8") for name, text in short.items()}
     return PublishedRun(
         files=keep | {f"logs/{name}": content for name, content in files.items()},

@@ -19,7 +19,7 @@ from kit.entry import parser_of
 from kit.errors import UntrustedError, UsageError
 from kit.evidence.logs import PAGE, REPORT, REPORTS, Logs, claim_logs, log
 from kit.evidence.reading import read_evidence
-from kit.evidence.remeasured import believe, measuring_again
+from kit.evidence.remeasured import measuring_again
 from kit.machine.cures import as_kit_error
 from kit.report.texts import LANGUAGES
 
@@ -30,10 +30,10 @@ def main(arguments: Sequence[str]) -> int:
     if not options.logs.is_dir():
         raise UsageError(f"--logs {options.logs}: there is no such folder; run inference.py first")
     with claim_logs(options.logs) as logs:
-        measured = measuring_again(logs)
+        believe = measuring_again(logs)
         try:
             render_reports(logs, options.lang)
-            believe(measured)
+            believe()
         except UntrustedError:
             discard_reports(logs)
             raise
