@@ -337,5 +337,7 @@ def test_memory_does_not_grow_with_size(tmp_path: Path) -> None:
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     for line, index in zip(result.stdout.splitlines(), ([8191, 7], [7, 8191]), strict=True):
         grown, *figures = line.split()
-        assert float(grown) < 64, line
+        assert float(grown) < 128, (
+            line
+        )  # MiB: two threads, each with blocks of 8 MiB a side in fp64
         assert list(map(int, figures)) == [rows * columns, *index]
