@@ -71,8 +71,10 @@ class Seq2SeqText(Adapter):
         if GENERATION in self.files:
             import transformers
 
-            generation = read_config(self.files, GENERATION)
-            model.generation_config = transformers.GenerationConfig.from_dict(generation)
+            declared = read_config(self.files, GENERATION)
+            # What a library notes of a config's origin is no setting; transformers 4 would look for more.
+            settings = {name: value for name, value in declared.items() if name[:1] != "_"}
+            model.generation_config = transformers.GenerationConfig.from_dict(settings)
         made: nn.Module = model
         return made
 
