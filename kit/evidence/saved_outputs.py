@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from kit.accuracy.spec import ROLES, OutputSpec, Role
 from kit.errors import UsageError, shown, visible
-from kit.storage.file_kinds import kind_of
+from kit.storage.file_kinds import GIT_LFS_PULL, kind_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,7 @@ _LOAD = "load it where you trust it, and save its tensors with safetensors.torch
 _CURES: dict[str, str] = {
     "empty": "save it again",
     "safetensors": "copy or save it again",
-    "lfs-pointer": "run git lfs pull",
+    "lfs-pointer": GIT_LFS_PULL,
     "pickle": _LOAD,
     "npy": "save it as one tensor with safetensors.numpy.save_file",
     "npz": "save them with safetensors.numpy.save_file",

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from kit.errors import UsageError
+from kit.storage.hashes import is_git_sha1, is_sha256
 
 DECLARATION = "model.toml"
 # The small files beside it that say how the model is built. A model without a folder keeps these in its
@@ -67,10 +68,10 @@ def read_declaration(text: str) -> ModelInfo:
     if unknown := sorted(document.keys() - known):
         raise ValueError(f"{unknown[0]!r} is no field of a declaration")
     info = msgspec.convert(document, ModelInfo)
-    if not _is_hex(info.revision, 40) and (info.hub_id or info.revision):
+    if not is_git_sha1(info.revision) and (info.hub_id or info.revision):
         raise ValueError("the revision must be a commit of 40 hex digits")
     for file, digest in info.published.items():
-        if not _is_hex(digest, 64):
+        if not is_sha256(digest):
             raise ValueError(f"the sha256 of {file} must be 64 hex digits")
     return info
 
@@ -86,7 +87,3 @@ def read_config(files: Mapping[str, bytes], name: str = CONFIG) -> dict[str, Any
     except (ValueError, TypeError, RecursionError) as error:
         raise UsageError(f"{name} is damaged ({error}): fetch it again") from error
     return document
-
-
-def _is_hex(text: str, digits: int) -> bool:
-    return len(text) == digits and set(text) <= set("0123456789abcdef")

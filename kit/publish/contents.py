@@ -9,7 +9,7 @@ from pathlib import Path
 from kit.errors import CannotRunError
 from kit.models.known import MODELS_ROOT
 from kit.publish.imports import reached
-from kit.storage import lfs
+from kit.storage.file_kinds import GIT_LFS_PULL, kind_of_bytes
 
 ROOT = MODELS_ROOT.parent
 
@@ -118,6 +118,6 @@ def _read(path: Path) -> bytes:
             f"{path} cannot be read ({error.strerror}): an export needs the whole kit; take a fresh "
             "copy of it"
         ) from error
-    if lfs.is_pointer(content):
-        raise CannotRunError(f"{path} is a Git LFS pointer, not the file itself: {lfs.CURE}")
+    if (kind := kind_of_bytes(content)).code == "lfs-pointer":
+        raise CannotRunError(f"{path} is {kind.words}: {GIT_LFS_PULL}")
     return content

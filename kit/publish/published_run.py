@@ -40,7 +40,7 @@ from kit.publish.privacy import shorten_paths
 from kit.report.command import render_reports
 from kit.report.markdown import render
 from kit.report.texts import LANGUAGES
-from kit.storage import lfs
+from kit.storage.file_kinds import GIT_LFS_PULL, kind_of_bytes
 from kit.storage.fingerprint import SavedTensor
 
 _DOCUMENTS = (RECORD, SUMMARY, SAMPLE_FIGURES, CHARTS)
@@ -202,8 +202,8 @@ def _tensors(logs: Logs, evidence: Evidence) -> tuple[dict[str, bytes], list[str
             left_out.append(f"logs/{name} ({limit}, or not there)")
             continue
         files[name] = path.read_bytes()
-        if lfs.is_pointer(files[name]):
-            raise UntrustedError(f"{path} is a Git LFS pointer, not the file itself: {lfs.CURE}")
+        if (kind := kind_of_bytes(files[name])).code == "lfs-pointer":
+            raise UntrustedError(f"{path} is {kind.words}: {GIT_LFS_PULL}")
         if describe_file(name, files[name]) != described:
             raise UntrustedError(
                 f"{name} is not what the documents say (names, shape, dtype or sha256): {AGAIN}"

@@ -23,6 +23,9 @@ Kind = Literal[
     "unknown",
 ]
 
+# What to do about a Git LFS pointer: a clone without Git LFS has it in the place of a large file.
+GIT_LFS_PULL = "run git lfs pull"
+
 # Enough for a zip archive's first two or three names.
 _HEAD_BYTES = 1024
 
@@ -73,8 +76,9 @@ def kind_of(path: Path) -> FileKind:
         return kind_of_bytes(file.read(_HEAD_BYTES))
 
 
-def kind_of_bytes(head: bytes) -> FileKind:
-    """What a file is that begins so."""
+def kind_of_bytes(content: bytes) -> FileKind:
+    """What a file is of that content, or that begins so."""
+    head = content[:_HEAD_BYTES]
     if not head:
         return FileKind("empty")
     # First: a sound file may begin like a pickle (a header of 640 bytes gives 80 02).

@@ -31,7 +31,6 @@ LABELS = {
 _WORD = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}"
 _HUB_ID = re.compile(rf"{_WORD}(/{_WORD})?")
 _PATH = re.compile(rf"{_WORD}(/{_WORD})*")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def check_names(info: ModelFiles) -> None:
@@ -52,7 +51,7 @@ def check_names(info: ModelFiles) -> None:
 
 def is_commit(text: str) -> bool:
     """Whether `text` is a full commit hash, the only revision that can never move."""
-    return _COMMIT.fullmatch(text) is not None
+    return is_git_sha1(text)
 
 
 def folders(source: str, info: ModelFiles, *, of_others: bool = False) -> Iterator[Path]:

@@ -12,7 +12,7 @@ import msgspec
 
 from kit.documented import Documented, Sha256, says
 from kit.errors import UntrustedError
-from kit.storage.file_kinds import kind_of
+from kit.storage.file_kinds import GIT_LFS_PULL, kind_of
 from kit.storage.hashes import FileState, git_sha1_of, is_git_sha1, sha256_of, state_of
 from kit.weights.wanted import ModelFiles
 
@@ -45,7 +45,7 @@ FROM_PICKLE = "python -m kit fetch MODEL --from-pickle writes it as safetensors,
 
 # What to do about a file that is no safetensors file, by what it is.
 _CURES: dict[str, str] = {
-    "lfs-pointer": "run git lfs pull where it was cloned",
+    "lfs-pointer": f"{GIT_LFS_PULL} where it was cloned",
     "pickle": FROM_PICKLE,
     "html": "a page came in its place: download the file itself",
     "gzip": "unpack it",
