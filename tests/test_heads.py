@@ -31,8 +31,8 @@ class Classifier(SimpleNamespace):
         )
         return {"features": features, "logits": model.get_classifier()(features)}
 
-    def further_outputs(self, model: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Any:
-        return {}
+    def every_output(self, model: nn.Module, inputs: Mapping[str, torch.Tensor]) -> Any:
+        return self.forward(model, inputs)
 
     def with_outputs(self, shapes: Mapping[str, Any]) -> Any:
         return self

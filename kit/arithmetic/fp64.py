@@ -52,7 +52,7 @@ def run_golden(
     try:
         model.double()
         with float64_only():
-            return {**adapter.forward(model, widened), **adapter.further_outputs(model, widened)}
+            return adapter.every_output(model, widened)
     except (RuntimeError, TypeError, ValueError) as error:
         raise CannotRunError(
             f"{adapter.info.name} does not run in fp64 ({type(error).__name__}: {error}): compare "

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from kit.accuracy.comparison import Comparison, Reference, compare
 from kit.accuracy.ranking import top5_of_both
-from kit.accuracy.sample_verdicts import judge_samples
 from kit.accuracy.spec import OutputSpec
 from kit.documented import written
 from kit.errors import UntrustedError
@@ -22,8 +21,7 @@ from kit.evidence.handover import finished, read_adapter, read_tensors
 from kit.evidence.left_out import judged_outputs
 from kit.evidence.logs import CHARTS, GOLDEN, OUTPUTS, REFERENCE, SAMPLE_FIGURES, SUMMARY, Logs
 from kit.evidence.remeasured import REFUSED
-from kit.evidence.sample_files import read_samples
-from kit.evidence.summary import ranked_output
+from kit.evidence.sample_files import judge_shards
 from kit.evidence.trust import device_repeats
 from kit.evidence.types.run import FinishedRun
 from kit.evidence.types.summary import Summary
@@ -110,14 +108,12 @@ def _samples(
 ) -> Claims:
     if summary.samples is None or run.samples is None or summary.reference is None:
         return
-    names = [entry.name for entry in run.samples.inputs]
-    sides = (read_samples(logs, files) for files in (summary.reference.samples, run.samples.files))
     lines: list[Any] = []
-    found = judge_samples(
+    found = judge_shards(
+        (logs, summary.reference.samples),
+        logs,
+        run,
         specs,
-        zip(names, *sides, strict=True),
-        run.samples.device_repeat,
-        ranked=ranked_output(run.model),
         tell=lambda line: lines.append(written(line)),
     )
     yield f"samples in {SUMMARY}", written(summary.samples), written(found)

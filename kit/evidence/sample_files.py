@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kit.accuracy.judged_samples import JudgedSamples
 from kit.accuracy.sample_verdicts import judge_samples
+from kit.accuracy.spec import OutputSpec
 from kit.errors import UntrustedError
 from kit.evidence.left_out import judged_outputs
 from kit.evidence.logs import SAMPLE_FIGURES, SAMPLES, Logs, log
@@ -106,27 +107,44 @@ def judge_saved_samples(
 ) -> JudgedSamples | None:
     """Judge the samples of the device in `logs` by those of the reference in `new`, and write
     samples.jsonl there. Returns the summary's section; None where the run had no --data."""
+    if run.samples is None:
+        return None
+    with new.lines_to(SAMPLE_FIGURES) as write:
+        return judge_shards(
+            (new, reference_files),
+            logs,
+            run,
+            judged_outputs(adapter.outputs, run.weights),
+            tell=lambda line: write(json.dumps(line, ensure_ascii=False, allow_nan=False)),
+        )
+
+
+def judge_shards(
+    reference: tuple[Logs, Sequence[Shard]],
+    logs: Logs,
+    run: Run,
+    specs: Mapping[str, OutputSpec],
+    *,
+    tell: Callable[[Mapping[str, Any]], object],
+) -> JudgedSamples | None:
+    """Judge the run's samples in `logs` by those of the reference, whose folder and files are given.
+    `tell` takes each sample's figures. None where the run had no --data. Raises UntrustedError where a
+    file is another one than was recorded, or the two sides have not the same samples."""
     recorded = run.samples
     if recorded is None:
         return None
     names = [entry.name for entry in recorded.inputs]
-    sides = [(new, reference_files), (logs, recorded.files)]
+    sides = [reference, (logs, recorded.files)]
     if any(sum(file.samples for file in files) != len(names) for _, files in sides):
         raise UntrustedError(f"{SAMPLES}/ does not hold {len(names)} samples of both sides")
-    reference, device = (read_samples(folder, files) for folder, files in sides)
-    with new.lines_to(SAMPLE_FIGURES) as write:
-        return judge_samples(
-            judged_outputs(adapter.outputs, run.weights),
-            zip(
-                counted("judging samples", names, len(names), log.info),
-                reference,
-                device,
-                strict=True,
-            ),
-            recorded.device_repeat,
-            ranked=ranked_output(run.model),
-            tell=lambda line: write(json.dumps(line, ensure_ascii=False, allow_nan=False)),
-        )
+    told = counted("judging samples", names, len(names), log.info)
+    return judge_samples(
+        specs,
+        zip(told, *(read_samples(*side) for side in sides), strict=True),
+        recorded.device_repeat,
+        ranked=ranked_output(run.model),
+        tell=tell,
+    )
 
 
 def _checked(logs: Logs, file: Shard) -> Path:

@@ -104,6 +104,10 @@ class Adapter(ABC):
         """Outputs of further passes that are compared but not timed (teacher forcing, generate)."""
         return {}
 
+    def every_output(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What is compared: of the timed forward, and of the further passes."""
+        return {**self.forward(model, inputs), **self.further_outputs(model, inputs)}
+
     def describe(
         self, outputs: Mapping[str, Tensor], companions: Mapping[str, Path]
     ) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def _outputs(adapter: Adapter, model: nn.Module, inputs: Mapping[str, Tensor]) -
     import torch
 
     with torch.inference_mode():
-        return {**adapter.forward(model, inputs), **adapter.further_outputs(model, inputs)}
+        return adapter.every_output(model, inputs)
 
 
 def _same(first: Tensor, second: Tensor | None) -> bool:

@@ -63,10 +63,7 @@ def _run(adapter: Adapter, model: nn.Module, inputs: Mapping[str, Tensor]) -> di
     model.float()
     try:
         with torch.inference_mode():
-            return {
-                **adapter.forward(model, inputs),
-                **adapter.further_outputs(model, inputs),
-            }
+            return adapter.every_output(model, inputs)
     except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UntrustedError(
             f"the reference cannot run on the record's inputs ({type(error).__name__}: {error}): run "
