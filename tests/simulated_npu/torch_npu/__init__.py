@@ -15,6 +15,12 @@ Its switches are environment variables, read at import; an unknown one is an err
 | SIM_NPU_EXACT=1 | off | no bending of the arithmetic: fp32 as the CPU computes it |
 | SIM_NPU_CHIP=910B4, 910A | 910B4 | 910A: matmul and conv inputs are rounded to fp16, always |
 | SIM_NPU_GELU=tanh, erf | tanh | the formula behind F.gelu(approximate="none") |
+| SIM_NPU_BITS=N | by flag | matmul and conv inputs keep N explicit mantissa bits, always |
+| SIM_NPU_ROUNDING=nearest, zero | nearest | how inputs lose their bits: ties to even, or cut off |
+| SIM_NPU_ACCUMULATION=fp32, fp64 | fp32 | what products are summed in, before the result is fp32 |
+| SIM_NPU_BLOCK=N | none | sums of N products each, added up one after the other |
+| SIM_NPU_SUBNORMALS=keep, flush | keep | flush: in inputs and results of matmul and conv, 0 instead |
+| SIM_NPU_PLANT=aten::op:N:KIND | none | the Nth call of a forward is wrong as _planted.py says of KIND |
 | SIM_NPU_FALLBACK=aten::op,... | none | these write the fallback line on fd 2, once a process; |
 | | | aten::op:N at its Nth call, as where it takes some shapes only |
 | SIM_NPU_FALLBACK_TEXT=TEXT | 2.13's | another wording of that line; OP in it is the operator |
@@ -38,7 +44,8 @@ Its switches are environment variables, read at import; an unknown one is an err
 | SIM_NPU_CANN=8.5.1 | none | what get_cann_version() and torch.version.cann say |
 
 An op is named as `aten::add`, for all its overloads, or as `aten::add.Tensor`; N counts the calls
-from 1 over the process, `*` means every call, `N+` the Nth and all after it. Operators that PyTorch
+from 1 over the process (of SIM_NPU_PLANT: since somebody last synchronized, so that every forward has the
+same fault), `*` means every call, `N+` the Nth and all after it. Operators that PyTorch
 composes of others never reach a device: `F.linear` is `aten::addmm` or `aten::mm` here, attention is
 `aten::bmm` and `aten::_safe_softmax`. A switch that names such a composition is an error.
 
@@ -48,7 +55,8 @@ float64 has no matmul and no conv, and TORCH_NPU_DISABLED_WARNING=1 or TORCH_NPU
 silence the fallback line.
 
 Unlike it: values are there at once and only time is asynchronous, attention is not fused, random
-numbers are the CPU generator's, and the order of accumulation is the CPU's. With torch 2.9 there is
+numbers are the CPU generator's, and the order of accumulation is the CPU's where no switch says
+otherwise. With torch 2.9 there is
 no autograd on the device (see _backend.py).
 """
 

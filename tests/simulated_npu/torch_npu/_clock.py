@@ -15,6 +15,8 @@ from ._switches import SWITCHES
 
 _DELAY_S = SWITCHES.delay_ms / 1000
 _busy_until: dict[int, float] = {}
+synchronized = [0]
+"""How often the host waited on its own wish: the calls of a forward are counted from there."""
 _failures: list[str] = []
 """Of operators that failed since anybody waited."""
 
@@ -61,6 +63,7 @@ def wait(device: int) -> None:
 
 def synchronize(device: int, moment: float | None = None) -> None:
     """Wait on the caller's wish: here faults of earlier kernels come to light."""
+    synchronized[0] += 1
     if SWITCHES.sync_fail:
         raise _errors.asynchronous_fault(device)
     _raise_failure()

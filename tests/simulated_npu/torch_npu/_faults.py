@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 
-from . import _arithmetic, _clock, _operators
+from . import _arithmetic, _clock, _operators, _planted
 from ._switches import SWITCHES, OnCall
 
 Change = Callable[[torch.Tensor], torch.Tensor]
+_Instead = Callable[[Any, list[Any], dict[str, Any]], _planted.Call]
 
 _STDERR = 2
 _SILENCERS = ("TORCH_NPU_DISABLED_WARNING", "TORCH_NPU_WARNING_DISABLE")
@@ -30,6 +31,13 @@ class Hooks:
     before: list[Callable[[], None]]
     after: list[Callable[[], Change | None]]
     """Each is asked once a call for the change to make to the result, if it is this call's turn."""
+    instead: Callable[[], _Instead | None] | None = None
+    """Asked once a call for what to compute instead, if it is this call's turn."""
+
+    def call(self, func: Any, args: list[Any], kwargs: dict[str, Any]) -> _planted.Call:
+        """What this call computes."""
+        instead = self.instead() if self.instead else None
+        return instead(func, args, kwargs) if instead else (func, args, kwargs)
 
     def change(self, result: Any, *, in_place: bool) -> Any:
         """The result after every change that is due; `in_place`: it must stay the same tensor."""
@@ -47,26 +55,32 @@ class _Planted:
         _operators.require_on_device(plan.op)
         self.plan = plan
         self.calls = 0
+        self._since = 0
 
     def names(self, name: str, overload: str) -> bool:
         return self.plan.op in (name, overload)
 
-    def is_due(self) -> bool:
+    def is_due(self, *, of_a_forward: bool = False) -> bool:
+        if of_a_forward and self._since != _clock.synchronized[0]:
+            self.calls, self._since = 0, _clock.synchronized[0]
         self.calls += 1
         call = self.plan.call
         return call is None or call == self.calls or (self.plan.onwards and call < self.calls)
 
 
-def _planted(plan: OnCall | None) -> _Planted | None:
+def _of(plan: OnCall | None) -> _Planted | None:
     return None if plan is None else _Planted(plan)
 
 
-_FAULT = _planted(SWITCHES.fault)
+_FAULT = _of(SWITCHES.fault)
 _FAULT_SCALE = float((SWITCHES.fault and SWITCHES.fault.argument) or 1.05)
-_NAN = _planted(SWITCHES.nan)
-_RAISE = _planted(SWITCHES.raise_)
-_ASYNC = _planted(SWITCHES.async_)
-_ABORT = _planted(SWITCHES.abort)
+_NAN = _of(SWITCHES.nan)
+_RAISE = _of(SWITCHES.raise_)
+_ASYNC = _of(SWITCHES.async_)
+_ABORT = _of(SWITCHES.abort)
+_PLANT = _of(SWITCHES.plant)
+if _PLANT and _PLANT.plan.argument not in {*_planted.CALLS, *_planted.RESULTS}:
+    raise ValueError(f"SIM_NPU_PLANT: there is no kind {_PLANT.plan.argument!r}")
 for _op in SWITCHES.fallback:
     _operators.require_on_device(_op)
 _NOISE = torch.Generator().manual_seed(int.from_bytes(os.urandom(7), "little"))
@@ -87,9 +101,21 @@ def hooks_of(name: str, overload: str) -> Hooks | None:
         hooks.after.append(_when_due(_FAULT, _scaled))
     if _NAN and _NAN.names(name, overload):
         hooks.after.append(_when_due(_NAN, _with_nan))
+    if _PLANT and _PLANT.names(name, overload):
+        _plant(_PLANT, hooks)
     if SWITCHES.nonrepeatable and _arithmetic.is_matmul(name):
         hooks.after.append(lambda: _with_noise)
-    return hooks if hooks.before or hooks.after else None
+    return hooks if hooks.before or hooks.after or hooks.instead else None
+
+
+def _plant(planted: _Planted, hooks: Hooks) -> None:
+    """A wrong kernel in the place of the right one, or what spoils its result."""
+    kind = str(planted.plan.argument)
+    if (instead := _planted.CALLS.get(kind)) is not None:
+        hooks.instead = lambda: instead if planted.is_due(of_a_forward=True) else None
+    else:
+        change = _planted.RESULTS[kind]
+        hooks.after.append(lambda: change if planted.is_due(of_a_forward=True) else None)
 
 
 def _fall_back_once(overload: str, due: int) -> Callable[[], None]:

@@ -39,6 +39,12 @@ class Switches:
     exact: bool = False
     chip: str = "910B4"
     gelu: str = "tanh"
+    bits: int | None = None
+    rounding: str = "nearest"
+    accumulation: str = "fp32"
+    block: int | None = None
+    subnormals: str = "keep"
+    plant: OnCall | None = None
     fallback: Mapping[str, int] = field(default_factory=dict)
     """By operator, the call (counted from 1) at which it first falls back."""
     fallback_text: str | None = None
@@ -66,6 +72,15 @@ def _flag(text: str) -> bool:
 
 def _choice(*allowed: str) -> dict[str, str]:
     return {text: text for text in allowed}
+
+
+def _within(least: int, most: int) -> Callable[[str], int]:
+    def read_number(text: str) -> int:
+        if not least <= int(text) <= most:
+            raise ValueError(f"expected {least} to {most}")
+        return int(text)
+
+    return read_number
 
 
 def _on_call(text: str) -> OnCall:
@@ -108,6 +123,12 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "exact": _flag,
     "chip": _choice("910B4", "910A").__getitem__,
     "gelu": _choice("tanh", "erf").__getitem__,
+    "bits": _within(1, 23),
+    "rounding": _choice("nearest", "zero").__getitem__,
+    "accumulation": _choice("fp32", "fp64").__getitem__,
+    "block": _within(1, 2**20),
+    "subnormals": _choice("keep", "flush").__getitem__,
+    "plant": _raising_call,
     "fallback": _calls_by_op,
     "fallback_text": str,
     "fault": _scaled_call,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -102,6 +103,7 @@ class _Plan:
     written: tuple[_Place | None, ...]
     """For each result, the argument that it is (None: a new tensor)."""
     bend: _arithmetic.Bend | None
+    kernel: _arithmetic.Kernel | None
     hooks: _faults.Hooks | None
     is_random: bool
     waits: bool
@@ -124,6 +126,7 @@ def _plan(func: Any) -> _Plan:
         is_view=is_view,
         written=tuple(_place_of(alias, schema.arguments) for alias in returned),
         bend=_arithmetic.bend_of(name),
+        kernel=_arithmetic.kernel_of(name),
         hooks=_faults.hooks_of(name, overload),
         is_random=torch.Tag.nondeterministic_seeded in func.tags,
         waits=torch.Tag.dynamic_output_shape in func.tags,
@@ -174,13 +177,18 @@ class _Call:
             for hook in hooks.before:
                 hook()
         with _below_autograd():
-            if plan.bend is not None:
+            compute = func
+            if hooks is not None:
+                compute, args, kwargs = hooks.call(func, args, kwargs)
+            if plan.bend is not None and compute is func:
                 args, kwargs = plan.bend(args, kwargs)
+            if plan.kernel is not None:
+                compute = partial(plan.kernel, compute)
             if plan.is_random and self.first is not None:
                 with _random.drawing_from(self.first._block.device.index):
-                    result = func(*args, **kwargs)
+                    result = compute(*args, **kwargs)
             else:
-                result = func(*args, **kwargs)
+                result = compute(*args, **kwargs)
             if hooks is not None:
                 result = hooks.change(result, in_place=any(p is not None for p in plan.written))
 
