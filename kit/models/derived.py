@@ -8,8 +8,10 @@ config and the same three words, so a record that has them is enough.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from kit.errors import UsageError
 from kit.models.adapter import Adapter
@@ -18,6 +20,7 @@ from kit.models.families import FAMILIES
 from kit.models.families.timm_image import published_as, registry_config, timm_info
 from kit.models.families.transformers_config import check_config, declare, plain
 from kit.models.families.transformers_inputs import INPUT_FILES
+from kit.models.known import load_adapter, model_names
 
 
 class Derived(Protocol):
@@ -71,10 +74,24 @@ def from_config(
         info = declare(
             document, name=name, hub_id=hub_id, revision=revision, companions=INPUT_FILES
         )
+    if not hub_id:  # a folder's model: a repository's own hub says what its files are
+        info = replace(info, published=_published_with(document))
     assert info.family is not None
     # Written anew: what is left out (a path of the machine that saved it) stands in no record.
     files = {CONFIG: (json.dumps(document, indent=2) + "\n").encode("utf-8")}
     return FAMILIES[info.family](info, files, weights_at=weights_at)
+
+
+def _published_with(document: Mapping[str, Any]) -> Mapping[str, str]:
+    """The published hashes of the model of this checkout that has this config; none where none has."""
+    for name in model_names():
+        try:
+            known = load_adapter(name)
+            if plain(read_config(known.files)) == document:
+                return known.info.published
+        except UsageError:
+            continue  # a broken folder is no reason not to run another model
+    return {}
 
 
 def from_timm_registry(wanted: str) -> Adapter | None:

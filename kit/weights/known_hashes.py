@@ -1,4 +1,4 @@
-"""The kit's table of published hashes: every adapter's own, and those of models without an adapter."""
+"""The published hashes that the kit knows: those of every declaration."""
 
 from __future__ import annotations
 
@@ -19,22 +19,10 @@ COMPANIONS = (
     "vocab.txt",
 )
 
-# Main has moved over the years (the card, other formats), these bytes have not: they are the pin.
-_WITHOUT_ADAPTER = (
-    RepositoryFiles(
-        hub_id="sentence-transformers/all-MiniLM-L6-v2",
-        companions=COMPANIONS,
-        published={
-            "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-        },
-    ),
-)
-
 
 def known_models() -> dict[str, ModelFiles]:
-    """Every model with published hashes, by hub id. An adapter's hashes have their home in it."""
-    adapters: list[ModelFiles] = [load_adapter(name).info for name in model_names()]
-    return {files.hub_id: files for files in [*adapters, *_WITHOUT_ADAPTER]}
+    """Every model with published hashes, by hub id; they have their home in its declaration."""
+    return {info.hub_id: info for info in (load_adapter(name).info for name in model_names())}
 
 
 def complete_files(hub_id: str, revision: str | None = None) -> ModelFiles:

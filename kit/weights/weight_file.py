@@ -122,7 +122,7 @@ def weight_file(
     origin: HashOrigin = "computed"
     revision = None
     if digest in info.published.values():
-        origin, revision = "published", info.revision
+        origin, revision = "published", info.revision or None
     elif etag == digest or (etag and is_git_sha1(etag) and git_sha1_of(path) == etag):
         origin, revision = "hub", commit
     return WeightFile(

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from kit.accuracy.spec import OutputSpec
-from kit.errors import CannotRunError, UsageError
+from kit.errors import UsageError
 from kit.models.adapter import Adapter, ModelInput
 from kit.models.building import built
 from kit.models.declaration import GENERATION, ModelInfo, read_config
+from kit.models.families.tokenizer import TOKENIZER, proven_tokenizer
 from kit.models.families.top5 import Labels, top5
 from kit.models.families.torchvision_ops import without_torchvision
 from kit.models.families.transformers_config import check_config, library_class, library_config
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-TOKENIZER = "tokenizer.json"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -159,34 +158,12 @@ class Seq2SeqText(Adapter):
         return ids
 
     def _tokenizer(self, companions: Mapping[str, Path]) -> Any:
-        """The tokenizer, proven on the default sentence.
-
-        tokenizer.json alone, through the tokenizers library: with a file missing, transformers 5's
-        AutoTokenizer builds a dummy that maps every word to <unk> and says nothing.
-        """
-        if TOKENIZER not in companions:
-            raise CannotRunError(
-                f"a text (--input, --data) needs the model's {TOKENIZER}, which is not at hand: fetch it "
-                f"from {self.info.source_url} and put it beside the weights (--weights DIR)"
-            )
-        tokenizer = _read_tokenizer(companions[TOKENIZER])
-        ids = tokenizer.encode(self._options.default_text).ids
-        if ids != self._options.default_ids:
-            raise CannotRunError(
-                f"{TOKENIZER} is not this model's: it encodes {self._options.default_text!r} as "
-                f"{ids[:12]}, "
-                f"not {self._options.default_ids}; fetch it again from {self.info.source_url}"
-            )
-        return tokenizer
+        """The tokenizer, proven on the default sentence."""
+        options = self._options
+        return proven_tokenizer(
+            companions, options.default_text, options.default_ids, source_url=self.info.source_url
+        )
 
 
 def _tokens(tokenizer: Any, indices: list[int]) -> list[str | None]:
     return [tokenizer.id_to_token(index) for index in indices]
-
-
-@lru_cache(maxsize=1)
-def _read_tokenizer(path: Path) -> Any:
-    """Read once: it is asked for with every text, and is megabytes of JSON."""
-    from tokenizers import Tokenizer
-
-    return Tokenizer.from_file(str(path))

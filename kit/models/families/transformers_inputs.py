@@ -18,12 +18,12 @@ from zlib import crc32
 from kit.errors import CannotRunError, UnsupportedError, UsageError
 from kit.models.adapter import ModelInput
 from kit.models.families.photo import check_photo, open_upright, sample_photo
+from kit.models.families.tokenizer import TOKENIZER, read_tokenizer
 from kit.models.families.torchvision_ops import without_torchvision
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-TOKENIZER = "tokenizer.json"
 PROCESSOR = "preprocessor_config.json"
 # The companions that inputs are made with, as far as a model has them.
 INPUT_FILES = (TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", PROCESSOR)
@@ -160,14 +160,7 @@ def _image_tokens(making: _Making, vocabulary: int) -> list[int]:
 def _encode(file: Path, text: str, vocabulary: int) -> list[int]:
     """The text's ids by tokenizer.json alone, without padding. Raises CannotRunError where that cannot
     be this model's: an id beyond the vocabulary, or the same id for nearly everything."""
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises a bare Exception
-        raise CannotRunError(f"{TOKENIZER} is damaged ({error}): fetch it again") from error
-    tokenizer.no_padding()
-    ids: list[int] = tokenizer.encode(text).ids
+    ids: list[int] = read_tokenizer(file).encode(text).ids
     words = len(text.split())
     if not ids or max(ids) >= vocabulary or (words > 3 and len(set(ids)) <= 3):
         raise CannotRunError(

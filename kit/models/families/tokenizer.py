@@ -1,0 +1,57 @@
+"""A model's own tokenizer.json, proven on a sentence whose ids are published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from kit.errors import CannotRunError
+
+TOKENIZER = "tokenizer.json"
+
+
+def proven_tokenizer(
+    companions: Mapping[str, Path],
+    text: str,
+    ids: list[int],
+    *,
+    source_url: str | None,
+    most_tokens: int | None = None,
+) -> Any:
+    """The tokenizer among the companions, which makes `ids` of `text`. Raises CannotRunError.
+
+    tokenizer.json alone, through the tokenizers library: with a file missing, transformers 5's
+    AutoTokenizer builds a dummy that maps every word to <unk> and says nothing. `most_tokens` takes the
+    place of the file's own truncation.
+    """
+    if TOKENIZER not in companions:
+        raise CannotRunError(
+            f"a text (--input, --data) needs the model's {TOKENIZER}, which is not at hand: fetch it "
+            f"from {source_url} and put it beside the weights (--weights DIR)"
+        )
+    tokenizer = read_tokenizer(companions[TOKENIZER], most_tokens)
+    made = tokenizer.encode(text).ids
+    if made != ids:
+        raise CannotRunError(
+            f"{TOKENIZER} is not this model's: it encodes {text!r} as {made[:12]}, "
+            f"not {ids}; fetch it again from {source_url}"
+        )
+    return tokenizer
+
+
+@lru_cache(maxsize=1)
+def read_tokenizer(path: Path, most_tokens: int | None = None) -> Any:
+    """The tokenizer of a file, without padding. Read once: it is asked for with every text, and is
+    megabytes of JSON. Raises CannotRunError for a damaged file."""
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises a bare Exception
+        raise CannotRunError(f"{TOKENIZER} is damaged ({error}): fetch it again") from error
+    tokenizer.no_padding()
+    if most_tokens is not None:
+        tokenizer.enable_truncation(most_tokens)
+    return tokenizer
