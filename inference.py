@@ -50,7 +50,13 @@ def main() -> int:
 def run(options: RunOptions) -> FinishedRun:
     """Check what needs no model, then measure; the record goes into logs/. Raises KitError."""
     mirrors = mirror_list(options.mirror)
-    adapter = find_model(options.model, offline=options.offline, mirrors=mirrors, log=log.info)
+    adapter = find_model(
+        options.model,
+        revision=options.revision,
+        offline=options.offline,
+        mirrors=mirrors,
+        log=log.info,
+    )
     adapter.check_input(options.input)
     if options.weights:
         check_explicit(options.weights, adapter.info)

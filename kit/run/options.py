@@ -25,6 +25,7 @@ class RunOptions:
     as about 5 s allow, `samples` None all of `data`."""
 
     model: str | None = None
+    revision: str | None = None
     device: str = "auto"
     weights: Path | None = None
     require_pretrained: bool = False
@@ -48,6 +49,7 @@ class RunOptions:
         model, value = self.model, self.input
         return Arguments(
             model=Path(model).resolve().name if model and Path(model).is_dir() else model,
+            revision=self.revision,
             device=self.device,
             weights=self.weights.absolute().name if self.weights else None,
             require_pretrained=self.require_pretrained,
@@ -75,6 +77,11 @@ def parse_options(documentation: str | None) -> RunOptions:
         "--model",
         metavar="NAME|HUB_ID|DIR",
         help=f"one of {', '.join(model_names())}; any hub id or timm name; or a folder with config.json",
+    )
+    parser.add_argument(
+        "--revision",
+        metavar="REV",
+        help="a commit, tag or branch of the model's repository (default: the declared commit, else main)",
     )
     parser.add_argument(
         "--device",

@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from kit.errors import CannotRunError
+from kit.errors import CannotRunError, UsageError
 from kit.models.adapter import Adapter
 from kit.models.declaration import CONFIG
 from kit.models.derived import from_config, from_folder, from_timm_registry, read_describing
 from kit.models.families.transformers_inputs import INPUT_FILES
-from kit.models.known import find_adapter, is_misspelt, known_adapter
+from kit.models.known import default_model, find_adapter, is_misspelt, known_adapter
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # Small files of a repository that is not in the cache: as long as a person waits for an answer.
@@ -24,26 +24,40 @@ def find_model(
     offline: bool,
     mirrors: tuple[str, ...],
     log: Callable[[str], None],
-    revision: str = "main",
+    revision: str | None = None,
 ) -> Adapter:
     """The adapter of what the user named; None is the default model.
 
-    Raises UsageError where nothing is called so or a folder's files are damaged, UnsupportedError for an
-    architecture that the kit cannot run, CannotRunError where a repository's config is not to be had.
+    `revision` is of its repository; None is the declared commit, else main. A declared model at another
+    commit is what that commit's own config says. Raises UsageError where nothing is called so, a
+    folder's files are damaged, or a folder is given a revision; UnsupportedError for an architecture
+    that the kit cannot run, CannotRunError where a repository's config is not to be had.
     """
-    if wanted is None:
-        return find_adapter(None)
+    here = _without_repository(default_model() if wanted is None else wanted)
+    if here is not None and revision in (None, here.info.revision):
+        return here
+    hub_id = str(wanted) if here is None else here.info.hub_id
+    if not hub_id:
+        raise UsageError(f"--revision {revision}: {wanted} is in no repository; leave it out")
+    return _of_repository(
+        hub_id, offline=offline, mirrors=mirrors, log=log, revision=revision or "main"
+    )
+
+
+def _without_repository(wanted: str) -> Adapter | None:
+    """The model of that name here, of a folder or of timm's registry; None for a hub id. Raises as
+    find_model()."""
     if (known := known_adapter(wanted)) is not None:
         return known
     if Path(wanted).is_dir():
         return from_folder(Path(wanted))
     if is_misspelt(wanted):
         return find_adapter(wanted)  # which says so
-    if not _HUB_ID.fullmatch(wanted):
-        # A bare name: without an owner only timm's registry knows it.
-        is_name = re.fullmatch(r"\w[\w.]*", wanted) is not None
-        return (from_timm_registry(wanted) if is_name else None) or find_adapter(wanted)
-    return _of_repository(wanted, offline=offline, mirrors=mirrors, log=log, revision=revision)
+    if _HUB_ID.fullmatch(wanted):
+        return None
+    # A bare name: without an owner only timm's registry knows it.
+    is_name = re.fullmatch(r"\w[\w.]*", wanted) is not None
+    return (from_timm_registry(wanted) if is_name else None) or find_adapter(wanted)
 
 
 def _of_repository(
@@ -70,7 +84,7 @@ def _of_repository(
             log=log,
         )
     except CannotRunError:
-        if timm is None:
+        if timm is None or revision != "main":
             raise
         return timm
     config = read_describing(pinned.files[CONFIG].path)

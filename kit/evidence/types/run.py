@@ -39,6 +39,10 @@ class Arguments(Documented, frozen=True, kw_only=True):
     """What inference.py was asked. Paths are reduced to their last part, addresses hold no credentials."""
 
     model: Annotated[str | None, says("--model; null for the default model.")]
+    revision: Annotated[
+        str | None,
+        says("--revision; null where none was named. model.revision is the commit it stood for."),
+    ]
     device: Annotated[str, says("--device as given, such as auto or npu:0.")]
     weights: Annotated[str | None, says("Last part of --weights; null where none was named.")]
     require_pretrained: Annotated[bool, says("Whether a random initialisation was ruled out.")]
