@@ -27,7 +27,7 @@ from kit.evidence.record import RunRecord, recorded_run
 from kit.machine.background import LogGate, in_background
 from kit.models.adapter import Adapter
 from kit.run.options import RunOptions, parse_options
-from kit.run.samples import Sample, choose_samples, load_sample, run_samples
+from kit.run.samples import Sample, check_value, choose_samples, load_sample, run_samples
 from kit.weights.endpoints import mirror_list
 from kit.weights.find_model import find_model
 from kit.weights.sources import check_explicit, locate
@@ -57,7 +57,7 @@ def run(options: RunOptions) -> FinishedRun:
         mirrors=mirrors,
         log=log.info,
     )
-    adapter.check_input(options.input)
+    check_value(adapter, options.input, "--input")
     if options.weights:
         check_explicit(options.weights, adapter.info)
     samples = choose_samples(adapter, options.data, options.samples)
@@ -109,7 +109,7 @@ def measure(
     found = search.result()
     record.attempts(found)
     if found.file is None and options.require_pretrained:
-        raise CannotRunError(f"--require-pretrained, but there are {found.pretrained_reason}")
+        raise CannotRunError(f"--require-pretrained, but there are {found.not_found}")
     if samples:  # a tokenizer that is not at hand ends the run here, not after its passes
         load_sample(adapter, samples[0], found.companions)
     paths = found.file.paths if found.file else []

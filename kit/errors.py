@@ -1,25 +1,39 @@
 """Errors a user can act on: what happened, with which value, and the next step, on one line.
 
-Raised anywhere, caught once at the entry point (kit/entry.py), which prints the line and exits with
-the class's code. The traceback goes to the log, never to the console. Foreign text in them is made
-visible: what would act on a terminal or a reader is written by its number.
+A KitError is raised anywhere and caught once at the entry point (kit/entry.py), which prints the line and
+exits with the class's code. The traceback goes to the log, never to the console. Foreign text in them is
+made visible: what would act on a terminal or a reader is written by its number.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from kit.words import Reason
 
-class KitError(Exception):
-    """An error with an exit code. `message` is one line that ends with the next step."""
+
+class Fault(Exception):
+    """What happened, and `cure`, the next step, where one is known. As text it is both, on one line."""
+
+    def __init__(self, what: str, cure: str | None = None) -> None:
+        self.what, self.cure = _line(what), cure and _line(cure)
+        super().__init__(self.what if self.cure is None else f"{self.what}; {self.cure}")
+
+    @property
+    def reason(self) -> Reason:
+        """What happened, as a record has it."""
+        return self.what if isinstance(self.what, Reason) else Reason.said(self.what)
+
+
+class KitError(Fault):
+    """An error with an exit code. Without a cure of its own, `what` ends with the next step."""
 
     exit_code: ClassVar[Literal[2, 3, 4]] = 3
 
-    def __init__(self, message: str) -> None:
-        # Messages quote foreign text (paths, other libraries' errors): keep the promise of one line, on
-        # which nothing acts on a terminal.
-        self.message = visible(" ".join(message.split()))
-        super().__init__(self.message)
+    @property
+    def message(self) -> str:
+        """Both on one line."""
+        return str(self)
 
 
 class UsageError(KitError):
@@ -42,6 +56,12 @@ class UntrustedError(KitError):
     """The evidence cannot be trusted: fingerprints differ, a record is damaged, a run is not repeatable."""
 
     exit_code = 4
+
+
+def _line(text: str) -> str:
+    """Foreign text (paths, other libraries' errors) on one line, on which nothing acts on a terminal."""
+    line = visible(" ".join(text.split()))
+    return text if line == text else line
 
 
 def visible(text: str) -> str:

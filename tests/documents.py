@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.documented import written
+from kit.documented import read, written
 from kit.evidence.rejudged import rebuild_comparison
 from kit.evidence.schema import TYPES, parse
 from kit.evidence.summary import summarise
@@ -24,7 +24,9 @@ def violation(name: str, document: Any) -> str | None:
 def what_follows(
     record: dict[str, Any], summary: dict[str, Any], *, compared: bool = True
 ) -> dict[str, Any]:
-    """The summary that follows from an edited record and an edited summary's own figures."""
+    """The summary that follows from an edited record and an edited summary's own figures; a reason that
+    was edited loses its code."""
+    record["reason_codes"] = written(read(Run, record))["reason_codes"]
     run, told = parse(Run, record), parse(Summary, summary)
     comparison = rebuild_comparison(run, told) if compared else None
     again: dict[str, Any] = written(summarise(run, comparison, told.reference))

@@ -20,6 +20,7 @@ from kit.evidence.schema import parse
 from kit.evidence.summary import summarise
 from kit.evidence.types.run import Run
 from kit.evidence.types.summary import Summary
+from kit.words import Reason
 
 
 def test_the_truth_lies_nearer_to_fp32_than_to_the_device(judged_run: Kit) -> None:
@@ -113,7 +114,7 @@ def test_the_reference_too_must_be_repeatable() -> None:
     def verdict(relative_l2: float) -> str:
         repeat = Repeat(bit_identical=False, relative_l2=relative_l2, nonfinite_agree=True)
         reference = Reference(
-            outputs={"x": base}, repeats={"x": repeat}, golden={}, golden_reason="none"
+            outputs={"x": base}, repeats={"x": repeat}, golden={}, golden_reason=Reason.said("none")
         )
         specs = {"x": OutputSpec(role="features")}
         return compare(specs, reference, {"x": base}, {"x": ASSUMED_REPEATABLE}).verdict
@@ -132,7 +133,9 @@ def test_other_thresholds_need_a_reason_that_the_summary_shows(judged_run: Kit) 
             Thresholds(**wrong)  # type: ignore[arg-type]
     base = torch.linspace(-3, 5, 64)
     loose = Thresholds(relative_l2=0.05, max_over_range=0.05, reason="trained in int8")
-    reference = Reference(outputs={"x": base}, repeats={}, golden={}, golden_reason="none")
+    reference = Reference(
+        outputs={"x": base}, repeats={}, golden={}, golden_reason=Reason.said("none")
+    )
 
     def judged(thresholds: Thresholds, scale: float) -> Comparison:
         specs = {"x": OutputSpec(role="features", thresholds=thresholds)}

@@ -66,7 +66,7 @@ def test_a_gpu_is_taken_where_there_is_one_and_left_where_another_device_is_aske
 
 
 def test_npu_7_where_there_is_one(npu: Kit) -> None:
-    assert "npu:7 does not exist, there is only npu:0" in refusal(npu, "npu:7")
+    assert "npu:7 does not exist, the last one is npu:0" in refusal(npu, "npu:7")
 
 
 def test_second_of_two_npus(npu: Kit) -> None:

@@ -59,7 +59,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., LoopbackHub
 
 
 def last_reason(located: Located) -> str:
-    return last_hub_attempt(located).reason
+    return last_hub_attempt(located).line
 
 
 def last_hub_attempt(located: Located) -> Attempt:

@@ -18,6 +18,7 @@ from kit.accuracy.judged import JudgedOutput
 from kit.accuracy.repeats import ASSUMED_REPEATABLE
 from kit.accuracy.spec import OutputSpec, Role
 from kit.accuracy.verdict import judge_outputs
+from kit.words import Reason
 
 Sides = tuple[torch.Tensor, torch.Tensor]
 MIN = torch.finfo(torch.float32).min
@@ -46,7 +47,7 @@ def comparison(pairs: Mapping[str, Sides], roles: Mapping[str, Role]) -> Compari
         outputs={name: sides[0] for name, sides in pairs.items()},
         repeats={},
         golden={},
-        golden_reason="none",
+        golden_reason=Reason.said("none"),
     )
     device = {name: sides[1] for name, sides in pairs.items()}
     return compare(specs, reference, device, dict.fromkeys(pairs, ASSUMED_REPEATABLE))

@@ -48,7 +48,7 @@ def test_timed_runs_of_other_arithmetic_have_no_latency(npu: Kit) -> None:
     assert summary["verdict"] == "PASS" and summary["latency_ms"] is None
     assert any("there is no latency" in blocker for blocker in summary["submission_blockers"])
     assert npu.record["latency"]["samples_ms"]
-    assert "the last timed run gives another" in (npu.logs / "report.md").read_text("utf-8")
+    assert "最后一次计时运行的" in (npu.logs / "report.md").read_text("utf-8")
 
 
 def test_a_device_with_noise_keeps_its_latency(npu: Kit) -> None:
@@ -197,7 +197,7 @@ def test_a_report_says_why_a_percentile_is_absent(judged_run: Kit) -> None:
     assert latency["null_reasons"]["p99_ms"] == "2 timed runs, it takes 662"
     for name in ("report.md", "report.html"):
         text = (judged_run.logs / name).read_text("utf-8")
-        assert "2 timed runs, it takes 64" in text and "None" not in text
+        assert "计时 2 次,需要 64 次" in text and "None" not in text
 
 
 def test_more_threads_than_idle_cores_are_told(

@@ -118,8 +118,12 @@ def test_the_schema_in_the_tree_refuses_what_the_types_do(
                 del holder[last]
             else:
                 holder[last] = value
-            ours, theirs = violation(name, document) is None, reader.is_valid(document)
+            refused, theirs = violation(name, document), reader.is_valid(document)
             holder[last] = before
+            # That a text is what its code says is no matter of its form.
+            if theirs and refused and refused.startswith("reason_codes: "):
+                continue
+            ours = refused is None
             # What SUCCESS asks of a record is no matter of its form.
             after_success = name == "run" and value is None and len(path) == 1
             assert ours is theirs or after_success, (path, value)

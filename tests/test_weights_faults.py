@@ -165,7 +165,7 @@ def test_the_chain_ends_in_time_tells_the_truth_and_the_next_run_resumes(
 
 def assert_disk_is_blamed(located: Located, cache: Path) -> None:
     """The reason says what the disk said and where else to write, but no path of this machine."""
-    [reason] = [attempt.reason for attempt in located.attempts if attempt.source == "hub"]
+    [reason] = [attempt.line for attempt in located.attempts if attempt.source == "hub"]
     assert re.search(r"cannot be written \(.+\); set HF_HOME", reason)
     assert str(cache.parent) not in reason
 

@@ -229,4 +229,4 @@ def test_without_the_sdk_the_record_says_what_to_install(
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         attempt = fetch().attempts[-1]
     assert (attempt.source, attempt.outcome) == ("modelscope", "skipped")
-    assert "pip install modelscope" in attempt.reason
+    assert "pip install modelscope" in attempt.line

@@ -34,7 +34,7 @@ located = locate(info(), **waits, log=lambda line: None)
 print(json.dumps({
     "found": located.file is not None and str(located.file.path),
     "downloaded": located.downloaded,
-    "attempts": [[a.source, a.outcome, a.reason, a.seconds] for a in located.attempts],
+    "attempts": [[a.source, a.outcome, a.line, a.seconds] for a in located.attempts],
 }))
 """
 # The same where names never resolve: a resolver that hangs, as with dropped packets on port 53.

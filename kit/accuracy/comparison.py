@@ -14,6 +14,7 @@ from kit.accuracy.repeats import Repeat, unrepeatable
 from kit.accuracy.spec import OutputSpec
 from kit.accuracy.truth import Truth, against_truth
 from kit.accuracy.verdict import judge_outputs, overall
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +28,7 @@ class Reference:
     outputs: Mapping[str, Tensor]
     repeats: Mapping[str, Repeat]
     golden: Mapping[str, Tensor]
-    golden_reason: str | None
+    golden_reason: Reason | None
 
 
 @dataclass(frozen=True, kw_only=True)

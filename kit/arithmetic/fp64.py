@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from kit.errors import CannotRunError
 from kit.machine.memory import available_bytes
 from kit.models.adapter import Adapter
+from kit.words import Reason
 
 _WIDER = {
     torch.float32: torch.float64,
@@ -62,7 +63,7 @@ def run_golden(
 
 def golden_skipped(
     model: nn.Module, inputs: Mapping[str, Tensor], available: int | None = None
-) -> str | None:
+) -> Reason | None:
     """Why run_golden() had better not run here, in one line with the numbers; None where it may.
 
     It needs the parameters and buffers of `model`, which has its weights, in fp64 and room for
@@ -73,12 +74,14 @@ def golden_skipped(
     weights = sum(_FLOAT64_BYTES * tensor.numel() for tensor in tensors)
     activations = _activation_bytes(inputs)
     if available is None:
-        return f"it needs {_gib(weights + activations)}, and how much is free cannot be read here"
+        return Reason("memory_unknown", needed=_gib(weights + activations))
     if weights + activations <= available:
         return None
-    return (
-        f"it needs {_gib(weights + activations)} ({_gib(weights)} of them fp64 weights), and "
-        f"{_gib(available)} are free"
+    return Reason(
+        "memory",
+        needed=_gib(weights + activations),
+        weights=_gib(weights),
+        free=_gib(available),
     )
 
 

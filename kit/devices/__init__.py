@@ -14,6 +14,7 @@ from kit.devices.device import Device, Unavailable, explained, probe_seconds
 from kit.devices.npu import NpuDevice, ask_for_exact_gelu, forbid_autoload, visible_npus
 from kit.devices.precision import PRECISIONS, Precision
 from kit.errors import CannotRunError, UsageError
+from kit.words import Reason
 
 __all__ = [
     "PRECISIONS",
@@ -52,10 +53,8 @@ def select_device(requested: str, precision: str = "default") -> Device:
     try:
         device = _open(kind, int(index or 0))
     except Unavailable as error:
-        raise CannotRunError(
-            f"{requested} cannot be used: {error} (or take --device auto)"
-        ) from error
-    device.reason = "asked for with --device"
+        cure = f"{error.cure} (or take --device auto)" if error.cure else "take --device auto"
+        raise CannotRunError(f"{requested} cannot be used: {error.what}", cure) from error
     return device
 
 
@@ -68,7 +67,8 @@ def visible_devices() -> list[str]:
     try:
         npus = visible_npus()
     except Exception as error:  # as in _open: the runtime's own classes are among them
-        raise CannotRunError(explained(error, "npu")) from error
+        found = explained(error, "npu")
+        raise CannotRunError(found.what, found.cure) from error
     if npus:
         return [f"npu:{index}" for index in range(npus)]
     import torch
@@ -84,19 +84,26 @@ def _open(kind: str, index: int) -> Device:
     except (Unavailable, UsageError):
         raise
     except Exception as error:  # every runtime has its own classes
-        raise Unavailable(explained(error, kind)) from error
+        raise explained(error, kind) from error
+
+
+def _no_kind(kind: str, error: Unavailable) -> Reason:
+    if error.cure is None:
+        return Reason("no_kind", kind=kind, why=error.reason)
+    return Reason("no_kind_but", kind=kind, why=error.reason, cure=error.cure)
 
 
 def _first_usable() -> Device:
-    passed_over = []
+    passed_over: list[Reason] = []
     for kind in ("npu", "cuda"):
         try:
             device = _open(kind, 0)
         except Unavailable as error:
-            passed_over.append(f"no {kind}: {error}")
+            passed_over.append(_no_kind(kind, error))
             continue
-        device.reason = "; ".join([*passed_over, f"auto takes the first of {device.count} {kind}"])
+        first = Reason("first_of", count=device.count, kind=kind)
+        device.reason = Reason("several", all=[*passed_over, first])
         return device
     device = CpuDevice(0)
-    device.reason = "; ".join(passed_over)
+    device.reason = Reason("several", all=passed_over)
     return device

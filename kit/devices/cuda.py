@@ -7,6 +7,7 @@ import os
 from kit.devices.device import Device, Unavailable, check_index, prove
 from kit.devices.npu import hide_torch_npu
 from kit.devices.precision import Precision, PrecisionName, set_flags
+from kit.words import Reason
 
 
 class CudaDevice(Device):
@@ -21,13 +22,13 @@ class CudaDevice(Device):
 
         self._torch = torch
         if torch.version.cuda is None:
-            raise Unavailable("this torch is built without CUDA; install a CUDA build of torch")
+            raise Unavailable(Reason("no_cuda_build"), "install a CUDA build of torch")
         if not torch.cuda.is_available():
             hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
             cure = "check nvidia-smi"
             if hidden is not None:
                 cure = f"CUDA_VISIBLE_DEVICES={hidden!r} may hide some: unset it"
-            raise Unavailable(f"no CUDA device is visible; {cure}")
+            raise Unavailable(Reason("sees_no_cuda"), cure)
         check_index(self.spec, index, torch.cuda.device_count())
         prove(self)
 

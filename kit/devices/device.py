@@ -12,8 +12,9 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
 from kit.devices.precision import Precision, PrecisionName
-from kit.errors import UsageError
+from kit.errors import Fault, UsageError
 from kit.machine.cures import cure_for, next_step, told
+from kit.words import Reason
 
 DeviceKind = Literal["npu", "cuda", "cpu"]
 
@@ -21,8 +22,8 @@ DeviceKind = Literal["npu", "cuda", "cpu"]
 _PROBE_SECONDS = 60.0
 
 
-class Unavailable(Exception):
-    """Why a device cannot be used, with the cure, on one line."""
+class Unavailable(Fault):
+    """Why a device cannot be used."""
 
 
 class Device(ABC):
@@ -35,8 +36,8 @@ class Device(ABC):
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self.reason = ""
-        self.why_simulated: str | None = None
+        self.reason = Reason("asked_for")
+        self.why_simulated: Reason | None = None
 
     @property
     def simulated(self) -> bool:
@@ -79,11 +80,11 @@ class Device(ABC):
         return None
 
 
-def explained(error: Exception, kind: str) -> str:
-    """What the runtime of a `kind` of device raised, with the cure, on one line."""
+def explained(error: Exception, kind: str) -> Unavailable:
+    """What the runtime of a `kind` of device raised, with the cure."""
     if isinstance(error, Unavailable):
-        return str(error)
-    return f"{told(error)}; {_cure(error, kind)}"
+        return error
+    return Unavailable(told(error), _cure(error, kind))
 
 
 def _cure(error: Exception, kind: str) -> str:
@@ -98,9 +99,10 @@ def check_index(spec: str, index: int, count: int, numbering: str = "") -> None:
     to their numbers."""
     if index >= count:
         kind = spec.partition(":")[0]
-        there = f"{kind}:0 to {kind}:{count - 1}" if count > 1 else f"only {kind}:0"
-        found = f"{spec} does not exist, there is {there}" if count else f"no {kind}"
-        raise Unavailable(found + numbering)
+        if not count:
+            raise Unavailable(Reason("none_of_kind", kind=kind, numbering=numbering))
+        last = f"{kind}:{count - 1}"
+        raise Unavailable(Reason("no_such", device=spec, last=last, numbering=numbering))
 
 
 def probe_seconds() -> float | None:
@@ -137,11 +139,10 @@ def prove(device: Device) -> None:
     thread.join(limit)
     if thread.is_alive():
         raise Unavailable(
-            f"an allocation on {device.spec} did not return within {limit:.0f} s; check the "
-            "card (npu-smi info), or raise KIT_PROBE_SECONDS on a slow host"
+            Reason("stuck", device=device.spec, seconds=limit),
+            "check the card (npu-smi info), or raise KIT_PROBE_SECONDS on a slow host",
         )
     if failure:
         cause = failure[0]
-        raise Unavailable(
-            f"an allocation on it failed ({told(cause)}); {_cure(cause, device.kind)}"
-        ) from cause
+        failed = Reason("allocation", said=told(cause))
+        raise Unavailable(failed, _cure(cause, device.kind)) from cause

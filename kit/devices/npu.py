@@ -7,9 +7,7 @@ used here is in those wheels.
 
 from __future__ import annotations
 
-import ctypes
 import importlib
-import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -21,8 +19,7 @@ from kit.devices.precision import Precision, PrecisionName, set_flags
 from kit.devices.versions import release_of, versions_match
 from kit.machine.cann import cann_version
 from kit.machine.cures import next_step, renumbering, told
-
-_NO_NPU = "torch_npu sees no NPU; npu-smi info must list one"
+from kit.words import Reason
 
 
 class NpuDevice(Device):
@@ -38,7 +35,7 @@ class NpuDevice(Device):
 
         self._npu: Any = torch.npu  # type: ignore[attr-defined]
         if not self._npu.is_available():
-            raise Unavailable(_NO_NPU + renumbering())
+            raise _no_npu()
         check_index(self.spec, index, int(self._npu.device_count()), renumbering())
         prove(self)
 
@@ -108,7 +105,7 @@ def visible_npus() -> int:
 
     count = int(torch.npu.device_count())  # type: ignore[attr-defined]
     if not count:
-        raise Unavailable(_NO_NPU + renumbering())
+        raise _no_npu()
     return count
 
 
@@ -124,23 +121,26 @@ def _import_torch_npu() -> Any:
     """Import torch_npu, or hide it and raise Unavailable: nothing later may trip over it."""
     if not _torch_npu_is_there():
         hide_torch_npu()
-        raise Unavailable("torch_npu is not installed; install the one that matches torch")
+        raise Unavailable(Reason("no_torch_npu"), "install the one that matches torch")
     import torch
 
     _check_versions(torch.__version__)
     if torch.version.cuda is not None and _native_torch_npu_is_there():
         raise Unavailable(
-            f"torch {torch.__version__} is a CUDA build, beside which torch_npu aborts the process; "
-            "install the CPU build of the same version"
+            Reason("cuda_build", version=str(torch.__version__)),
+            "install the CPU build of the same version",
         )
     try:
         return importlib.import_module("torch_npu")
     # A partly sourced CANN environment raises plain Exception, a missing library ImportError.
     except Exception as error:
         hide_torch_npu()
-        raise Unavailable(
-            f"torch_npu does not load ({told(error)}); {next_step(str(error))}"
-        ) from error
+        why = Reason("torch_npu_broken", said=told(error))
+        raise Unavailable(why, next_step(str(error))) from error
+
+
+def _no_npu() -> Unavailable:
+    return Unavailable(Reason("sees_none"), f"npu-smi info must list one{renumbering()}")
 
 
 def _torch_npu_is_there() -> bool:
@@ -156,19 +156,21 @@ def _origin() -> str | None:
     return None if spec is None else spec.origin
 
 
-def _why_simulated(origin: str | None) -> str | None:
+def _why_simulated(origin: str | None) -> Reason | None:
     """Why the torch_npu imported from `origin` counts as a simulation: None for one whose native library
     the dynamic loader of this process has loaded, without which torch_npu is nothing. A file of that name
     is no proof. That the library drives a card, and not something else, cannot be proven from here.
     """
     library = _native_library(origin)
     if library is None:
-        return "torch_npu has no native library (lib/libtorch_npu.so)"
+        return Reason("no_library")
+    import ctypes
+
     try:
         # RTLD_NOLOAD loads nothing: it asks whether this very file is loaded.
         ctypes.CDLL(str(library), mode=os.RTLD_NOLOAD | os.RTLD_NOW)
     except OSError:
-        return "torch_npu's lib/libtorch_npu.so is not loaded into this process"
+        return Reason("library_not_loaded")
     return None
 
 
@@ -186,6 +188,8 @@ def _native_torch_npu_is_there() -> bool:
 
 def _check_versions(torch_version: str) -> None:
     """Compare by metadata before the import: a missing CANN would hide a mismatch."""
+    import importlib.metadata
+
     try:
         npu_version = importlib.metadata.version("torch_npu")
     except importlib.metadata.PackageNotFoundError:
@@ -194,6 +198,6 @@ def _check_versions(torch_version: str) -> None:
     if not versions_match(npu_version, torch_version):
         hide_torch_npu()
         raise Unavailable(
-            f"torch_npu {npu_version} does not match torch {torch_version}; install torch_npu "
-            f"{release_of(torch_version)}"
+            Reason("mismatch", torch_npu=npu_version, torch=torch_version),
+            f"install torch_npu {release_of(torch_version)}",
         )

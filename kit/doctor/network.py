@@ -30,7 +30,7 @@ def hub(offline: bool) -> Iterator[Check]:
     try:
         hosts = [shown(url) for url in (endpoint(), *mirror_list())]
     except UsageError as error:
-        yield Check("hub", "broken", *error.message.split(": ", 1))
+        yield Check("hub", "broken", error.what, error.cure)
         return
     answered, silent, cure = _ask(hosts)
     if answered:
@@ -51,13 +51,9 @@ def _ask(hosts: list[str]) -> tuple[list[str], list[str], str]:
         for host, exchange in asked:
             try:
                 head = exchange.head(max(deadline.left(), 0.01))
-            except TransientError as error:
-                silent.append(str(error))
-                cures.append(error.cure)
-            except HubError as error:
-                reason, _, cure = str(error).rpartition("; ")
-                silent.append(reason)
-                cures.append(cure)
+            except (TransientError, HubError) as error:
+                silent.append(error.what)
+                cures.append(error.cure or MIRROR_CURE)
             else:
                 if head.status not in _NO_HUB:
                     answered.append(host)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import IO, Any
 
 from kit.devices import Device, forbid_autoload, select_device, visible_devices
-from kit.errors import KitError, UsageError
+from kit.errors import Fault, KitError, UsageError
 from kit.machine.cures import FREE_NPU, cure_for, next_step
 
 _SIZE = 256
@@ -37,13 +37,10 @@ class _Report:
         self._say({"name": name, "state": state, "found": found, "cure": cure})
 
     def broken(self, name: str, error: BaseException, otherwise: str) -> None:
-        """A failure; the kit's own ones end with their cure."""
-        text = " ".join(str(error).split())
-        cure = cure_for(text)
-        if cure is None:
-            cure = text.rpartition("; ")[2] if isinstance(error, KitError) else otherwise
-        found = text.removesuffix(cure).rstrip("; ")
-        self.end(name, "broken", found or type(error).__name__, cure)
+        """A failure, with its own cure, else that of a text that is known."""
+        text = " ".join((error.what if isinstance(error, Fault) else str(error)).split())
+        cure = (error.cure if isinstance(error, Fault) else None) or cure_for(text) or otherwise
+        self.end(name, "broken", text or type(error).__name__, cure)
 
     def _say(self, line: dict[str, Any]) -> None:
         with self._guard:
@@ -121,8 +118,8 @@ def _use(report: _Report, name: str) -> None:
     except UsageError as error:
         report.broken(name, error, "correct it")
     except KitError as error:
-        # Its cause is the reason alone, without the advice on options of inference.py.
-        report.broken(name, KitError(str(error.__cause__ or error)), "check the driver")
+        # Its cause is without the advice on options of inference.py.
+        report.broken(name, error.__cause__ or error, "check the driver")
     except Exception as error:
         report.broken(name, error, next_step(str(error)))
     else:

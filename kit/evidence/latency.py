@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from kit.documented import Documented, says
+from kit.words import Reason
 
 # Runs below which a percentile says more than was measured: of so many, at least two are slower than
 # it with 99% confidence (smallest n with P(Binomial(n, 1 - p) <= 1) <= 0.01), which is MLPerf
@@ -81,7 +81,7 @@ class Latency(Documented, frozen=True, kw_only=True):
         says("Every timed run, in the order they ran."),
     ]
     null_reasons: Annotated[
-        dict[str, Annotated[str, Meta(min_length=1)]],
+        dict[str, Reason],
         says("Why a figure above is null, for exactly those that are."),
     ]
 
@@ -90,6 +90,8 @@ def latency_of(
     samples_ms: Sequence[float], *, cold_ms: float, warmup: int, unsynchronised_ms: float
 ) -> Latency:
     """The figures that follow from the timed runs (milliseconds, at least one)."""
+    import statistics
+
     times = sorted(samples_ms)
     count = len(times)
     median = _percentile(times, 50)
@@ -100,13 +102,10 @@ def latency_of(
     }
     low, high = median_interval(times) or (None, None)
     reasons = {
-        name: f"{_runs(count)}, it takes {needed}"
-        for name, needed in RUNS_NEEDED.items()
-        if tails[name] is None
+        name: _too_few(count, needed) for name, needed in RUNS_NEEDED.items() if tails[name] is None
     }
     if low is None:
-        few = f"{_runs(count)}, it takes 6"
-        reasons |= {"p50_low_ms": few, "p50_high_ms": few}
+        reasons |= dict.fromkeys(("p50_low_ms", "p50_high_ms"), _too_few(count, 6))
     return Latency(
         cold_ms=cold_ms,
         warmup=warmup,
@@ -159,5 +158,7 @@ def _percentile(ordered: Sequence[float], percent: float) -> float:
     return ordered[low] + (ordered[high] - ordered[low]) * (rank - low)
 
 
-def _runs(count: int) -> str:
-    return f"{count} timed run{'' if count == 1 else 's'}"
+def _too_few(runs: int, needed: int) -> Reason:
+    if runs == 1:
+        return Reason("one_run", needed=needed)
+    return Reason("few_runs", runs=runs, needed=needed)

@@ -128,7 +128,7 @@ class RunRecord:
             log.warning(f"RANDOM WEIGHTS (seed {seed}): no pretrained weights were found")
             log.debug(found.pretrained_reason)
             for attempt in found.attempts:
-                log.warning(f"  {attempt.source}: {attempt.reason}")
+                log.warning(f"  {attempt.source}: {attempt.line}")
             return
         self._keep_path("weights", file.path)
         log.debug(f"weights file {file.path.absolute()}")

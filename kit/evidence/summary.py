@@ -17,15 +17,14 @@ from kit.accuracy.thresholds import ONE_PERCENT
 from kit.evidence.blockers import find_blockers, why_not_passed, within_1_percent
 from kit.evidence.schema import SCHEMA_VERSION
 from kit.evidence.trust import why_no_latency
-from kit.evidence.types.run import DeclaredModel, Run
+from kit.evidence.types.run import ChosenDevice, DeclaredModel, Run
 from kit.evidence.types.shared import Weights
 from kit.evidence.types.summary import Noise, SavedReference, Summary, Verdict
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from kit.accuracy.comparison import Comparison
 
-NOT_COMPARED = "compare_accuracy.py has not judged this run"
-_NOT_REACHED = "the run ended before this was known"
 _NO_WEIGHTS = dict.fromkeys(
     (
         "pretrained_used",
@@ -57,23 +56,25 @@ class _Fields:
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
-        self.reasons: dict[str, str] = {}
+        self.reasons: dict[str, Reason] = {}
 
-    def put(self, why: str = _NOT_REACHED, /, **fields: Any) -> None:
-        """Take in fields; `why` is of those of them that are None."""
+    def put(self, why: Reason | None = None, /, **fields: Any) -> None:
+        """Take in fields; `why` is of those of them that are None: where nothing is said, the run ended
+        before."""
+        why = why or Reason("not_reached")
         self.values |= fields
         self.reasons |= {_JSON_NAMES[name]: why for name, value in fields.items() if value is None}
 
-    def summary(self, why: str) -> Summary:
+    def summary(self, why: Reason) -> Summary:
         """The summary; what no one has put is null, and `why` says why."""
         self.put(why, **dict.fromkeys(name for name in _JSON_NAMES if name not in self.values))
-        return Summary(**self.values | {"null_reasons": self.reasons})
+        return Summary(**self.values, null_reasons=self.reasons, reason_codes={})
 
 
 _JSON_NAMES = {
     field.name: field.encode_name
     for field in msgspec.structs.fields(Summary)
-    if field.name != "null_reasons"
+    if field.name not in ("null_reasons", "reason_codes")
 }
 
 
@@ -91,7 +92,8 @@ def summarise(
     if run and run.error and run.error.exit_code == 4:
         invalid = invalid or run.error.message
     verdict = _verdict(run, comparison, invalid)
-    blockers = find_blockers(run, verdict, comparison, invalid or NOT_COMPARED)
+    not_judged = Reason.said(invalid) if invalid else Reason("not_compared")
+    blockers = find_blockers(run, verdict, comparison, not_judged)
     fields = _Fields()
     fields.put(
         schema_version=SCHEMA_VERSION,
@@ -101,20 +103,18 @@ def summarise(
         submission_blockers=blockers,
         submission_ready=not blockers,
     )
-    fields.put("the error's causes are not analysed by this version of the kit", explanation=None)
+    fields.put(Reason("not_analysed"), explanation=None)
     if run is not None:
         _what_was_asked(fields, run)
         _what_ran(fields, run)
         if verdict == "INVALID":
-            fields.put(
-                "the evidence is INVALID, and so claims nothing about weights", **_NO_WEIGHTS
-            )
+            fields.put(Reason("invalid"), **_NO_WEIGHTS)
         elif run.weights:
             _which_weights(fields, run.weights)
     if run is None or comparison is None or reference is None:
-        fields.put(invalid or NOT_COMPARED, **dict.fromkeys(_COMPARED))
+        fields.put(not_judged, **dict.fromkeys(_COMPARED))
         if "samples" not in fields.values:
-            fields.put(invalid or NOT_COMPARED, samples=None)
+            fields.put(not_judged, samples=None)
     else:
         _what_was_compared(fields, run.model, comparison, reference)
     if run and run.noise:
@@ -126,7 +126,7 @@ def summarise(
                 reference_repeat=repeat,
             )
         )
-    return fields.summary(_NOT_REACHED if run else f"the record cannot be read: {invalid}")
+    return fields.summary(Reason("not_reached") if run else Reason("no_record", why=str(invalid)))
 
 
 def ranked_output(model: DeclaredModel) -> str | None:
@@ -146,13 +146,13 @@ def _what_was_asked(fields: _Fields, run: Run) -> None:
         dtype=run.arguments.dtype,
     )
     fields.put(
-        "the model is of a folder, and in no repository",
+        Reason("no_repository"),
         vendor=model.vendor,
         source_url=model.source_url,
         revision=model.revision,
     )
     if run.arguments.data is None:
-        fields.put("no --data was given", samples=None)
+        fields.put(Reason("no_data"), samples=None)
 
 
 def _what_ran(fields: _Fields, run: Run) -> None:
@@ -165,25 +165,21 @@ def _what_ran(fields: _Fields, run: Run) -> None:
             device_count=device.count,
         )
         fields.put(
-            "torch_npu does not say" if real_npu else "no CANN drives this device",
+            Reason("no_version" if real_npu else "no_cann"),
             cann_version=device.cann_version,
         )
         refused = why_no_latency(run.latency, run.noise) if run.latency and run.noise else None
         latency = None if refused else run.latency
         mean_ms = latency.mean_ms if latency else None
-        fields.put(refused or _NOT_REACHED, latency=latency, latency_ms=mean_ms)
+        fields.put(refused, latency=latency, latency_ms=mean_ms)
         fields.put(
-            refused or _NOT_REACHED
-            if real_npu
-            else "the device is a simulation"
-            if device.simulated
-            else f"the device is {device.spec}, not an NPU",
+            refused if real_npu else _why_no_npu(device),
             npu_latency_ms=mean_ms if real_npu else None,
         )
     if run.input:
         fields.put(input=run.input.description)
-        fields.put("the input is not text", input_tokens=run.input.input_tokens)
-        fields.put("the model has no decoder input", decoder_input=run.input.decoder_input)
+        fields.put(Reason("no_text"), input_tokens=run.input.input_tokens)
+        fields.put(Reason("no_decoder_input"), decoder_input=run.input.decoder_input)
     if run.outputs and (primary := run.outputs.get(run.model.primary_output or "")):
         fields.put(output_shape=primary.shape)
     fields.put(
@@ -193,6 +189,10 @@ def _what_ran(fields: _Fields, run: Run) -> None:
     )
 
 
+def _why_no_npu(device: ChosenDevice) -> Reason:
+    return Reason("simulation") if device.simulated else Reason("no_npu", device=device.spec)
+
+
 def _which_weights(fields: _Fields, weights: Weights) -> None:
     fields.put(
         weights=weights,
@@ -200,8 +200,8 @@ def _which_weights(fields: _Fields, weights: Weights) -> None:
         fallback_used=weights.fallback_used,
     )
     fields.put(weights.pretrained_reason, pretrained_used=weights.pretrained_used)
-    fields.put("no weights file: the initialisation is random", weight_path=weights.weight_path)
-    fields.put("no fallback was used", fallback_reason=weights.fallback_reason)
+    fields.put(Reason("no_weights_file"), weight_path=weights.weight_path)
+    fields.put(Reason("no_fallback"), fallback_reason=weights.fallback_reason)
 
 
 def _what_was_compared(
@@ -210,7 +210,7 @@ def _what_was_compared(
     outputs = comparison.outputs
     primary, ranked = outputs[model.primary_output or ""].metrics, ranked_output(model)
     ranking = metrics.ranking if ranked and (metrics := outputs[ranked].metrics) else None
-    undecided = why_not_passed(comparison) or "the primary output is judged without this figure"
+    undecided = why_not_passed(comparison) or Reason("not_needed")
     judged = within_1_percent(outputs).values()
     within = None if not judged or None in judged else all(judged)
     fields.put(
@@ -223,7 +223,7 @@ def _what_was_compared(
         match_basis=None if within is None else _basis(outputs),
     )
     fields.put(
-        undecided if ranked else "no output has classes or tokens in its last dimension",
+        undecided if ranked else Reason("no_ranking"),
         top1_match=ranking.top1_agree == ranking.rows if ranking else None,
         top5_match=ranking.top5_agree == ranking.rows if ranking else None,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 from kit.accuracy.repeats import Repeat, worse
 from kit.evidence.latency import Latency
 from kit.evidence.types.run import DeviceNoise
+from kit.words import Reason
 
 # What synchronize may leave to be done: less is lost in what a copy takes.
 LATE_MS, LATE_SHARE = 0.1, 0.10
@@ -25,21 +26,18 @@ def device_repeats(noise: DeviceNoise) -> dict[str, Repeat]:
     }
 
 
-def why_no_latency(latency: Latency, noise: DeviceNoise) -> str | None:
+def why_no_latency(latency: Latency, noise: DeviceNoise) -> Reason | None:
     """Why no latency may be quoted of timed runs; None where one may be."""
     late = latency.unsynchronised_ms
     if late > LATE_MS and late > LATE_SHARE * latency.p50_ms:
-        return (
-            f"synchronize returned {late:.3g} ms before the device was done, at a median of "
-            f"{latency.p50_ms:.3g} ms"
-        )
+        return Reason("early", late=late, median=latency.p50_ms)
     others = [
         name
         for name, repeat in noise.timed_repeat.items()
         if not _same_run(noise.device_repeat.get(name), repeat)
     ]
     if others:
-        return f"the last timed run gives another {' and '.join(others)} than the first run"
+        return Reason("other_output", outputs=others)
     return None
 
 

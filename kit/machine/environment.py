@@ -5,9 +5,7 @@ The same of the machine that ran the device and of the one that ran the referenc
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import platform
 import re
 from typing import Annotated
 
@@ -109,6 +107,8 @@ class Environment(Documented, frozen=True, kw_only=True):
 
 def describe_environment() -> Environment:
     """The environment of this process. Versions come from metadata, None where a package is absent."""
+    import platform
+
     import torch
 
     load = load_average()
@@ -139,6 +139,8 @@ def _shown(value: str) -> str:
 
 
 def _version(package: str) -> str | None:
+    import importlib.metadata
+
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

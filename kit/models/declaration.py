@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -63,6 +62,8 @@ class ModelInfo:
 
 def read_declaration(text: str) -> ModelInfo:
     """The declaration that the text of a model.toml holds. Raises ValueError, saying what is wrong."""
+    import tomllib
+
     document = tomllib.loads(text)
     known = {each.name for each in fields(ModelInfo)}
     if unknown := sorted(document.keys() - known):

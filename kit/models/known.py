@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from pathlib import Path
 
@@ -109,6 +108,8 @@ def _nearest(wanted: str) -> str | None:
 
 
 def _one_letter_apart(one: str, other: str) -> bool:
+    import difflib
+
     changes = [
         (right - left, below - above)
         for tag, left, right, above, below in difflib.SequenceMatcher(

@@ -39,9 +39,9 @@ from kit.models.adapter import Adapter
 from kit.publish.privacy import shorten_paths
 from kit.report.command import render_reports
 from kit.report.markdown import render
-from kit.report.texts import LANGUAGES
 from kit.storage.file_kinds import GIT_LFS_PULL, kind_of_bytes
 from kit.storage.fingerprint import SavedTensor
+from kit.words import LANGUAGES
 
 _DOCUMENTS = (RECORD, SUMMARY, SAMPLE_FIGURES, CHARTS)
 _TEXT_LOGS = (RUN_LOG, WEIGHTS_LOG, COMPARE_LOG)

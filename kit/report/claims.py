@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kit.evidence.types.summary import Summary
 from kit.report.outline import Tone
-from kit.report.texts import Texts
+from kit.words import Texts
 
 # pretrained_used, of weights that were loaded.
 _WEIGHTS = {True: "verified", None: "unverified", False: "random"}

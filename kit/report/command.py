@@ -21,7 +21,7 @@ from kit.evidence.logs import PAGE, REPORT, REPORTS, Logs, claim_logs, log
 from kit.evidence.reading import read_evidence
 from kit.evidence.remeasured import measuring_again
 from kit.machine.cures import as_kit_error
-from kit.report.texts import LANGUAGES
+from kit.words import LANGUAGES
 
 
 def main(arguments: Sequence[str]) -> int:

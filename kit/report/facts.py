@@ -12,7 +12,7 @@ from kit.report.charts import charts_of
 from kit.report.claims import claim_of
 from kit.report.outline import Block, Cell, Fact, Facts, Note, Section, Tone, Toned
 from kit.report.plots import plan_plots
-from kit.report.texts import Language, Texts
+from kit.words import Language, Texts
 
 _NO_DIGITS, _NEAR_ONE = 1e-13, 1e-3  # fp64 has about 16 digits, and sums lose some
 _TONES: dict[str, Tone] = {"PASS": "good", "FAIL": "bad", "INVALID": "bad"}

@@ -15,7 +15,7 @@ from kit.report.escaping import markdown
 from kit.report.facts import Told
 from kit.report.front_matter import front_matter
 from kit.report.outline import Block, Cell, Report, Toned
-from kit.report.texts import Language
+from kit.words import Language
 
 
 def write_markdown(logs: Logs, evidence: Evidence, language: str) -> None:

@@ -17,7 +17,7 @@ from kit.report.facts import Told
 from kit.report.outline import Block, Report, Toned
 from kit.report.plots import Drawn, can_draw, draw_plots, write_plots
 from kit.report.svg import inline
-from kit.report.texts import Language, Texts
+from kit.words import Language, Texts
 
 # A page is not read from top to bottom: what was found comes before what it was found with.
 _FIRST = (

@@ -13,8 +13,10 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from kit.words import Reason
 
 # torch_npu has several wordings for it (2.13.0 and 2.9.0.post2: `The operator 'aten::x.out' is not
 # currently supported ... will fall back`, `The operator aten::x, ... will fallback to run on the CPU`,
@@ -28,7 +30,7 @@ class FallbackWatch:
     """`ops` that fell back (sorted); None, with the reason, where nobody could tell."""
 
     ops: list[str] | None = None
-    reason: str | None = "the run ended before its passes were over"
+    reason: Reason | None = field(default_factory=lambda: Reason("passes_not_over"))
 
     def with_those_of(self, other: FallbackWatch) -> FallbackWatch:
         """Both together; unknown where either is."""
@@ -53,7 +55,7 @@ def watch_fallbacks(device_kind: str, capture: Path) -> Iterator[FallbackWatch]:
         yield watch
     text = _pass_on(capture)
     if device_kind == "npu" and (silencer := _silencer()):
-        watch.reason = f"{silencer} silences torch_npu's fallback warnings: unset it"
+        watch.reason = Reason("silenced", variable=silencer)
         return
     watch.ops, watch.reason = fallback_ops(text), None
 

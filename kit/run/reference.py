@@ -10,6 +10,7 @@ from kit.accuracy.comparison import Reference
 from kit.accuracy.repeats import compare_runs
 from kit.errors import CannotRunError, UntrustedError
 from kit.models.adapter import Adapter
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -42,11 +43,11 @@ def run_references(
 
 def _golden(
     adapter: Adapter, model: nn.Module, inputs: Mapping[str, Tensor], golden: Golden
-) -> tuple[dict[str, Tensor], str | None]:
+) -> tuple[dict[str, Tensor], Reason | None]:
     from kit.arithmetic.fp64 import golden_skipped, run_golden
 
     if golden == "off":
-        return {}, "--golden off"
+        return {}, Reason("golden_off")
     if golden == "auto" and (reason := golden_skipped(model, inputs)):
         return {}, reason
     try:
@@ -54,7 +55,7 @@ def _golden(
     except CannotRunError as error:
         if golden == "on":
             raise
-        return {}, error.message
+        return {}, Reason.said(error.message)
 
 
 def _run(adapter: Adapter, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

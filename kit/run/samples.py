@@ -53,6 +53,14 @@ class _Batch:
     tensors: Mapping[str, Tensor]
 
 
+def check_value(adapter: Adapter, value: str | None, option: str) -> None:
+    """Raise UsageError, which begins with `option`, where the model does not take the value."""
+    try:
+        adapter.check_input(value)
+    except UsageError as error:
+        raise UsageError(f"{option} {error.what}", error.cure) from error
+
+
 def choose_samples(adapter: Adapter, data: Path | None, most: int | None) -> list[Sample]:
     """The samples of `data`, `most` of them at most, each checked; none without it. Cheap: no torch.
 
@@ -69,16 +77,12 @@ def choose_samples(adapter: Adapter, data: Path | None, most: int | None) -> lis
     if most and len(chosen) < most:
         log.warning(f"--samples {most}: {data} holds {len(found)}; all are run")
     for sample in counted("checking samples", chosen, len(chosen), log.info):
-        try:
-            if not fits_a_record(sample.name):
-                raise UsageError(
-                    f"no record can hold the name {shown(sample.name)}: rename the file"
-                )
-            adapter.check_input(sample.value)
-        except UsageError as error:
-            reason = error.message.removeprefix("--input ")
-            name = visible(sample.name)
-            raise UsageError(f"--data {shown(data)}, {name}: {reason}") from error
+        if not fits_a_record(sample.name):
+            raise UsageError(
+                f"--data {shown(data)}: no record can hold the name {shown(sample.name)}",
+                "rename the file",
+            )
+        check_value(adapter, sample.value, f"--data {shown(data)}, {visible(sample.name)}:")
     return chosen
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -45,6 +44,8 @@ def measure_latency(
     device is not believed to be done when it says so: after each run an element of every output is
     waited for on the CPU, outside the run's time.
     """
+    import statistics
+
     last: dict[str, Tensor] = {}
 
     def once() -> None:

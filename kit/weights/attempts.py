@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from kit.documented import Documented, says
+from kit.errors import Fault
 from kit.weights.endpoints import offline_by_environment
 from kit.weights.progress import Deadline
 from kit.weights.room import check_room
 from kit.weights.wanted import ModelFiles
 from kit.weights.weight_file import WeightFile
+from kit.words import Reason
 
 Source = Literal[
     "file", "hf-cache", "modelscope-cache", "weights-cache", "hub", "mirror", "modelscope"
@@ -28,10 +30,14 @@ class Attempt(Documented, frozen=True, kw_only=True):
         str, says("What was looked for, without credentials and without a path of this machine.")
     ]
     outcome: Annotated[Outcome, says("How it ended.")]
-    reason: Annotated[
-        str, says("Why it ended so, in one line, with the cure at its end where there is one.")
-    ]
+    reason: Annotated[Reason, says("Why it ended so.")]
+    cure: Annotated[str | None, says("The next step; null where there is none.")]
     seconds: Annotated[float, says("How long it took.", ge=0)]
+
+    @property
+    def line(self) -> str:
+        """Why it ended so, and the next step."""
+        return self.reason if self.cure is None else f"{self.reason}; {self.cure}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +57,15 @@ class Request:
         if self.to_load:
             check_room(size, f"{name} of {self.info.hub_id}")
 
-    def refusal(self) -> str | None:
-        """Why no host may be asked (any more), with the cure; None where one may."""
+    def refusal(self) -> Fault | None:
+        """Why no host may be asked (any more); None where one may."""
         forbidden = "--offline" if self.offline else offline_by_environment()
         if forbidden:
-            return f"{forbidden} is set; run once without it, or pass --weights PATH"
+            cure = "run once without it, or pass --weights PATH"
+            return Fault(Reason("forbidden", switch=forbidden), cure)
         if self.deadline.left() <= 0:
-            return f"the deadline of {self.deadline.seconds:g} s ended; raise --download-timeout"
+            ended = Reason("deadline", seconds=self.deadline.seconds)
+            return Fault(ended, "raise --download-timeout")
         return None
 
 
@@ -74,7 +82,15 @@ class Answer:
     downloaded: bool = False
 
 
-def attempt(source: Source, target: str, outcome: Outcome, reason: str, started: float) -> Attempt:
+def attempt(
+    source: Source, target: str, outcome: Outcome, why: Reason | Fault, started: float
+) -> Attempt:
     """An attempt that began at `started` (time.monotonic) and ends now."""
-    seconds = round(time.monotonic() - started, 3)
-    return Attempt(source=source, target=target, outcome=outcome, reason=reason, seconds=seconds)
+    return Attempt(
+        source=source,
+        target=target,
+        outcome=outcome,
+        reason=why.reason if isinstance(why, Fault) else why,
+        cure=why.cure if isinstance(why, Fault) else None,
+        seconds=round(time.monotonic() - started, 3),
+    )

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -307,7 +305,7 @@ class HubRepository:
 
 def _temporary(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    return path.with_name(f"{path.name}.{os.urandom(4).hex()}.tmp")
 
 
 def _write(path: Path, text: str) -> None:
@@ -325,5 +323,7 @@ def _point(pointer: Path, blob: Path) -> None:
         try:
             temporary.hardlink_to(blob)
         except OSError:
+            import shutil
+
             shutil.copyfile(blob, temporary)
     temporary.replace(pointer)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -65,7 +64,7 @@ def remove_leftovers(folder: Path) -> None:
 def _temporary(folder: Path) -> Iterator[Path]:
     """A new file in `folder`, in use until it is renamed or no longer needed. Raises OSError."""
     while True:
-        path = folder / f".kit-fetch-{uuid.uuid4().hex}.tmp"
+        path = folder / f".kit-fetch-{os.urandom(16).hex()}.tmp"
         with path.open("xb") as file:
             locked = _lock(file, wait=True)
             if not path.exists():

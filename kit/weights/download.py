@@ -16,6 +16,7 @@ from kit.weights.progress import megabytes
 from kit.weights.roots import hf_root
 from kit.weights.transport import MIRROR_CURE, HubError
 from kit.weights.weight_file import HashOrigin, WeightFile
+from kit.words import Reason
 
 DISK_CURE = "set HF_HOME to a folder on another disk, or pass --weights PATH"
 
@@ -40,8 +41,8 @@ def fetch(
     sized(offer.size)
     if sha256 is not None and offer.sha256 not in (None, sha256):
         raise HubError(
-            f"the host offers other bytes ({offer.sha256}) than were published ({sha256}); "
-            + MIRROR_CURE,
+            Reason("other_bytes", offered=str(offer.sha256), published=sha256),
+            MIRROR_CURE,
             outcome="refused",
         )
     download = _Download(client, name, revision=revision, offer=offer, published=sha256)
@@ -52,10 +53,11 @@ def fetch(
         state = state_of(path)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        need = f"up to {megabytes(offer.size)} more are needed; free them, " if full else ""
-        raise HubError(
-            f"the Hugging Face cache cannot be written ({error.strerror}); {need}{DISK_CURE}"
-        ) from error
+        said = str(error.strerror)
+        why = Reason("cache_not_written", said=said)
+        if full:
+            why = Reason("cache_full", said=said, needed=megabytes(offer.size))
+        raise HubError(why, f"free them, {DISK_CURE}" if full else DISK_CURE) from error
     return WeightFile(
         name=name,
         path=path,
@@ -122,8 +124,8 @@ class _Download:
             part.path.unlink()
             wanted = self._known or self._offer.git_sha1
             raise HubError(
-                f"the bytes received have sha256 {digest}, not {wanted}: changed on the way or by "
-                f"the mirror; {MIRROR_CURE}",
+                Reason("changed_on_the_way", sha256=digest, wanted=str(wanted)),
+                MIRROR_CURE,
                 outcome="refused",
             )
         blob, beside = self._repository.blobs(self._key)
@@ -159,10 +161,8 @@ class _Download:
         free = shutil.disk_usage(place.parent).free
         lack = missing + SPARE_BYTES - free
         if lack > 0:
-            raise HubError(
-                f"{megabytes(missing)} do not fit the disk of the Hugging Face cache: "
-                f"{megabytes(lack)} are missing; free them, {DISK_CURE}"
-            )
+            why = Reason("disk", needed=megabytes(missing), missing=megabytes(lack))
+            raise HubError(why, f"free them, {DISK_CURE}")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -180,12 +180,10 @@ class _Download:
                 self._client.log("another process downloads the same file: waiting for it")
                 guard.acquire(timeout=self._client.deadline.left(), poll_interval=0.1)
         except Timeout as error:
-            raise HubError(
-                f"another process held the download for {self._client.deadline.seconds:g} s; "
-                "wait for it or end it, then run again"
-            ) from error
+            why = Reason("held", seconds=self._client.deadline.seconds)
+            raise HubError(why, "wait for it or end it, then run again") from error
         except NotImplementedError as error:
-            raise HubError(f"the cache's disk knows no file locks; {DISK_CURE}") from error
+            raise HubError(Reason("no_locks"), DISK_CURE) from error
         try:
             yield
         finally:

@@ -37,8 +37,8 @@ def mirror_list(named: Sequence[str] = ()) -> tuple[str, ...]:
     for url in mirrors:
         if not is_address(url):
             raise UsageError(
-                f"the mirror {shown(url)!r} is no http(s) address: "
-                "give --mirror or KIT_MIRRORS one like https://hf-mirror.com"
+                f"the mirror {shown(url)!r} is no http(s) address",
+                "give --mirror or KIT_MIRRORS one like https://hf-mirror.com",
             )
     return tuple(mirrors)
 

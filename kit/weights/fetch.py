@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         files, mirrors=mirrors, timeout=options.download_timeout, complete=True, log=log.info
     )
     if located.file is None:
-        raise CannotRunError(located.pretrained_reason)
+        raise CannotRunError(located.not_found)
     for file in _found(located, files):
         path = file.path if options.to is None else copy_into(options.to, file)
         log.info(f"{path}  {file.bytes} bytes  sha256 {file.sha256}  {file.hash_origin}")
@@ -132,7 +132,7 @@ def _check_complete(located: Located) -> None:
     names = [attempt.target.rpartition("/")[2] for attempt in located.attempts]
     settled = {*located.companions, located.file.name if located.file else ""}
     lost = [
-        f"{name} ({attempt.reason})"
+        f"{name} ({attempt.line})"
         for name, attempt in zip(names, located.attempts, strict=True)
         if attempt.source in ("hub", "mirror")
         and attempt.outcome in ("failed", "refused", "skipped")

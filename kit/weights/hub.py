@@ -23,6 +23,7 @@ from kit.weights.credentials import Credentials, credentials_for
 from kit.weights.endpoints import file_url, is_address, is_endpoint_host, shown
 from kit.weights.progress import Deadline, Patience, Progress, TransientError, megabytes
 from kit.weights.transport import Exchange, Head, HubError
+from kit.words import Reason
 
 T = TypeVar("T")
 
@@ -50,10 +51,10 @@ class Offer:
 
 
 class _RefusedError(HubError):
-    """The host wants to be asked by somebody else; `answer` is what it said, without the cure."""
+    """The host wants to be asked by somebody else; `answer` is what it said."""
 
-    def __init__(self, answer: str, why: str) -> None:
-        super().__init__(answer + why, outcome="refused")
+    def __init__(self, answer: Reason, why: Reason, cure: str) -> None:
+        super().__init__(Reason("refused_for", answer=answer, why=why), cure, outcome="refused")
         self.answer = answer
 
 
@@ -74,7 +75,7 @@ class HubClient:
         log: Callable[[str], None],
     ) -> None:
         self.received = 0
-        self.remark: str | None = None
+        self.remark: Reason | None = None
         self.hub_id = hub_id
         self.deadline = deadline
         self.log = log
@@ -95,7 +96,7 @@ class HubClient:
     def describe(self, name: str, *, revision: str) -> Offer:
         """Ask what the file is, without the user's token where the host refuses that. Raises HubError."""
         if not is_address(self._base):  # only HF_ENDPOINT can be none: mirrors are checked before
-            raise HubError("HF_ENDPOINT is no http(s) address; set it like https://hf-mirror.com")
+            raise HubError(Reason("no_endpoint"), "set it like https://hf-mirror.com")
         url = self.url(name, revision)
 
         def ask() -> Offer:
@@ -107,17 +108,17 @@ class HubClient:
         if token is None or not token.is_token:
             return ask()
         if token.header is None:
-            self._leave_token(f"{token.name} holds characters that no token has")
+            self._leave_token(Reason("no_token", name=token.name))
             return ask()
         try:
             return ask()
         except _RefusedError as error:
-            self._leave_token(f"{token.name} was refused ({error.answer})")
+            self._leave_token(Reason("token_refused", name=token.name, answer=error.answer))
             return ask()
 
-    def _leave_token(self, why: str) -> None:
+    def _leave_token(self, why: Reason) -> None:
         """Ask without the token from now on: a public model needs none."""
-        self.remark = f"{why}: correct or unset it"
+        self.remark = Reason("token_left", why=why)
         self._credentials = None
         self.log(f"{why}: asking without it")
 
@@ -130,9 +131,11 @@ class HubClient:
         try:
             self._retrying(lambda patience: self._receive(url, part, offer, bar, patience))
         except HubError as error:
-            kept = f" (the next run goes on at byte {part.size})" if part.size else ""
+            if not part.size:
+                raise
+            kept = Reason("resumable", why=error.reason, byte=part.size)
             raise HubError(
-                f"{error}{kept}", answered=error.answered, outcome=error.outcome
+                kept, error.cure, answered=error.answered, outcome=error.outcome
             ) from error
         finally:
             bar.close()
@@ -147,16 +150,16 @@ class HubClient:
                 seconds = patience.pause_after(error)
                 if seconds is None:
                     raise self._given_up(error, patience.tries) from error
-                self.log(f"{error}: trying again in {seconds:.1f} s")
+                self.log(f"{error.reason}: trying again in {seconds:.1f} s")
                 time.sleep(seconds)
 
     def _given_up(self, error: TransientError, tries: int) -> HubError:
         if self.deadline.left() <= 0:
-            reason = f"the deadline of {self.deadline.seconds:g} s ended ({error})"
-            cure = f"raise --download-timeout or {error.cure}"
+            reason = Reason("deadline_on", seconds=self.deadline.seconds, why=error.reason)
+            cure: str | None = f"raise --download-timeout or {error.cure}"
         else:
-            reason, cure = f"{error} (tries in a row: {tries})", error.cure
-        return HubError(f"{reason}; {cure}", answered=error.answered)
+            reason, cure = Reason("tries", why=error.reason, tries=tries), error.cure
+        return HubError(reason, cure, answered=error.answered)
 
     def _describe(self, url: str, revision: str, patience: Patience) -> Offer:
         """Ask what the file is. Raises TransientError, HubError."""
@@ -169,9 +172,9 @@ class HubClient:
         commit = fields.get("X-Repo-Commit") or revision
         etag = etag.strip('"')
         if not (re.fullmatch(r"[A-Za-z0-9_-]{8,128}", etag) and re.fullmatch(r"[0-9]{1,15}", size)):
-            raise HubError(f"{head.who} does not answer like a model hub; {head.cure}")
+            raise HubError(Reason("no_hub", who=head.who), head.cure)
         if not is_commit(commit) or (is_commit(revision) and commit != revision):
-            raise HubError(f"{head.who} does not name the commit asked for; {head.cure}")
+            raise HubError(Reason("no_commit", who=head.who), head.cure)
         return Offer(etag=etag, size=int(size), commit=commit)
 
     def _receive(
@@ -190,7 +193,7 @@ class HubClient:
                 chunk = exchange.chunk(limit)
                 self.received += len(chunk)
                 if part.size + len(chunk) > offer.size:
-                    raise head.fault("sends more than it announced")
+                    raise head.fault("more_than_announced")
                 part.append(chunk)
                 patience.progressed()
                 bar.show(part.size)
@@ -209,20 +212,19 @@ class HubClient:
         """Return for an accepted status. Raises TransientError where a retry may help, HubError."""
         if head.status in accepted:
             return
-        said = f"answered HTTP {head.status}{self._words_of(head)}"
+        said = Reason("status_of", who=head.who, status=head.status, said=self._words_of(head))
         if head.status in _BUSY or head.status == 416:
             after = head.fields.get("Retry-After") or ""
             wait = float(after) if after.isdecimal() else None
             if wait is not None:
-                said += f" and wants to be left alone for {wait:.0f} s"
-            raise head.fault(said, retry_after=wait)
-        said = f"{head.who} {said}"
+                said = Reason("left_alone", answer=said, seconds=wait)
+            raise TransientError(said, head.cure, answered=True, retry_after=wait)
         if head.status in (401, 403):
-            raise _RefusedError(said, self._why_refused(head))
+            raise _RefusedError(said, *self._why_refused(head))
         if head.status == 404:
             cure = "check the model's name and revision, or pass --weights PATH"
-            raise HubError(f"{said}; {cure}", outcome="absent")
-        raise HubError(f"{said}; {head.cure}")
+            raise HubError(said, cure, outcome="absent")
+        raise HubError(said, head.cure)
 
     def _words_of(self, head: Head) -> str:
         """The hub's own code and message of an error: one line of bounded length, never our own secret."""
@@ -236,16 +238,17 @@ class HubClient:
         said = f" {code}" if code.isalnum() else ""
         return said + (f' "{visible(" ".join(message.split()))[:200]}"' if message.strip() else "")
 
-    def _why_refused(self, head: Head) -> str:
+    def _why_refused(self, head: Head) -> tuple[Reason, str]:
         """Why a host may have refused, and the cure."""
         if head.redirected:  # its address is signed for some minutes, by the hub
             cure = "check this machine's clock and that the network lets that host through"
-            return f" though the hub points to it; {cure}, or pass --weights PATH"
+            return Reason("for_signature"), f"{cure}, or pass --weights PATH"
         if self._credentials and not self._credentials.is_token:
-            return f" to {self._credentials.name}; correct them, or pass --weights PATH"
+            to = Reason("for_credentials", name=self._credentials.name)
+            return to, "correct them, or pass --weights PATH"
         page = f"https://huggingface.co/{self.hub_id}"
         if self.remark:
             cure = f"accept the terms at {page} and set HF_TOKEN anew, or pass --weights PATH"
-            return f" without a token (gated, private or absent), and {self.remark}; {cure}"
+            return Reason("for_token", remark=self.remark), cure
         cure = f"accept the terms at {page} and set HF_TOKEN, or pass --weights PATH"
-        return f" (gated, private or absent); {cure}"
+        return Reason("for_gate"), cure

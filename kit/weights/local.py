@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from kit.errors import UsageError, shown
+from kit.errors import Fault, UsageError, shown
 from kit.storage.file_kinds import kind_of
 from kit.storage.names import fits_a_record, is_text
 from kit.weights import caches
@@ -34,6 +34,7 @@ from kit.weights.weight_file import (
     check_safetensors,
     weight_file,
 )
+from kit.words import Reason
 
 Read = TypeVar("Read")
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".h5", ".npz")
@@ -63,10 +64,10 @@ def check_explicit(path: Path, info: ModelFiles) -> Path:
             check_safetensors(file)
     except PickleError as error:
         raise UsageError(
-            f"--weights {shown(file)} {error}, which could run code; {cure}, or make one: {error.cure}"
+            f"--weights {shown(file)} {error.what}, which could run code; {cure}, or make one: {error.cure}"
         ) from error
     except DamagedFileError as error:
-        raise UsageError(f"--weights {shown(file)} {error}; {error.cure or cure}") from error
+        raise UsageError(f"--weights {shown(file)} {error.what}; {error.cure or cure}") from error
     except OSError as error:
         beside = _beside(file) if file != path else ""
         raise UsageError(
@@ -122,24 +123,25 @@ def explicit(path: Path, request: Request) -> Answer:
     request.check_room(_size(file), file.name)
     found = hashed(file, file.name, request.info)
     label = f"file:{file.name}"
-    reason = f"sha256 {found.hash_origin}{_of_shards(found)}"
-    tried = attempt("file", label, "found", reason, started)
+    tried = attempt("file", label, "found", _of_hash(found), started)
     return Answer(attempts=(tried,), file=found, label=label)
 
 
-def _of_shards(file: WeightFile) -> str:
-    return f", {len(file.shards)} shards" if file.shards else ""
+def _of_hash(file: WeightFile) -> Reason:
+    if not file.shards:
+        return Reason("sha256", origin=file.hash_origin)
+    return Reason("sha256_shards", origin=file.hash_origin, shards=len(file.shards))
 
 
 def no_weights_beside(info: ModelFiles, request: Request) -> Answer:
     """The answer for a model that came from a folder without weights."""
-    reason = "the model's folder holds no weights, only its config"
-    tried = attempt("file", f"file:{info.weights}", "absent", reason, time.monotonic())
+    label = f"file:{info.weights}"
+    tried = attempt("file", label, "absent", Reason("config_only"), time.monotonic())
     return Answer(attempts=(tried,))
 
 
-class _RefusedError(Exception):
-    """A local file that may not be loaded; the message is the attempt's reason."""
+class _RefusedError(Fault):
+    """A local file that may not be loaded."""
 
 
 def local_copy(source: Source, request: Request) -> Answer:
@@ -155,17 +157,16 @@ def local_copy(source: Source, request: Request) -> Answer:
             request.check_room(_damage_refused(partial(_size, path)), path.name)
             file = _checked(source, path, request.info)
         except _RefusedError as error:
-            attempts.append(attempt(source, label, "refused", str(error), started))
+            attempts.append(attempt(source, label, "refused", error, started))
         except OSError as error:
-            reason = f"cannot be read ({error.strerror}); pass --weights PATH"
-            attempts.append(attempt(source, label, "failed", reason, started))
+            unread = Fault(Reason("unread", said=str(error.strerror)), "pass --weights PATH")
+            attempts.append(attempt(source, label, "failed", unread, started))
         else:
-            reason = f"sha256 {file.hash_origin}{_of_shards(file)}"
-            attempts.append(attempt(source, label, "found", reason, started))
+            attempts.append(attempt(source, label, "found", _of_hash(file), started))
             return Answer(attempts=tuple(attempts), file=file, label=label)
     if not attempts:
         target = f"{caches.LABELS[source]}:{request.info.hub_id}"
-        reason = f"no readable {request.info.weights} of this model in it"
+        reason = Reason("none_in_it", name=request.info.weights)
         attempts.append(attempt(source, target, "absent", reason, begun))
     return Answer(attempts=tuple(attempts))
 
@@ -183,22 +184,25 @@ def _checked(source: str, path: Path, info: ModelFiles) -> WeightFile:
 
 def _checked_shard(source: str, place: Path, info: ModelFiles, index: ShardIndex) -> WeightFile:
     """The shard, or the good copy beside a damaged one. Raises _RefusedError, OSError."""
-    refused = "is not there; fetch the model again"
+    refused = Fault(Reason("shard_absent", name=place.name), "fetch the model again")
     for copy in caches.copies(place):
         if copy.is_file():
             check = partial(check_shard, copy, index, place.name)
             try:
                 return _checked_file(source, copy, place, info, check)
             except _RefusedError as error:
-                refused = str(error)
-    raise _RefusedError(f"its shard {place.name} {refused}")
+                why = Reason("shard_refused", name=place.name, why=error.reason)
+                refused = Fault(why, error.cure)
+    raise _RefusedError(refused.what, refused.cure)
 
 
 def _damage_refused(read: Callable[[], Read]) -> Read:
     try:
         return read()
     except DamagedFileError as error:
-        raise _RefusedError(f"{error}; left as it is, delete it to free its disk space") from error
+        raise _RefusedError(
+            Reason("damaged", why=error.reason), "left as it is, delete it to free its disk space"
+        ) from error
 
 
 def _checked_file(
@@ -211,19 +215,19 @@ def _checked_file(
     known = caches.known_hash(source, place, name, info)
     # Where the hash is known, only the bytes count.
     if known is None and caches.leads_outside(source, path):
-        raise _RefusedError("a link leads out of the cache; pass its target as --weights PATH")
+        raise _RefusedError(Reason("leads_out"), "pass its target as --weights PATH")
     if not is_text(path):
-        raise _RefusedError(f"it {_NO_TEXT}; move the cache")
+        raise _RefusedError(f"it {_NO_TEXT}", "move the cache")
     _damage_refused(check)
     etag = known if published is None else None
     file = weight_file(path, name, info, etag=etag, commit=caches.commit_of(place))
     # A small file of the hub is named by git's hash of it, which weight_file() compares.
     agrees = file.sha256 == known if published else file.hash_origin != "computed"
     if known is not None and not agrees:
-        whose = "published" if published else "hub's"
+        code = "not_published" if published else "not_of_hub"
         raise _RefusedError(
-            f"sha256 {file.sha256[:12]}... is not the {whose} {known[:12]}...; left as it is, "
-            "pass it as --weights PATH if it is meant"
+            Reason(code, sha256=file.sha256[:12], known=known[:12]),
+            "left as it is, pass it as --weights PATH if it is meant",
         )
     return file
 

@@ -19,18 +19,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from kit.errors import Fault
 from kit.weights import caches, progress
 from kit.weights.attempts import Answer, Request, attempt
 from kit.weights.endpoints import is_address, shown
 from kit.weights.local import local_copy
 from kit.weights.progress import Deadline, TransientError
 from kit.weights.transport import Exchange, HubError
+from kit.words import Reason
 
 _CHILD = Path(__file__).with_name("modelscope_child.py")
 
 
-class _SdkError(Exception):
-    """The SDK gave no file; the message is the attempt's reason."""
+class _SdkError(Fault):
+    """The SDK gave no file."""
 
 
 def from_sdk(request: Request) -> Answer:
@@ -39,18 +41,18 @@ def from_sdk(request: Request) -> Answer:
     target = f"{shown(_endpoint())}/models/{request.info.hub_id}"
     refusal = request.refusal()
     if refusal is None and importlib.util.find_spec("modelscope") is None:
-        refusal = "ModelScope's SDK is not installed; pip install modelscope to have it tried"
+        refusal = Fault(Reason("no_sdk"), "pip install modelscope to have it tried")
     if refusal:
         return Answer(attempts=(attempt("modelscope", target, "skipped", refusal, started),))
     try:
         _check_answers(request.deadline)
         _run_sdk(request)
     except _SdkError as error:
-        failed = attempt("modelscope", target, "failed", str(error), started)
+        failed = attempt("modelscope", target, "failed", error, started)
         return Answer(attempts=(failed,))
     answer = local_copy("modelscope-cache", request)
     last = answer.attempts[-1]
-    tried = attempt("modelscope", target, last.outcome, last.reason, started)
+    tried = attempt("modelscope", target, last.outcome, Fault(last.reason, last.cure), started)
     return replace(answer, attempts=(tried,), downloaded=True)
 
 
@@ -64,13 +66,13 @@ def _endpoint() -> str:
 def _check_answers(deadline: Deadline) -> None:
     """Raise _SdkError where the host says nothing: the SDK itself would wait for minutes."""
     if not is_address(_endpoint()):
-        raise _SdkError("MODELSCOPE_ENDPOINT is no http(s) address; correct or unset it")
+        raise _SdkError(Reason("no_modelscope_endpoint"), "correct or unset it")
     question = urllib.request.Request(shown(_endpoint()), method="HEAD")
     try:
         with Exchange(question) as exchange:
             exchange.head(min(progress.MODELSCOPE_ANSWER_SECONDS, deadline.left()))
     except (TransientError, HubError) as error:
-        raise _SdkError(f"{error}; pass --weights PATH") from error
+        raise _SdkError(error.reason, "pass --weights PATH") from error
 
 
 def _run_sdk(request: Request) -> None:
@@ -93,7 +95,7 @@ def _run_sdk(request: Request) -> None:
     if child.returncode != 0:
         # A foreign text may name folders and addresses: nothing with a slash goes into a record.
         reason = re.sub(r"\S*[/\\]\S*", "...", said.strip().rpartition("\n")[2])[:200]
-        raise _SdkError(f"ModelScope's SDK failed ({reason}); pass --weights PATH")
+        raise _SdkError(Reason("sdk_failed", said=reason), "pass --weights PATH")
 
 
 def _wait(child: subprocess.Popen[str], request: Request) -> str:
@@ -108,16 +110,16 @@ def _wait(child: subprocess.Popen[str], request: Request) -> str:
             loaded = bool(error.output)  # always None on Windows: there the deadline alone counts
         if request.deadline.left() <= 0:
             raise _SdkError(
-                f"the deadline of {request.deadline.seconds:g} s ended before ModelScope's SDK was "
-                "done; raise --download-timeout or pass --weights PATH"
+                Reason("sdk_deadline", seconds=request.deadline.seconds),
+                "raise --download-timeout or pass --weights PATH",
             )
         before, count = count, caches.modelscope_bytes(request.info)
         if count != before or not loaded:
             stall = Deadline(progress.STALL_SECONDS)
         if stall.left() <= 0:
             raise _SdkError(
-                f"the download by ModelScope's SDK stalled: no byte for {stall.seconds:g} s; run it "
-                "again to go on, or pass --weights PATH"
+                Reason("sdk_stalled", seconds=stall.seconds),
+                "run it again to go on, or pass --weights PATH",
             )
         if line.left() <= 0:
             line = Deadline(progress.LINE_SECONDS)

@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
+from kit.errors import Fault
+from kit.words import Reason
+
 # Seconds. A host that gives no answer at all is left after these, all tries together, so that the
 # whole chain of sources ends within 10 s on a machine without a network (one named mirror adds 4.5).
 ANSWER_SECONDS = 7.0
@@ -38,16 +41,15 @@ class Deadline:
         return max(0.0, self._end - time.monotonic())
 
 
-class TransientError(Exception):
+class TransientError(Fault):
     """A fault that the next try may not meet. `answered`: the host had said something; `cure`: what to
     do where no try helps."""
 
     def __init__(
-        self, reason: str, *, answered: bool, cure: str, retry_after: float | None = None
+        self, what: Reason, cure: str, *, answered: bool, retry_after: float | None = None
     ) -> None:
-        super().__init__(reason)
+        super().__init__(what, cure)
         self.answered = answered
-        self.cure = cure
         self.retry_after = retry_after
 
 

@@ -21,6 +21,7 @@ from kit.weights.sharded import check_shard, index_of, read_index
 from kit.weights.transport import HubError
 from kit.weights.wanted import ModelFiles
 from kit.weights.weight_file import DamagedFileError, WeightFile, check_safetensors
+from kit.words import Reason
 
 Read = TypeVar("Read")
 
@@ -66,11 +67,11 @@ def from_host(host: Host, request: Request) -> Answer:
     try:
         file = _fetch_weights(client, request)
     except HubError as error:
-        failed = attempt(host.source, target, error.outcome, str(error), started)
+        failed = attempt(host.source, target, error.outcome, error, started)
         return Answer(attempts=(failed,), downloaded=client.received > 0)
-    reason = f"{megabytes(client.received)} received, sha256 {file.hash_origin}"
+    reason = Reason("received", size=megabytes(client.received), origin=file.hash_origin)
     if client.remark:
-        reason += f"; {client.remark}"
+        reason = Reason("several", all=[reason, client.remark])
     found = attempt(host.source, target, "found", reason, started)
     return Answer(
         attempts=(found, *_fetch_companions(host, client, request.info)),
@@ -135,8 +136,8 @@ def _pickle_alone(client: HubClient, info: ModelFiles) -> HubError | None:
     except HubError:
         return None
     return HubError(
-        f"the repository has {PICKLE} and no safetensors file: python -m kit fetch {info.hub_id} "
-        "--from-pickle converts it, in a child process",
+        Reason("pickle_alone", name=PICKLE),
+        f"python -m kit fetch {info.hub_id} --from-pickle converts it, in a child process",
         outcome="refused",
     )
 
@@ -145,9 +146,8 @@ def _refuse_damage(file: WeightFile, check: Callable[[], Read]) -> Read:
     try:
         return check()
     except DamagedFileError as error:
-        raise HubError(
-            f"the host's {file.name} {error}; pass --weights PATH", outcome="refused"
-        ) from error
+        why = Reason("damaged_of_host", name=file.name, why=error.reason)
+        raise HubError(why, "pass --weights PATH", outcome="refused") from error
 
 
 def _fetch_companions(host: Host, client: HubClient, info: ModelFiles) -> list[Attempt]:
@@ -162,9 +162,9 @@ def _fetch_companions(host: Host, client: HubClient, info: ModelFiles) -> list[A
         try:
             fetch(client, name, revision=info.revision, sha256=info.published.get(name))
         except HubError as error:
-            attempts.append(attempt(host.source, target, error.outcome, str(error), started))
+            attempts.append(attempt(host.source, target, error.outcome, error, started))
             if not error.answered:
                 break
         else:
-            attempts.append(attempt(host.source, target, "found", "companion file", started))
+            attempts.append(attempt(host.source, target, "found", Reason("companion"), started))
     return attempts

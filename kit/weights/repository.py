@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit.errors import CannotRunError
+from kit.errors import CannotRunError, Fault
 from kit.storage.hashes import is_git_sha1, is_sha256
 from kit.weights import caches
 from kit.weights.attempts import Attempt, Request, Source, attempt
@@ -24,6 +24,7 @@ from kit.weights.progress import Deadline
 from kit.weights.roots import hf_root
 from kit.weights.wanted import RepositoryFiles
 from kit.weights.weight_file import WeightFile, weight_file
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from kit.weights.hub import HubClient
@@ -88,7 +89,7 @@ def pin(
             if search.lacking():
                 search.ask(host, request)
     if search.commit is None or REQUIRED not in search.files:
-        tried = " | ".join(f"{each.source}: {each.reason}" for each in search.attempts)
+        tried = " | ".join(f"{each.source}: {each.line}" for each in search.attempts)
         raise CannotRunError(f"{REQUIRED} of {hub_id} at {revision} is not to be had: {tried}")
     moved = before if before != search.commit else None
     if moved is not None:
@@ -133,8 +134,9 @@ class _Search:
             except FileNotFoundError:
                 continue
             except (OSError, ValueError) as error:
-                reason = f"{getattr(error, 'strerror', None) or error}; delete it from the cache"
-                self.attempts.append(attempt("hf-cache", target, "refused", reason, started))
+                said = str(getattr(error, "strerror", None) or error)
+                refused = Fault(Reason.said(said), "delete it from the cache")
+                self.attempts.append(attempt("hf-cache", target, "refused", refused, started))
             else:
                 self._take(file, "hf-cache", target, started)
 
@@ -155,7 +157,7 @@ class _Search:
                 started, target = time.monotonic(), client.url(name, self.commit or self._revision)
                 self._fetch(client, host, name)
         except HubError as error:
-            self.attempts.append(attempt(host.source, target, error.outcome, str(error), started))
+            self.attempts.append(attempt(host.source, target, error.outcome, error, started))
             if REQUIRED not in self.files:
                 self.commit = None  # another host may know another commit, and has its files
         self.downloaded |= client.received > 0
@@ -184,7 +186,7 @@ class _Search:
 
     def _take(self, file: WeightFile, source: Source, target: str, started: float) -> None:
         self.files[file.name] = replace(file, revision=self.commit)
-        reason = f"commit {self.commit}, hash {file.hash_origin}"
+        reason = Reason("at_commit", commit=str(self.commit), origin=file.hash_origin)
         self.attempts.append(attempt(source, target, "found", reason, started))
 
     def _cached(self, path: Path, name: str) -> WeightFile:

@@ -15,18 +15,16 @@ from ipaddress import IPv6Address, ip_address
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from kit.errors import Fault
 from kit.weights.proxies import Proxy, proxies, proxy_of
+from kit.words import Reason
 
 # What another host may see of a request; above all no Authorization, no Cookie.
 _CARRIED = ("Range", "Accept-encoding", "User-agent")
 
 
-class RouteError(Exception):
-    """A way that is not taken. `reason` is of the host, `cure` the next step."""
-
-    def __init__(self, reason: str, cure: str) -> None:
-        super().__init__(reason)
-        self.cure = cure
+class RouteError(Fault):
+    """A way that is not taken."""
 
 
 class Route(urllib.request.HTTPRedirectHandler):
@@ -52,7 +50,7 @@ class Route(urllib.request.HTTPRedirectHandler):
     @property
     def who(self) -> str:
         """The host and, where there is one, the proxy before it: who may be at fault."""
-        return f"{self.host} (through {self.proxy})" if self.proxy else self.host
+        return _who(self._url)
 
     @property
     def was_redirected(self) -> bool:
@@ -96,7 +94,7 @@ class Route(urllib.request.HTTPRedirectHandler):
             return None
         if not same_host and _is_inside(newurl) and not _is_inside(self._first):
             raise RouteError(
-                f"redirects to {_shown_host(newurl)}, a private address, which is not followed",
+                Reason("redirects_inside", who=self.who, host=_shown_host(newurl)),
                 "set HF_ENDPOINT to the host itself if it is meant, or pass --weights PATH",
             )
         self._url = newurl
@@ -114,10 +112,16 @@ class _ProxyHandler(urllib.request.ProxyHandler):
         through = proxy_of(req.full_url)
         if through is not None and not through.is_spoken:
             raise RouteError(
-                "cannot be asked: that is no HTTP proxy, and the kit speaks no other kind",
+                Reason("no_http_proxy", who=_who(req.full_url)),
                 f"name an HTTP proxy; or {through.cure}",
             )
         return super().proxy_open(req, proxy, type)
+
+
+def _who(url: str) -> str:
+    """The host and the proxy before it."""
+    host, proxy = _shown_host(url), proxy_of(url)
+    return f"{host} (through {proxy})" if proxy else host
 
 
 def _shown_host(url: str) -> str:

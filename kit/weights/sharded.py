@@ -85,5 +85,7 @@ def check_folder(path: Path) -> ShardIndex:
         try:
             check_shard(path.parent / name, index, name)
         except DamagedFileError as error:
-            raise DamagedFileError(f"is an index whose shard {name} {error}", error.cure) from error
+            raise DamagedFileError(
+                f"is an index whose shard {name} {error.what}", error.cure
+            ) from error
     return index

@@ -19,6 +19,7 @@ from kit.weights.local import check_explicit, explicit, local_copy, no_weights_b
 from kit.weights.progress import Deadline
 from kit.weights.wanted import ModelFiles, in_repository
 from kit.weights.weight_file import HashOrigin, WeightFile
+from kit.words import Reason
 
 __all__ = ["Attempt", "Located", "WeightFile", "check_explicit", "companions", "locate", "resolve"]
 
@@ -44,20 +45,19 @@ class Located:
         return None if self._origin == "computed" else True
 
     @property
-    def pretrained_reason(self) -> str:
+    def pretrained_reason(self) -> Reason:
         """One line: why pretrained_used is what it is."""
         if self.file is None:
-            return "no weights: " + " | ".join(f"{a.source}: {a.reason}" for a in self.attempts)
+            tried = [Reason("of_source", source=a.source, why=a.reason) for a in self.attempts]
+            return Reason("no_source", tried=tried)
         if origin := next((f.converted_from for f in self.file.files if f.converted_from), None):
-            return (
-                f"the file was converted from {origin.name}, sha256 {origin.sha256}: nobody has "
-                "published the sha256 of what came out"
-            )
-        return {
-            "published": "the file's sha256 is the published one",
-            "hub": "the file's sha256 is the hub's own",
-            "computed": "a good file whose sha256 matches no published hash",
-        }[self._origin]
+            return Reason("converted", name=origin.name, sha256=origin.sha256)
+        return Reason(f"hash_{self._origin}")
+
+    @property
+    def not_found(self) -> str:
+        """What to tell where there is no file: every source with its next step."""
+        return "no weights: " + " | ".join(f"{a.source}: {a.line}" for a in self.attempts)
 
     @property
     def _origin(self) -> HashOrigin:

@@ -12,10 +12,11 @@ from email.message import Message
 from http.client import HTTPException
 from typing import Literal
 
-from kit.errors import visible
+from kit.errors import Fault, visible
 from kit.weights import progress
 from kit.weights.progress import TransientError
 from kit.weights.route import Route, RouteError
+from kit.words import Reason, Value
 
 MIRROR_CURE = (
     "set HF_ENDPOINT to a mirror such as https://hf-mirror.com or name it with --mirror, or fetch "
@@ -26,20 +27,21 @@ MIRROR_CURE = (
 _READ_BYTES = 1 << 20
 
 
-class HubError(Exception):
-    """The hub gave no file. The message is one line that ends with the cure.
+class HubError(Fault):
+    """The hub gave no file.
 
     `answered`: the host had said something, so asking it for another file may make sense.
     """
 
     def __init__(
         self,
-        reason: str,
+        what: Reason,
+        cure: str | None,
         *,
         answered: bool = True,
         outcome: Literal["absent", "refused", "failed"] = "failed",
     ) -> None:
-        super().__init__(" ".join(reason.split()))
+        super().__init__(what, cure)
         self.answered = answered
         self.outcome = outcome
 
@@ -58,20 +60,18 @@ class Head:
     status: int
     fields: Message
 
-    def fault(self, reason: str, *, retry_after: float | None = None) -> TransientError:
+    def fault(self, code: str, **values: Value) -> TransientError:
         """The answer's fault, as an error that the next try may not meet."""
-        return TransientError(
-            f"{self.who} {reason}", answered=True, retry_after=retry_after, cure=self.cure
-        )
+        return TransientError(Reason(code, who=self.who, **values), self.cure, answered=True)
 
     def check_length(self, *, start: int, total: int) -> None:
         """Raise TransientError unless the body is bytes `start` to the end of `total`."""
         length = self.fields.get("Content-Length")
         span = self.fields.get("Content-Range")
         if length is not None and length != str(total - start):
-            raise self.fault(f"announces {length[:20]} bytes where {total - start} are missing")
+            raise self.fault("other_length", length=length[:20], missing=total - start)
         if self.status == 206 and span != f"bytes {start}-{total - 1}/{total}":
-            raise self.fault("sends another range than asked")
+            raise self.fault("other_range")
 
 
 class Exchange:
@@ -106,12 +106,12 @@ class Exchange:
         item = self._next(seconds, answered=True)
         assert isinstance(item, bytes)
         if not item:
-            raise self._transient("cut the file short", answered=True)
+            raise self._transient("cut_short", answered=True)
         return item
 
     def _next(self, seconds: float, *, answered: bool) -> Head | bytes:
-        what = "stalled" if answered else "did not answer"
-        silent = self._transient(f"{what} for {seconds:.1f} s", answered=answered)
+        code = "stalled" if answered else "silent"
+        silent = self._transient(code, seconds=seconds, answered=answered)
         if seconds <= 0:
             raise silent
         try:
@@ -122,8 +122,9 @@ class Exchange:
             raise self._network_error(item, answered) from item
         return item
 
-    def _transient(self, reason: str, *, answered: bool) -> TransientError:
-        return TransientError(f"{self._route.who} {reason}", answered=answered, cure=self._cure())
+    def _transient(self, code: str, *, answered: bool, **values: Value) -> TransientError:
+        reason = Reason(code, who=self._route.who, **values)
+        return TransientError(reason, self._cure(), answered=answered)
 
     def _cure(self) -> str:
         """What to do where nothing better is known: what is between may be at fault, else the host is."""
@@ -136,18 +137,16 @@ class Exchange:
         if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
             error = error.reason
         if isinstance(error, RouteError):
-            return HubError(f"{who} {error}; {error.cure}", outcome="refused")
+            return HubError(error.reason, error.cure, outcome="refused")
         if isinstance(error, ssl.SSLCertVerificationError):
             cure = "set SSL_CERT_FILE to your network's authorities, or pass --weights PATH"
-            return HubError(f"{who} has a certificate nobody vouches for; {cure}")
+            return HubError(Reason("certificate", who=who), cure)
         if isinstance(error, OSError):
             what = visible(error.strerror or str(error) or type(error).__name__)[:200]
-            return TransientError(f"{who}: {what}", answered=answered, cure=self._cure())
+            return self._transient("network", what=what, answered=answered)
         if isinstance(error, HTTPException):  # its text may quote an address with a signature in it
-            return self._transient(
-                f"sends no sound HTTP ({type(error).__name__})", answered=answered
-            )
-        return HubError(f"{who} cannot be asked ({type(error).__name__}); {self._cure()}")
+            return self._transient("no_http", kind=type(error).__name__, answered=answered)
+        return HubError(Reason("not_asked", who=who, kind=type(error).__name__), self._cure())
 
     def _run(self, request: urllib.request.Request) -> None:
         try:

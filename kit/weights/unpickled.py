@@ -6,7 +6,6 @@ import json
 import os
 import re
 import sys
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -87,7 +86,7 @@ def _is_of(target: Path, digest: str) -> bool:
 
 def _convert(path: Path, target: Path, *, digest: str, log: Callable[[str], None]) -> None:
     """Run the child, look at what it wrote, and give that its name. Raises UsageError, CannotRunError."""
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
     origin = json.dumps({"name": path.name, "sha256": digest})
     limit = 4 * path.stat().st_size + (1 << 30)
     command = [sys.executable, "-m", "kit.weights.pickle_child", path, temporary, origin, limit]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from kit.documented import Documented, Sha256, says
-from kit.errors import UntrustedError
+from kit.errors import Fault, UntrustedError
 from kit.storage.file_kinds import GIT_LFS_PULL, kind_of
 from kit.storage.hashes import FileState, git_sha1_of, is_git_sha1, sha256_of, state_of
 from kit.weights.wanted import ModelFiles
@@ -28,13 +28,9 @@ _DTYPE_BITS = {
 }
 
 
-class DamagedFileError(ValueError):
-    """The file is no sound safetensors file; the message says what is wrong, without the path. `cure`: what
+class DamagedFileError(Fault, ValueError):
+    """The file is no sound safetensors file; `what` says what is wrong, without the path. `cure`: what
     to do about a file of that kind; None where only another copy helps."""
-
-    def __init__(self, message: str, cure: str | None = None) -> None:
-        super().__init__(message)
-        self.cure = cure
 
 
 class PickleError(DamagedFileError):

@@ -124,7 +124,7 @@ class Charts(Documented, frozen=True, kw_only=True):
     summary.json's for the reference."""
 
     schema_version: Annotated[
-        Literal[5], says("Version of this format; a reader refuses another one.")
+        Literal[6], says("Version of this format; a reader refuses another one.")
     ]
     kit_version: Annotated[str, says("Version of the kit that wrote it.")]
     outputs: Annotated[dict[str, OutputChart], says("By output: how its differences are spread.")]

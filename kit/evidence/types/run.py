@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from kit.accuracy.repeats import Repeat
 from kit.accuracy.thresholds import Thresholds
 from kit.devices.device import DeviceKind
 from kit.devices.precision import PrecisionName
-from kit.documented import Documented, Sha256, says
+from kit.documented import Codes, Documented, Sha256, says
 from kit.evidence.latency import Latency
 from kit.evidence.types.shared import (
     DeviceProof,
@@ -21,6 +22,7 @@ from kit.evidence.types.shared import (
 )
 from kit.machine.environment import Environment
 from kit.storage.fingerprint import SavedTensor
+from kit.words import Reason
 
 
 class RunError(Documented, frozen=True, kw_only=True):
@@ -172,9 +174,9 @@ class ChosenDevice(Documented, frozen=True, kw_only=True):
         ),
     ]
     why_simulated: Annotated[
-        str | None, says("Why the NPU counts as a simulation; null where it does not.")
+        Reason | None, says("Why the NPU counts as a simulation; null where it does not.")
     ]
-    reason: Annotated[str, says("Why this device was taken, and each other kind passed over.")]
+    reason: Annotated[Reason, says("Why this device was taken, and each other kind passed over.")]
 
 
 class FedInput(Documented, frozen=True, kw_only=True):
@@ -218,7 +220,7 @@ class Generated(Documented, frozen=True, kw_only=True):
     text: Annotated[
         str | None, says("Decoded ids; null with text_reason where the tokenizer was not at hand.")
     ]
-    text_reason: Annotated[str | None, says("Why text is null; null where it is not.")]
+    text_reason: Annotated[Reason | None, says("Why text is null; null where it is not.")]
 
 
 class Described(Documented, frozen=True, kw_only=True):
@@ -280,7 +282,9 @@ class RecordedSamples(Documented, frozen=True, kw_only=True):
             "where they could not be watched."
         ),
     ]
-    fallback_reason: Annotated[str | None, says("Why fallback_ops is null; null where it is not.")]
+    fallback_reason: Annotated[
+        Reason | None, says("Why fallback_ops is null; null where it is not.")
+    ]
 
 
 class DeviceNoise(Documented, frozen=True, kw_only=True):
@@ -301,7 +305,7 @@ class Run(Documented, frozen=True, kw_only=True):
     in seconds; sizes are in bytes; hashes are sha256 in lower-case hex."""
 
     schema_version: Annotated[
-        Literal[5], says("Version of this format; a reader refuses another one.")
+        Literal[6], says("Version of this format; a reader refuses another one.")
     ]
     kit_version: Annotated[str, says("Version of the kit that wrote the record.")]
     status: Status
@@ -354,6 +358,7 @@ class Run(Documented, frozen=True, kw_only=True):
         DeviceNoise | None, says("How repeatable the device is. Null where the run ended before.")
     ] = None
     environment: Environment | None = None
+    reason_codes: Codes = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise ValueError where a run that succeeded lacks a section."""

@@ -12,6 +12,7 @@ from kit.weights.attempts import Attempt
 from kit.weights.casting import Cast
 from kit.weights.fitting import Account
 from kit.weights.weight_file import ConvertedFrom
+from kit.words import Reason
 
 Status = Annotated[
     Literal["SUCCESS", "FAILED", "INTERRUPTED", "UNSUPPORTED"],
@@ -62,7 +63,7 @@ class Weights(Documented, frozen=True, kw_only=True):
             "null for a good file of unknown origin; false for a random initialisation."
         ),
     ]
-    pretrained_reason: Annotated[str, says("Why pretrained_used is what it is.")]
+    pretrained_reason: Annotated[Reason, says("Why pretrained_used is what it is.")]
     local_weight_used: Annotated[
         bool,
         says(
@@ -78,7 +79,7 @@ class Weights(Documented, frozen=True, kw_only=True):
     ]
     fallback_used: Annotated[bool, says("True when the weights are a random initialisation.")]
     fallback_reason: Annotated[
-        str | None, says("Why no weights were loaded; null where they were.")
+        Reason | None, says("Why no weights were loaded; null where they were.")
     ]
     seed: Annotated[
         int | None, says("Seed of the random initialisation; null where weights were loaded.")
@@ -145,7 +146,9 @@ class DeviceProof(Documented, frozen=True, kw_only=True):
             "timed run; null with fallback_reason where they could not be watched."
         ),
     ]
-    fallback_reason: Annotated[str | None, says("Why fallback_ops is null; null where it is not.")]
+    fallback_reason: Annotated[
+        Reason | None, says("Why fallback_ops is null; null where it is not.")
+    ]
 
 
 class PrecisionFlags(Documented, frozen=True, kw_only=True):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, field
+from msgspec import field
 
 from kit.accuracy.judged import JudgedOutput
 from kit.accuracy.judged_samples import JudgedSamples
 from kit.accuracy.readings import Readings
 from kit.accuracy.repeats import Repeat
-from kit.documented import Documented, says
+from kit.documented import Codes, Documented, says
 from kit.evidence.latency import Latency
 from kit.evidence.types.shared import (
     DeviceProof,
@@ -21,6 +21,7 @@ from kit.evidence.types.shared import (
 )
 from kit.machine.environment import Environment
 from kit.storage.fingerprint import SavedTensor
+from kit.words import Reason
 
 Verdict = Literal["NOT_COMPARED", "PASS", "FAIL", "SELF_CHECK", "INVALID"]
 
@@ -32,7 +33,7 @@ class SavedGolden(Documented, frozen=True, kw_only=True):
         dict[str, SavedTensor] | None,
         says("golden.safetensors: CPU, fp64 throughout; null where it was left out."),
     ]
-    reason: Annotated[str | None, says("Why the golden was left out; null where it was not.")]
+    reason: Annotated[Reason | None, says("Why the golden was left out; null where it was not.")]
 
 
 class SavedReference(Documented, frozen=True, kw_only=True):
@@ -69,7 +70,7 @@ class Summary(Documented, frozen=True, kw_only=True):
     outputs."""
 
     schema_version: Annotated[
-        Literal[5], says("Version of this format; a reader refuses another one.")
+        Literal[6], says("Version of this format; a reader refuses another one.")
     ]
     kit_version: Annotated[str, says("Version of the kit that wrote the summary.")]
     model: Annotated[
@@ -270,7 +271,7 @@ class Summary(Documented, frozen=True, kw_only=True):
         ),
     ]
     submission_blockers: Annotated[
-        list[str], says("Every reason why submission_ready is false; empty where it is true.")
+        list[Reason], says("Every reason why submission_ready is false; empty where it is true.")
     ]
     outputs: Annotated[
         dict[str, JudgedOutput] | None,
@@ -304,6 +305,7 @@ class Summary(Documented, frozen=True, kw_only=True):
     explanation: Annotated[None, says("What explains the error; null in this version.")]
     device_proof: DeviceProof | None
     null_reasons: Annotated[
-        dict[str, Annotated[str, Meta(min_length=1)]],
+        dict[str, Reason],
         says("Why a field of the top level is null, for exactly those that are."),
     ]
+    reason_codes: Codes

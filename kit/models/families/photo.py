@@ -34,12 +34,10 @@ def check_photo(path: Path) -> None:
     # Pillow raises SyntaxError, ValueError and others besides OSError on damaged files.
     except Exception as error:
         raise UsageError(
-            f"--input {shown(path)}: not a readable image ({error}); give a JPEG or PNG file"
+            f"{shown(path)}: not a readable image ({error})", "give a JPEG or PNG file"
         ) from error
     if max(width, height) > _LONGEST_RATIO * min(width, height):
-        raise UsageError(
-            f"--input {shown(path)}: {width}x{height} pixels are a line; give a photograph"
-        )
+        raise UsageError(f"{shown(path)}: {width}x{height} pixels are a line", "give a photograph")
 
 
 def open_upright(path: Path) -> Image.Image:
@@ -53,8 +51,9 @@ def open_upright(path: Path) -> Image.Image:
     with opened as image:
         if image.width * image.height > _MOST_PIXELS:
             raise UsageError(
-                f"--input {shown(path)}: {image.width}x{image.height} pixels are more than "
-                f"{_MOST_PIXELS // 10**6} million: scale it down"
+                f"{shown(path)}: {image.width}x{image.height} pixels are more than "
+                f"{_MOST_PIXELS // 10**6} million",
+                "scale it down",
             )
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith("I"):  # 16 bits: convert() alone would clip them to white

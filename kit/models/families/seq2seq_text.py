@@ -18,6 +18,7 @@ from kit.models.families.tokenizer import TOKENIZER, proven_tokenizer
 from kit.models.families.top5 import Labels, top5
 from kit.models.families.torchvision_ops import without_torchvision
 from kit.models.families.transformers_config import check_config, library_class, library_config
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -60,7 +61,7 @@ class Seq2SeqText(Adapter):
     def check_input(self, value: str | None) -> None:
         """Raise UsageError for a text without a visible character."""
         if value is not None and not value.strip():
-            raise UsageError("--input is empty: give a sentence, or leave it out for the default")
+            raise UsageError("is empty", "give a sentence, or leave it out for the default")
 
     def build(self) -> nn.Module:
         """The class of config.json in eval mode, its parameters on the meta device."""
@@ -141,7 +142,7 @@ class Seq2SeqText(Adapter):
         ids = outputs["generated_ids"][0].tolist()
         text = None
         labels: Labels | None = None
-        reason: str | None = f"{TOKENIZER} is not at hand"
+        reason: Reason | None = Reason("no_file", name=TOKENIZER)
         if TOKENIZER in companions:
             tokenizer = self._tokenizer(companions)
             text = tokenizer.decode(ids, skip_special_tokens=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -211,6 +210,8 @@ def _imagenet_labels(indices: list[int]) -> list[str | None]:
     Not by timm.data.ImageNetInfo: it reads the definitions of all 21,843 classes, 15 MB for five names.
     """
     declare_missing_ops()
+    import importlib.resources
+
     folder = importlib.resources.files("timm.data").joinpath("_info")
     synsets = folder.joinpath("imagenet_synsets.txt").read_text("utf-8").split()
     wanted = {synsets[index] for index in indices}

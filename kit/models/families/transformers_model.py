@@ -50,7 +50,7 @@ class TransformersModel(Adapter):
     def check_input(self, value: str | None) -> None:
         """Raise UsageError for a text without a visible character, or an image that is none."""
         if value is not None and not value.strip():
-            raise UsageError("--input is empty: give a sentence, or leave it out for the default")
+            raise UsageError("is empty", "give a sentence, or leave it out for the default")
         if value is not None and self.samples == "images":
             check_photo(Path(value))
 
