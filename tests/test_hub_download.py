@@ -365,6 +365,48 @@ def test_the_token_goes_to_the_endpoint_and_never_along_a_redirect(
     assert "secret" not in repr(located)
 
 
+@pytest.mark.parametrize(
+    ("leads_to", "refused"),
+    [(["8.8.4.4", "127.0.0.1"], False), (["127.0.0.1"], True), (["10.0.0.7"], True)],
+)
+def test_a_name_is_asked_once_where_it_leads_and_connected_to_only_there(
+    leads_to: list[str],
+    refused: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    serve: Callable[..., LoopbackHub],
+) -> None:
+    """A public hub redirects to a name, which leads elsewhere when it is asked again."""
+    hub = serve(storage=True)
+    places = {"hub.example": ["8.8.8.8"], "storage.example": leads_to}
+    look_up, connect, connected = socket.getaddrinfo, socket.create_connection, []
+
+    def getaddrinfo(host: str, *rest: Any, **named: Any) -> Any:
+        known = places.get(host)
+        place = host if known is None else known[0] if len(known) == 1 else known.pop(0)
+        return look_up(place, *rest, **named)
+
+    def create_connection(address: tuple[str, int], *rest: Any) -> socket.socket:
+        connected.append(address[0])
+        return connect(("127.0.0.1", address[1]), *rest)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "create_connection", create_connection)
+    assert hub.storage_url is not None
+    away = hub.storage_url.replace("localhost", "storage.example")
+    path = f"/org/tiny/resolve/{COMMIT}/{WEIGHTS}"
+    hub.faults = (
+        Fault(file=WEIGHTS, methods=GET, times=1, status=302, fields={"Location": f"{away}{path}"}),
+    )
+    monkeypatch.setenv("HF_ENDPOINT", hub.url.replace("127.0.0.1", "hub.example"))
+    located = fetch()
+    if refused:
+        assert "storage.example" in last_reason(located)
+        assert "a private address, which is not followed" in last_reason(located)
+        assert set(connected) == {"8.8.8.8"}
+    else:
+        assert located.file is not None and set(connected) == {"8.8.8.8", "8.8.4.4"}
+
+
 @pytest.mark.usefixtures("quick")
 def test_credentials_in_the_endpoint_are_used_and_never_recorded(
     monkeypatch: pytest.MonkeyPatch, serve: Callable[..., LoopbackHub]

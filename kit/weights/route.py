@@ -11,6 +11,7 @@ import socket
 import urllib.error
 import urllib.request
 from contextlib import suppress
+from http.client import HTTPConnection, HTTPSConnection
 from ipaddress import IPv6Address, ip_address
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -36,6 +37,8 @@ class Route(urllib.request.HTTPRedirectHandler):
 
     def __init__(self, request: urllib.request.Request) -> None:
         self._first = self._url = request.full_url
+        self._from_inside = _is_inside(self._first)
+        self._redirected = False
 
     @property
     def host(self) -> str:
@@ -64,8 +67,7 @@ class Route(urllib.request.HTTPRedirectHandler):
         )  # not build_opener: that one also opens file: and ftp:
         for handler in (
             _ProxyHandler(proxies()),
-            urllib.request.HTTPHandler(),
-            urllib.request.HTTPSHandler(),
+            _Connecting(self),
             self,
             urllib.request.HTTPDefaultErrorHandler(),
             urllib.request.HTTPErrorProcessor(),
@@ -92,17 +94,67 @@ class Route(urllib.request.HTTPRedirectHandler):
         downgraded = old.scheme == "https" and new.scheme != "https"
         if downgraded or (req.get_method() == "HEAD" and not same_host):
             return None
-        if not same_host and _is_inside(newurl) and not _is_inside(self._first):
-            raise RouteError(
-                Reason("redirects_inside", who=self.who, host=_shown_host(newurl)),
-                "set HF_ENDPOINT to the host itself if it is meant, or pass --weights PATH",
-            )
+        if not same_host and _is_inside(newurl):
+            self._refuse_inside(newurl)
+        self._redirected = True
         self._url = newurl
         kept = req.headers if same_host else {n: v for n, v in req.headers.items() if n in _CARRIED}
         again = urllib.request.Request(newurl, headers=kept, method=req.get_method())
         if same_host and req.has_header("Authorization"):
             again.add_unredirected_header("Authorization", req.get_header("Authorization") or "")
         return again
+
+    def connect(
+        self, address: tuple[str, int], timeout: float, source: tuple[str, int] | None = None
+    ) -> socket.socket:
+        """A connection to a host by one of its addresses, each looked at before it is taken: what a name
+        leads to is asked once. Raises OSError, RouteError."""
+        host, port = address
+        failed = OSError(f"{host} has no address")
+        for *_, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            found = str(place[0])
+            direct = self.proxy is None
+            if direct and not self._redirected:
+                self._from_inside |= _is_private(found)
+            elif direct and _is_private(found):
+                self._refuse_inside(self._url)
+            try:
+                return socket.create_connection((found, port), timeout, source)
+            except OSError as error:
+                failed = error
+        raise failed
+
+    def _refuse_inside(self, url: str) -> None:
+        """Raise RouteError for a private address, where the first host is not in that network itself."""
+        if not self._from_inside:
+            raise RouteError(
+                Reason("redirects_inside", who=_who(self._first), host=_shown_host(url)),
+                "set HF_ENDPOINT to the host itself if it is meant, or pass --weights PATH",
+            )
+
+
+class _Connecting(urllib.request.HTTPHandler):
+    """Has every connection made by the route."""
+
+    def __init__(self, route: Route) -> None:
+        super().__init__()
+        self._route = route
+
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(self._made_by(HTTPConnection), req)
+
+    def https_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(self._made_by(HTTPSConnection), req)
+
+    https_request = urllib.request.HTTPHandler.http_request
+
+    def _made_by(self, kind: type[HTTPConnection]) -> Any:
+        def make(host: str, **options: Any) -> HTTPConnection:
+            connection = kind(host, **options)
+            connection._create_connection = self._route.connect  # type: ignore[attr-defined]
+            return connection
+
+        return make
 
 
 class _ProxyHandler(urllib.request.ProxyHandler):
@@ -130,20 +182,14 @@ def _shown_host(url: str) -> str:
 
 
 def _is_inside(url: str) -> bool:
-    """Whether the address leads into a private network, or to this machine.
-
-    A name is looked up only where this machine itself would: not before a proxy.
-    """
+    """Whether the address, as it is written, leads into a private network or to this machine. What a name
+    leads to is only known where it is connected to."""
     host = urlsplit(url).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True
-    found = [host]
     with suppress(OSError):  # 127.1, 0x7f000001 and their like
-        found = [socket.inet_ntoa(socket.inet_aton(host))]
-    if proxy_of(url) is None:
-        with suppress(OSError, UnicodeError):
-            found = [str(info[4][0]) for info in socket.getaddrinfo(host, None)]
-    return any(_is_private(address) for address in found)
+        host = socket.inet_ntoa(socket.inet_aton(host))
+    return _is_private(host)
 
 
 def _is_private(address: str) -> bool:
