@@ -83,6 +83,27 @@ def test_a_machine_without_torch_says_that_nothing_was_measured_again(judged: Ki
     assert result.code == 0 and "were not measured again" in result.err
 
 
+def test_measuring_again_that_breaks_off_shows_nothing(judged: Kit) -> None:
+    (judged.scratch / "torch.py").write_text(
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    cold = {"PYTHONPATH": str(judged.scratch), "KIT_TESTS_COLD": "1"}
+    result = judged.command("report", "--logs", judged.logs, **cold)
+    assert result.code == 3 and "was ended by SIGKILL" in result.error
+    assert not (judged.logs / "report.md").exists() and not (judged.logs / "report.html").exists()
+
+
+@pytest.mark.parametrize("name", ["outputs.safetensors", "inputs.safetensors"])
+def test_a_clone_without_git_lfs_loses_no_comparison(judged: Kit, name: str) -> None:
+    before = (judged.logs / "summary.json").read_bytes()
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+    (judged.logs / name).write_text(pointer)
+    result = judged.compare()
+    assert result.code == 3 and f"{name} is a Git LFS pointer" in result.error
+    assert result.error.endswith("; run git lfs pull")
+    assert (judged.logs / "summary.json").read_bytes() == before
+
+
 def places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     for key, value in document.items() if isinstance(document, dict) else enumerate(document):
         if isinstance(value, (dict, list)):

@@ -11,18 +11,20 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from kit.errors import UntrustedError
+from kit.errors import CannotRunError, UntrustedError
 from kit.evidence.logs import Logs, log
 from kit.machine.background import in_background
 from kit.machine.bounded import run_bounded
 
 _SECONDS = 600.0
-REFUSED = 4  # the child's exit code for what is not believed; its last line says why
+# The child's exit code where it has no torch. Where it raises a KitError, its last line says why.
+NO_TORCH = 5
 
 
 def measuring_again(logs: Logs) -> Callable[[], None]:
     """Begin to measure the comparison in `logs` again. What is returned waits for the end, and raises
-    UntrustedError where a figure is not that of the tensors."""
+    UntrustedError where a figure is not that of the tensors, CannotRunError where measuring broke off: that
+    says nothing for the figures. A machine without torch only warns."""
     if "torch" in sys.modules:
         return partial(_here, logs)
     return in_background(partial(_in_a_child, logs)).result
@@ -38,7 +40,13 @@ def _in_a_child(logs: Logs) -> None:
     command = [sys.executable, "-m", "kit.evidence.remeasured_child", str(logs.folder.absolute())]
     ended = run_bounded(command, _SECONDS)
     last = (ended.err.strip().splitlines() or [ended.how()])[-1]
-    if ended.code == REFUSED:
-        raise UntrustedError(last)
-    if ended.code != 0:  # a machine without torch, say: that proves nothing
-        log.warning(f"the figures were not measured again from the tensors: {last}")
+    for refused in (UntrustedError, CannotRunError):
+        if ended.code == refused.exit_code:
+            raise refused(last)
+    if ended.code == NO_TORCH:
+        log.warning("the figures were not measured again from the tensors: there is no torch here")
+    elif ended.code != 0:
+        raise CannotRunError(
+            f"measuring the figures again from the tensors {ended.how()} ({last[:300]})",
+            "end other programs and try again, or run compare_accuracy.py again",
+        )

@@ -14,13 +14,13 @@ from kit.accuracy.comparison import Comparison, Reference, compare
 from kit.accuracy.ranking import top5_of_both
 from kit.accuracy.spec import OutputSpec
 from kit.documented import written
-from kit.errors import UntrustedError
+from kit.errors import KitError, UntrustedError
 from kit.evidence.charts import spread
 from kit.evidence.documents import AGAIN, read_charts, read_record, read_summary
 from kit.evidence.handover import finished, read_adapter, read_tensors
 from kit.evidence.left_out import judged_outputs
 from kit.evidence.logs import CHARTS, GOLDEN, OUTPUTS, REFERENCE, SAMPLE_FIGURES, SUMMARY, Logs
-from kit.evidence.remeasured import REFUSED
+from kit.evidence.remeasured import NO_TORCH
 from kit.evidence.sample_files import judge_shards
 from kit.evidence.trust import device_repeats
 from kit.evidence.types.run import FinishedRun
@@ -150,7 +150,11 @@ def _differences(told: Any, found: Any, name: str) -> Iterator[str]:
 
 if __name__ == "__main__":
     try:
+        import torch  # noqa: F401
+    except (ImportError, OSError):  # OSError: a library of its own that is missing
+        raise SystemExit(NO_TORCH) from None
+    try:
         check_measured(Logs(Path(sys.argv[1])))
-    except UntrustedError as refusal:
-        print(refusal.message, file=sys.stderr)
-        raise SystemExit(REFUSED) from None
+    except KitError as refusal:
+        print(refusal, file=sys.stderr)
+        raise SystemExit(refusal.exit_code) from None

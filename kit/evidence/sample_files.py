@@ -22,6 +22,7 @@ from kit.evidence.summary import ranked_output
 from kit.evidence.types.run import Run
 from kit.evidence.types.shared import Shard
 from kit.models.adapter import Adapter
+from kit.storage.file_kinds import refuse_pointer
 from kit.storage.hashes import sha256_of
 from kit.weights.progress import counted
 
@@ -152,6 +153,7 @@ def _checked(logs: Logs, file: Shard) -> Path:
     if path.parent.is_symlink():
         raise UntrustedError(f"{path.parent} is a link: logs are plain folders, remove it")
     try:
+        refuse_pointer(path)
         found = sha256_of(path)
     except OSError as error:
         raise UntrustedError(

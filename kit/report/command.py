@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kit.entry import parser_of
-from kit.errors import UntrustedError, UsageError
+from kit.errors import KitError, UntrustedError, UsageError
 from kit.evidence.logs import PAGE, REPORT, REPORTS, Logs, claim_logs, log
 from kit.evidence.reading import read_evidence
 from kit.evidence.remeasured import measuring_again
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
         try:
             render_reports(logs, options.lang)
             believe()
-        except UntrustedError:
+        except KitError:  # nobody is shown what was not believed
             discard_reports(logs)
             raise
         log.info(f"report {logs.path(REPORT)} and {logs.path(PAGE)}")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from kit.errors import CannotRunError
+
 Kind = Literal[
     "empty",
     "safetensors",
@@ -98,3 +100,11 @@ def kind_of_bytes(content: bytes) -> FileKind:
         return FileKind("onnx")
     start = head.lstrip()
     return FileKind(next((kind for begins, kind in _STARTS if start.startswith(begins)), "unknown"))
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raise CannotRunError for a Git LFS pointer: the file itself may be sound. Raises OSError."""
+    with path.open("rb") as file:
+        kind = kind_of_bytes(file.read(_HEAD_BYTES))
+    if kind.code == "lfs-pointer":
+        raise CannotRunError(f"{path.name} is {kind.words}", GIT_LFS_PULL)
