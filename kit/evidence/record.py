@@ -271,7 +271,7 @@ def attempts_text(info: ModelInfo, found: Located) -> str:
     lines = [f"{_now()} weights of {info.hub_id} at revision {info.revision}"]
     lines += [
         f"{attempt.source:16} {attempt.outcome:8} {attempt.seconds:8.3f} s  {attempt.target}: "
-        f"{attempt.reason}"
+        f"{attempt.line}"
         for attempt in found.attempts
     ]
     if found.file is None:
