@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from kit.accuracy.comparison import Comparison, Reference, compare
 from kit.accuracy.judged import JudgedOutput
+from kit.accuracy.outcome import OutputVerdict
 from kit.accuracy.repeats import ASSUMED_REPEATABLE
 from kit.accuracy.spec import OutputSpec, Role
 from kit.accuracy.verdict import judge_outputs
@@ -212,6 +213,28 @@ def test_the_fp64_truth_says_what_rounding_does_in_a_part() -> None:
     assert found.verdict == "PASS", found.reasons
     device["x"] = changed(sides[1], 9, sides[1][10])
     assert judge_outputs(specs, reference, device, repeats, {"x": exact})["x"].verdict == "FAIL"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_fp64_truth_hears_what_is_quiet_by_itself(seed: int) -> None:
+    """Fields of the weather, each a quarter of the one before: no gap sets a quiet one apart."""
+    scale = 4.0 ** -torch.arange(12, dtype=torch.float64)[:, None, None]
+    weights = torch.randn(24, 32, dtype=torch.float64, generator=dice(seed))
+    inputs = torch.randn(12, 16, 24, dtype=torch.float64, generator=dice(seed + 1))
+    exact = (inputs @ weights * scale)[None]
+    ours = (inputs.float() @ weights.float() * scale.float())[None]
+    right = noised(ours, 3e-4)
+    wrong = changed(right, (0, 11), right[0, 11].roll(1, 0))
+    specs, repeats = {"x": OutputSpec(role="features")}, {"x": ASSUMED_REPEATABLE}
+
+    def found(device: torch.Tensor, **golden: torch.Tensor) -> OutputVerdict:
+        return judge_outputs(specs, {"x": ours}, {"x": device}, repeats, golden)["x"]
+
+    assert found(right, x=exact).verdict == found(right).verdict == "PASS"
+    assert found(wrong, x=exact).verdict == "FAIL"
+    unheard = found(wrong)
+    assert unheard.verdict == "PASS"
+    assert any("their loss would not show" in reason for reason in unheard.reasons)
 
 
 def test_changed_top1_rows_are_no_more_than_their_errors_explain() -> None:

@@ -83,6 +83,59 @@ def detections(count: int) -> torch.Tensor:
     return torch.cat([corner, corner + torch.rand(count, 2) * 100, score, kind], 1)
 
 
+def pose() -> torch.Tensor:
+    """A unit quaternion and a place in millimetres."""
+    return torch.tensor([[0.72, 0.10, -0.61, 0.31, 120.0, -40.0, 800.0]])
+
+
+def transform() -> torch.Tensor:
+    """A rotation and a translation in one matrix."""
+    rotation = torch.linalg.qr(normal(3, 3)).Q
+    place = torch.tensor([[120.0], [300.0], [900.0]])
+    return torch.cat([torch.cat([rotation, place], 1), torch.tensor([[0.0, 0.0, 0.0, 1.0]])])[None]
+
+
+def few_tokens() -> torch.Tensor:
+    """Fewer tokens than features, one of which is massive in all of them."""
+    return changed(normal(1, 24, 384), (..., 138), 300.0)
+
+
+def speech(pause: float) -> torch.Tensor:
+    """Two seconds at 16 kHz, louder and quieter without a gap, with a pause in them."""
+    steps = torch.arange(32_000) / 16_000
+    loud = 10 ** torch.linspace(0, -1.2, 32_000)
+    loud[16_500:22_000] = pause
+    return (loud * (torch.sin(1382 * steps) + 0.5 * torch.sin(5221 * steps)))[None]
+
+
+def confident() -> torch.Tensor:
+    """512 rows of ten probabilities."""
+    return (normal(512, 10) * 3).softmax(-1)
+
+
+def exchanged(rows: torch.Tensor, first: int, second: int, count: int) -> torch.Tensor:
+    """With two ranks of `count` sure rows in each other's place, where the two differ most."""
+    ranked, order = rows.sort(descending=True)
+    apart = (ranked[:, first] - ranked[:, second]) * (ranked[:, 0] > 0.9)
+    at = apart.sort(descending=True).indices[:count]
+    other, ours, theirs = rows.clone(), order[at, first], order[at, second]
+    other[at, ours], other[at, theirs] = rows[at, theirs], rows[at, ours]
+    return other
+
+
+def interpolated(error: float = 0.0) -> torch.Tensor:
+    """The largest of 60 interpolated classes: many tie, three of them meet, and some own a pixel."""
+    scores = normal(1, 60, 32, 32) + error * normal(1, 60, 32, 32, seed=1)
+    return torch.nn.functional.interpolate(scores, scale_factor=16, mode="bilinear").argmax(1)
+
+
+def picture(error: float = 0.0) -> torch.Tensor:
+    """[1, 128, 128, 3] of 8 bits, smooth."""
+    values = torch.nn.functional.interpolate(normal(1, 3, 9, 9), (128, 128), mode="bicubic") * 50
+    values = values + 128 + error * normal(1, 3, 128, 128, seed=1)
+    return values.round().clamp(0, 255).to(torch.uint8).movedim(1, -1).contiguous()
+
+
 def ids(least: int, most: int) -> torch.Tensor:
     torch.manual_seed(most)
     return torch.randint(least, most, (1, 8, 75)).float()
@@ -202,6 +255,57 @@ WRONG: dict[str, Wrong] = {
         changed(detections(10), (..., 4), normal(10, seed=7).abs()),
         "features",
     ),
+    "one score of five found": lambda: (
+        detections(5),
+        changed(noised(detections(5), 1e-5), (2, 4), 0.2 * detections(5)[2, 4]),
+        "features",
+    ),
+    "one class of five found": lambda: (
+        detections(5),
+        changed(noised(detections(5), 1e-5), (3, 5), detections(5)[3, 5] + 3),
+        "features",
+    ),
+    "a quaternion's sign": lambda: (pose(), changed(noised(pose()), (0, 1), -0.1), "features"),
+    "a quaternion of zeros": lambda: (
+        pose(),
+        changed(noised(pose()), (0, slice(4)), 0.0),
+        "features",
+    ),
+    "a rotation transposed": lambda: (
+        transform(),
+        changed(
+            noised(transform()),
+            (0, slice(3), slice(3)),
+            transform()[0, :3, :3].T,
+        ),
+        "features",
+    ),
+    "a feature of a few tokens beside an activation": lambda: (
+        few_tokens(),
+        changed(noised(few_tokens(), 1e-3), (..., 77), few_tokens()[..., 77].mean()),
+        "features",
+    ),
+    "a quiet pause of a waveform gone": lambda: (
+        speech(0.004),
+        changed(noised(speech(0.004), 1e-4), (0, slice(16_500, 22_000)), 0.0),
+        "features",
+    ),
+    "a rare class of one row": lambda: (
+        confident(),
+        exchanged(noised(confident(), 1e-3), 4, 6, 1),
+        "features",
+    ),
+    "two channels of a picture of 8 bits": lambda: (picture(), picture().flip(-1), "features"),
+    "a patch of a picture of 8 bits": lambda: (
+        picture(),
+        changed(picture(), (0, slice(40, 60), slice(40, 60)), 128),
+        "features",
+    ),
+    "an object of a map of ties": lambda: (
+        interpolated(),
+        changed(interpolated(), (0, slice(96, 108), slice(96, 108)), 59),
+        "features",
+    ),
     "ids in floats": lambda: (ids(20_000, 50_000), ids(20_000, 50_000) + ids(0, 50), "features"),
     "codec tokens in bf16": lambda: (ids(0, 1024), ids(0, 1024).bfloat16().float(), "features"),
     "the two largest swapped": lambda: (
@@ -255,6 +359,24 @@ RIGHT: dict[str, Callable[[], Sides | tuple[torch.Tensor, torch.Tensor, Role]]] 
     "two found, in fp16": lambda: (detections(2), detections(2).half().float()),
     "a border of a map": border,
     "a border of a map of floats": lambda: tuple(side.float() for side in border()),
+    "five found": lambda: (detections(5), noised(detections(5), 3e-5)),
+    "a pose": lambda: (pose(), noised(pose(), 3e-4)),
+    "a transform": lambda: (transform(), noised(transform(), 3e-4)),
+    "a few tokens beside an activation": lambda: (few_tokens(), noised(few_tokens(), 2e-3)),
+    "a pause as loud as rounding elsewhere": lambda: (
+        speech(1e-4),
+        speech(1e-4) + 2e-4 * normal(1, 32_000),
+    ),
+    "probabilities in fp16": lambda: (confident(), confident().log().half().softmax(-1).float()),
+    "a map of ties": lambda: (interpolated(), interpolated(1e-3)),
+    "a picture of 8 bits": lambda: (picture(), picture(0.05)),
+    "quantised to 8 bits": lambda: (
+        (normal(4, 500) * 30).round().clamp(-128, 127).to(torch.int8),
+        ((normal(4, 500) + 5e-4 * normal(4, 500, seed=1)) * 30)
+        .round()
+        .clamp(-128, 127)
+        .to(torch.int8),
+    ),
     "background scores in fp16": lambda: (probable_classes(), probable_classes().half().float()),
     "fp8": lambda: (normal(64, 64).to(torch.float8_e4m3fn),) * 2,
 }

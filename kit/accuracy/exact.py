@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kit.accuracy.judged_figures import judge_metrics
+from kit.accuracy.metrics import measure
 from kit.accuracy.outcome import OutputVerdict, blank_of, fail, invalid
-from kit.accuracy.regions import are_ids, as_whole, compare_maps
+from kit.accuracy.regions import LEVELS, are_ids, as_whole, compare_maps
 from kit.accuracy.repeats import Repeat
+from kit.accuracy.thresholds import ONE_PERCENT, Thresholds
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 def judge_exact(reference: Tensor, device: Tensor, repeat: Repeat) -> OutputVerdict:
-    """Judge integers or truth values of one shape: equal, or a map whose borders moved."""
+    """Judge integers or truth values of one shape: equal, a map whose borders moved, or levels."""
     import torch
 
     if not repeat.bit_identical:
@@ -25,9 +28,21 @@ def judge_exact(reference: Tensor, device: Tensor, repeat: Repeat) -> OutputVerd
         if reference.numel() > 1 and bool((reference == first).all()):
             return blank_of(f"{reason}, and all are {int(first)}")
         return OutputVerdict(verdict="PASS", reasons=(reason,), within_1_percent=None)
-    return _judge_map(reference, device) or fail(
-        f"{different} of {reference.numel()} integers differ"
+    if verdict := _judge_map(reference, device):
+        return verdict
+    if not _are_levels(reference):
+        return fail(f"{different} of {reference.numel()} integers differ")
+    level = 1 / int(reference.int().abs().max())
+    thresholds = Thresholds(
+        max_over_range=max(ONE_PERCENT, level), reason="a value may round to the next level"
     )
+    return judge_metrics(measure(reference, device), repeat, thresholds)
+
+
+def _are_levels(tensor: Tensor) -> bool:
+    """Whether 8-bit integers are levels of a quantity (a picture, a quantised output): enough of them, and
+    enough different ones, to be no ids."""
+    return tensor.element_size() == 1 and len(tensor.unique()) >= LEVELS and tensor.numel() >= 256
 
 
 def judge_whole(reference: Tensor, device: Tensor) -> OutputVerdict | None:
@@ -51,7 +66,7 @@ def _judge_map(reference: Tensor, device: Tensor) -> OutputVerdict | None:
         return None
     reason = (
         f"a map of classes: {regions.changed} of {regions.pixels} pixels differ, {regions.strayed} of them "
-        f"from all their neighbours; {regions.borders} lie at borders; the smallest intersection over "
+        f"within a region; {regions.borders} lie at borders; the smallest intersection over "
         f"union is {regions.least_iou:.4g}, of class {regions.least_class}"
     )
     if not regions.rounding:

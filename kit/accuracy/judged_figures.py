@@ -41,7 +41,11 @@ def _distances(parts: Parts) -> list[tuple[str, float]]:
     if parts.total_variation is None:
         return []
     divergence = math.inf if parts.divergence is None else parts.divergence
-    return [("total variation", parts.total_variation), ("divergence", divergence)]
+    return [
+        ("total variation", parts.total_variation),
+        ("divergence", divergence),
+        ("error of one class beside its probability", parts.one_class or 0.0),
+    ]
 
 
 def _told(name: str, part: Part) -> str:
@@ -55,6 +59,8 @@ def _told(name: str, part: Part) -> str:
         error = "has an error where the reference has nothing"
     else:
         error = f"has a relative L2 of {part.relative_l2:.3g}"
+        if part.max_over_range:
+            error += f", a value off by {part.max_over_range:.3g} of its largest"
     floor = "" if part.floor is None else f" (rounding: up to {part.floor:.3g})"
     slope = ""
     if part.above_floor and part.slope is not None and abs(part.slope - 1) > LOST:
@@ -107,6 +113,11 @@ def _why_failed(metrics: Metrics, thresholds: Thresholds) -> tuple[list[str], li
             failed.append(_told(name, part))
         elif part.relative_l2:
             notes.append(_told(name, part))
+    if metrics.parts.unheard:
+        notes.append(
+            f"{metrics.parts.unheard} of {metrics.parts.judged} rows and channels are quieter than what "
+            "rounding may do there: their loss would not show"
+        )
     for label, distance in _distances(metrics.parts):
         (failed if distance > LOST else notes).append(
             f"rows are probabilities: the largest {label} of one is {distance:.3g}"

@@ -11,7 +11,7 @@ from kit.accuracy.blocks import as_real
 from kit.accuracy.figures import Close, Metrics, NonFinite, Ranking, Side
 from kit.accuracy.fills import Fills, find_fills, without_fills
 from kit.accuracy.part import Parts
-from kit.accuracy.part_sums import layout_of, shared_rows
+from kit.accuracy.part_sums import by_rows, layout_of, shared_rows
 from kit.accuracy.parts import find_parts
 from kit.accuracy.probabilities import distances
 from kit.accuracy.ranking import finish_ranking
@@ -49,9 +49,10 @@ def measure(
     reference, device = as_real(reference), as_real(device)
     if reference.dim() == 0:
         reference, device = reference.reshape(1), device.reshape(1)
-    # A last dimension of 1 makes no rows of one value each.
-    ours, theirs = (reference, device) if ranked else map(_without_ones, (reference, device))
-    layout = layout_of(tuple(ours.shape), paired=paired)
+    ours, theirs, cut = reference, device, False
+    if not ranked and not paired:  # a row of classes is one, and so is one of complex numbers
+        (ours, cut), (theirs, _) = map(by_rows, (reference, device))
+    layout = layout_of(tuple(ours.shape), paired=paired, cut=cut)
     layout = replace(layout, shared=shared_rows(ours, theirs, layout))
     walk = Walk(reference=reference, device=device, layout=layout, ranked=ranked, threads=threads)
     found = walk.run()
@@ -83,19 +84,14 @@ def measure(
     return _finish(walk, totals, scaled.totals, scale, parts, rank)
 
 
-def _without_ones(tensor: Tensor) -> Tensor:
-    while tensor.dim() > 1 and tensor.shape[-1] == 1:
-        tensor = tensor.squeeze(-1)
-    return tensor
-
-
 def _rounding(*sides: Tensor) -> tuple[float, float]:
-    """The unit roundoff of the coarser dtype, and its smallest number; 0 for integers."""
+    """The unit roundoff of the coarser dtype, and what is lost at any scale: its smallest number, and of
+    integers a level, with what the mean row differs by."""
     import torch
 
     infos = [torch.finfo(side.dtype) for side in sides if not _is_whole(side)]
     if not infos:
-        return 0.0, 0.0
+        return 0.0, 1.5
     return max(info.eps for info in infos) / 2, max(info.tiny * info.eps for info in infos)
 
 

@@ -21,8 +21,9 @@ class Part(Documented, frozen=True, kw_only=True):
     index: Annotated[
         tuple[int, ...] | None,
         says(
-            "A row's index in all dimensions but the last (of a group of rows, the first's), a "
-            "channel's in its dimension; null for a scale class."
+            "A row's index in all dimensions but the last (of a group of rows, the first's; of a row "
+            "that is cut, then the stretch's number; of few values, the value's), a channel's in its "
+            "dimension; null for a scale class."
         ),
     ]
     members: Annotated[
@@ -45,6 +46,13 @@ class Part(Documented, frozen=True, kw_only=True):
             "the reference has nothing there and the device has."
         ),
     ]
+    max_over_range: Annotated[
+        float | None,
+        says(
+            "Its largest |device - reference| over its largest |reference|, where that is more than "
+            "rounding does to one value: twenty times the typical error; null elsewhere."
+        ),
+    ] = None
     floor: Annotated[
         float | None,
         says(
@@ -70,16 +78,23 @@ class Part(Documented, frozen=True, kw_only=True):
 
     @property
     def distance(self) -> float:
-        """`relative_l2`, infinite where the reference has nothing: past every limit."""
-        return math.inf if self.relative_l2 is None else self.relative_l2
+        """The larger of `relative_l2` and `max_over_range`; infinite where the reference has nothing:
+        past every limit."""
+        relative = math.inf if self.relative_l2 is None else self.relative_l2
+        return max(relative, self.max_over_range or 0.0)
 
 
 class Parts(Documented, frozen=True, kw_only=True):
     """The worst row, channel and scale class of an output."""
 
-    judged: Annotated[
-        int, says("Rows and channels with elements enough (8) to have a scale of their own.", ge=0)
-    ]
+    judged: Annotated[int, says("Rows and channels that have a finite value.", ge=0)]
+    unheard: Annotated[
+        int,
+        says(
+            "Those of them that are quieter than what rounding may do there: their loss would not show.",
+            ge=0,
+        ),
+    ] = 0
     row: Annotated[Part | None, says("The worst row; null where there is none.")] = None
     channel: Annotated[Part | None, says("The worst channel; null where there is none.")] = None
     scale_class: Annotated[
@@ -109,6 +124,15 @@ class Parts(Documented, frozen=True, kw_only=True):
             "Largest Kullback-Leibler divergence of the device's row from the "
             "reference's, in nats; null where rows are no probabilities. Past 0.1 it is "
             "FAIL."
+        ),
+    ] = None
+
+    one_class: Annotated[
+        float | None,
+        says(
+            "Largest |device - reference| / reference of a class that has at least 2^-10, where that is "
+            "above twenty times what the median row is off; 0 elsewhere, null where rows are no "
+            "probabilities. Past 10% it is FAIL."
         ),
     ] = None
 

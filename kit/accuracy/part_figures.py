@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kit.accuracy import part_sums as sums_of
-from kit.accuracy.part_sums import ABS_R, COUNT, EE, RE, RR, E, Layout, R
+from kit.accuracy.part_sums import ABS_R, COUNT, EE, MAX_E, MAX_R, RE, RR, E, Layout, R
 from kit.accuracy.thresholds import LOST
 
 if TYPE_CHECKING:
@@ -45,14 +45,22 @@ class Judged:
     count: Floats
     scale: Floats
     relative: Floats
+    peak: Floats
     floor: Floats
     slope: Floats
     above: Bools
+    unheard: Bools
+
+    @property
+    def distance(self) -> Floats:
+        """How far each part is off, by what is larger."""
+        return np.maximum(self.relative, self.peak)
 
 
 def planes_of(table: Floats, layout: Layout) -> Floats | None:
-    """The RMS of the plane that each row is of, where rows are of planes (a feature map's channels)."""
-    if len(layout.lead) < 3:
+    """The RMS of the plane that each row is of, where rows are of planes (a feature map's channels), or of
+    the row that each stretch is of."""
+    if len(layout.lead) < 3 and not layout.cut:
         return None
     sums = table[:, [RR, COUNT]].reshape(-1, layout.lead[-1], 2).sum(1)
     return np.repeat(root(sums[:, 0], sums[:, 1]), layout.lead[-1])
@@ -62,24 +70,27 @@ def judge_table(
     table: Floats,
     classes: NDArray[np.int64],
     rounding: Rounding,
-    own_error: Floats | None,
+    truth: Floats | None,
     planes: Floats | None,
 ) -> tuple[Judged, Judged]:
-    """Every part, and every scale class of them. `own_error` is the reference's, per element; `planes`
-    are scales that the parts were computed at, at least."""
+    """Every part, and every scale class of them. `truth` are the sums of the fp64 truth and the
+    reference; `planes` are scales that the parts were computed at, at least."""
     count, ways = table[:, COUNT], _ways(table)
     own, joined = root(table[:, RR], count), _joined(table, classes)
     together = root(joined[:, RR], _joined(np.where(own > 0, count, 0.0)[:, None], classes)[:, 0])
     scale = np.maximum(own, together[classes])
     if planes is not None:
         scale = np.maximum(scale, planes)
+    if truth is not None:
+        scale = np.maximum(own, np.minimum(scale, _scale_of_error(truth)))
     there = own > 0
     typical = np.zeros(len(table))
     if there.any():
         off = np.sort(root(table[there, EE], count[there]) / scale[there])
         typical[:] = off[(len(off) - 1) // 2]
     of_classes = np.full(len(joined), typical.max(initial=0.0))
-    if own_error is not None:
+    if truth is not None:
+        own_error = root(truth[:, EE], truth[:, COUNT])
         typical = np.maximum(typical, own_error / np.where(scale > 0, scale, 1.0))
     most = max(_TYPICAL_MOST, rounding.unit)
     typical, of_classes = np.minimum(typical, most), np.minimum(of_classes, most)
@@ -91,8 +102,17 @@ def judge_table(
     return parts, _figures(joined, together, all_ways, together, of_classes, rounding, everywhere)
 
 
+def _scale_of_error(truth: Floats) -> Floats:
+    """The scale that the reference's own error in fp32 tells of; infinite where it has none."""
+    count, most = np.maximum(truth[:, COUNT], 1), truth[:, MAX_E]
+    return np.where(most > 0, FLOOR * (1 + _FEW / np.sqrt(count)) * most / FP32, np.inf)
+
+
 def _joined(table: Floats, classes: NDArray[np.int64]) -> Floats:
-    return np.stack([np.bincount(classes, column) for column in table.T], axis=1)
+    """Sums over the parts of each class; what is largest in one is left out."""
+    found = np.stack([np.bincount(classes, column) for column in table.T], axis=1)
+    found[:, MAX_R:] = 0.0
+    return found
 
 
 def _figures(
@@ -128,9 +148,26 @@ def _figures(
         relative[larger], allowed[larger] = here[larger], allowed_here[larger]
         slope[larger] = slope_here[larger]
         above |= counts
+    peak = _peaks(table, np.maximum(typical, FP32) * scale, rounding)
     return Judged(
-        count=count, scale=own, relative=relative, floor=allowed, slope=slope, above=above
+        count=count,
+        scale=own,
+        relative=relative,
+        peak=peak,
+        floor=allowed,
+        slope=slope,
+        above=above | (peak > 0),
+        unheard=(own > 0) & (floor >= own),
     )
+
+
+def _peaks(table: Floats, typical: Floats, rounding: Rounding) -> Floats:
+    """The largest |e| over the largest |r| of each part, where that is more than rounding does to a single
+    value; 0 elsewhere. Scale classes have none."""
+    largest, error = table[:, MAX_R], table[:, MAX_E]
+    floor = np.maximum(FLOOR * (1 + _FEW) * typical, FLOOR * rounding.unit * largest)
+    floor = np.maximum(floor, rounding.lost)
+    return np.where((error > floor) & (largest > 0), error / np.where(largest > 0, largest, 1), 0.0)
 
 
 def _ways(table: Floats) -> list[Floats]:

@@ -1,8 +1,8 @@
 """Sums over the parts of a pair of tensors, from the same walk over its blocks as every other figure.
 
 A unit is a row (a vector of the last dimension), or several rows where there are too many: channels
-follow from the units, since an index of any other dimension is a set of whole rows. The columns of a
-table have sums of their own. What lies within a row in several scales is counted by octaves.
+follow from the units, since an index of any other dimension is a set of whole rows. Columns have sums of
+their own. What lies within a row in several scales is counted by octaves.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 # What is summed of each part, with r the reference and e = device - reference; shared_*: the same
-# without the mean row of either side, where rows share one.
-COUNT, R, E, RR, EE, RE, ABS_R, ABS_E, SHARED_RR, SHARED_EE, SHARED_RE = range(11)
-FIELDS = 11
+# without the mean row of either side, where rows share one. The last two are not sums, but the largest.
+COUNT, R, E, RR, EE, RE, ABS_R, ABS_E, SHARED_RR, SHARED_EE, SHARED_RE, MAX_R, MAX_E = range(13)
+FIELDS = 13
+_PEAKS = slice(MAX_R, FIELDS)
 # Of each octave of |r| / (the row's RMS): elements, r^2, e^2, r e, and the square of the row's largest.
 # From 2^-26 times the RMS, below which there is but rounding, to 2^24 times.
 OCTAVES, LOWEST = 50, -26
@@ -32,8 +33,10 @@ FRACTIONAL, CHANGED = FIELDS, FIELDS + 1
 
 _MOST_UNITS = 1 << 18
 _MOST_COLUMNS = 1 << 14
-_LEAST_ROWS = 16
-_FEW_COLUMNS = 16  # a table of so few may be short: a detector that found two things
+_WIDE = 1 << 12  # columns of a tensor that has fewer rows than these
+_FEW_VALUES = 64  # of a whole output: each is a part
+# A longer row is cut into stretches of at least this length (up to four times), where that is even.
+_LONG_ROW, _STRETCH = 1 << 12, 256
 _SAMPLED, _SAMPLED_ELEMENTS = 64, 1 << 18
 # A row is looked at by octaves where a 16th of it is below this, times its RMS (a 40th of a normal one).
 QUIET = 2.0**-5
@@ -45,13 +48,15 @@ LONG = 64  # elements of a row that has scales within
 class Layout:
     """How a shape is cut: `lead` are the dimensions that count units, each of `unit` elements (the last
     may be shorter where `rows_of_unit` rows go together); `row` is the length of the last dimension;
-    `columns` says whether its indices are parts; `shared` are both sides' mean rows, or None."""
+    `columns` says whether its indices are parts, `cut` whether a unit is but a stretch of a longer row;
+    `shared` are both sides' mean rows, or None."""
 
     row: int
     unit: int
     lead: tuple[int, ...]
     rows_of_unit: int
     columns: bool
+    cut: bool = False
     shared: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -60,7 +65,35 @@ class Layout:
         return math.prod(self.lead)
 
 
-def layout_of(shape: tuple[int, ...], *, paired: bool) -> Layout:
+def by_rows(tensor: Tensor) -> tuple[Tensor, bool]:
+    """A view of an output whose last dimension are the rows that are parts, and whether it cuts longer
+    ones. A last dimension of 1 makes no rows of one value each, few values are a row each, and a long row
+    is cut into stretches."""
+    while tensor.dim() > 1 and tensor.shape[-1] == 1:
+        tensor = tensor.squeeze(-1)
+    row = tensor.shape[-1]
+    if row == tensor.numel() <= _FEW_VALUES:
+        return tensor.reshape(row, 1), False
+    even = (size for size in range(_STRETCH, 4 * _STRETCH) if row % size == 0)
+    if row >= _LONG_ROW and (size := next(even, None)):
+        return tensor.unflatten(-1, (-1, size)), True
+    return tensor, False
+
+
+def joined(table: Floats, axes: tuple[int, ...]) -> Floats:
+    """The sums of parts that consist of others: those along `axes` of [..., FIELDS]."""
+    found = table.sum(axes)
+    found[..., _PEAKS] = table[..., _PEAKS].max(axes)
+    return np.asarray(found)
+
+
+def _add(table: Floats, other: Floats) -> None:
+    peaks = np.maximum(table[..., _PEAKS], other[..., _PEAKS])
+    table += other
+    table[..., _PEAKS] = peaks
+
+
+def layout_of(shape: tuple[int, ...], *, paired: bool, cut: bool = False) -> Layout:
     """The layout of a shape of at least one dimension; `paired` where the last one is of real and
     imaginary parts, which belong to one row."""
     if paired and len(shape) > 1:
@@ -75,9 +108,15 @@ def layout_of(shape: tuple[int, ...], *, paired: bool) -> Layout:
     if together > 1:
         lead = (math.ceil(math.prod(lead) / together),)
         unit *= together
-    table = 1 < row <= min(rows, _MOST_COLUMNS) and rows >= _LEAST_ROWS
-    table = not paired and (table or (1 < row <= _FEW_COLUMNS and rows > 1))
-    return Layout(row=row, unit=unit, lead=lead, rows_of_unit=unit // row, columns=table)
+    columns = not paired and rows > 1 and 1 < row <= (_MOST_COLUMNS if row <= rows else _WIDE)
+    return Layout(
+        row=row,
+        unit=unit,
+        lead=lead,
+        rows_of_unit=unit // row,
+        columns=columns and not cut,
+        cut=cut and unit == row,
+    )
 
 
 @dataclass
@@ -91,9 +130,9 @@ class PartSums:
 
     def add(self, other: PartSums) -> None:
         """Take in the sums of a block."""
-        self.units[other.first : other.first + len(other.units)] += other.units
+        _add(self.units[other.first : other.first + len(other.units)], other.units)
         if self.columns is not None and other.columns is not None:
-            self.columns += other.columns
+            _add(self.columns, other.columns)
         self.octaves += other.octaves
 
 
@@ -147,7 +186,7 @@ def block_sums(
         own = (r - ours).where(there, 0.0)
         error = (e - (theirs - ours)).where(there, 0.0)
         fields += [own * own, error * error, own * error]
-    found = sums_of_block(offset, len(r), layout)
+    found, peaks = sums_of_block(offset, len(r), layout), ((MAX_R, fields[6]), (MAX_E, fields[7]))
     if found.columns is not None:
         whole = [(r != r.round()).double(), (device.where(there, 0.0).round() != r).double()]
         of_columns = [
@@ -156,12 +195,16 @@ def block_sums(
         ]
         for name, values in of_columns:
             found.columns[:, name] = values.view(-1, layout.row).sum(0).numpy()
+        for name, values in peaks:
+            found.columns[:, name] = values.view(-1, layout.row).amax(0).numpy()
     for begin, end, number in _pieces(offset, len(r), layout.unit):
         shape = (-1, min(layout.unit, end - begin))
         at = number - found.first
         sums = found.units[at : at + (end - begin) // shape[1]]
         for name, values in enumerate(fields):
             sums[:, name] = values[begin:end].view(shape).sum(1).numpy()
+        for name, values in peaks:
+            sums[:, name] = values[begin:end].view(shape).amax(1).numpy()
         if shape[1] < LONG:
             continue
         rows, errors = (side[begin:end].view(shape).numpy() for side in (r, e))

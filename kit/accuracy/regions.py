@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 _LEAST = 32  # pixels of a side: less is no plane
 _ALIKE = 0.7  # of neighbours; a table of ids has hardly any
 _MOST_CLASSES = 256
+LEVELS = 32  # values of a picture at least, most of whose steps are by one: no map of classes
 _VOCABULARY = 1 << 21  # fp32 has numbers that are not whole up to four times that
 _SMALL, _SMALL_SHARE = 128, 1 / 16  # bf16 has numbers that are not whole below
 
 
 @dataclass(frozen=True, kw_only=True)
 class Regions:
-    """How two maps differ: `changed` of `pixels`, `strayed` of them to a class that none of the eight
-    neighbours has in the reference, `borders` pixels that have a neighbour of another class, and the
-    smallest intersection over union of a class, with the class."""
+    """How two maps differ: `changed` of `pixels`, `strayed` of them where no neighbour is of another class
+    in the reference, `borders` pixels that have such a neighbour, and the smallest intersection over union
+    of a class, with the class (1 where but a pixel of each changes: all of a class may be a pixel)."""
 
     pixels: int
     changed: int
@@ -54,25 +55,27 @@ def compare_maps(reference: Tensor, device: Tensor) -> Regions | None:
     classes = _classes(ours)
     if classes is None:
         return None
-    alike = total = changed = strayed = borders = 0
+    alike = total = gradual = changed = strayed = borders = 0
     common = torch.zeros(3, len(classes), dtype=torch.int64)
     for _, r, d in blocks(ours, theirs, 1 << 20, row=height * width):
         r, d = (side.reshape(-1, height, width).long() for side in (r, d))
-        alike += int((r[..., 1:] == r[..., :-1]).sum() + (r[..., 1:, :] == r[..., :-1, :]).sum())
-        total += r[..., 1:].numel() + r[..., 1:, :].numel()
-        moved, near, border = r != d, torch.zeros_like(r, dtype=torch.bool), r != r
+        for steps in (r.diff(dim=-1).abs(), r.diff(dim=-2).abs()):
+            alike, total = alike + int((steps == 0).sum()), total + steps.numel()
+            gradual += int((steps == 1).sum())
+        moved, border = r != d, r != r
         for neighbour in _neighbours(r):
-            near |= neighbour == d
             border |= neighbour != r
         changed += int(moved.sum())
-        strayed += int((moved & ~near).sum())
+        strayed += int((moved & ~border).sum())
         borders += int(border.sum())
         for number, value in enumerate(classes.tolist()):
             mine, other = r == value, d == value
             common[:, number] += torch.stack([mine.sum(), other.sum(), (mine & other).sum()])
-    if alike < _ALIKE * total:
+    picture = len(classes) >= LEVELS and 2 * gradual > total - alike
+    if alike < _ALIKE * total or picture:
         return None
-    iou = common[2] / (common[0] + common[1] - common[2]).clamp(min=1)
+    union = common[0] + common[1] - common[2]
+    iou = (common[2] / union.clamp(min=1)).where(union - common[2] > 1, 1.0)
     return Regions(
         pixels=reference.numel(),
         changed=changed,

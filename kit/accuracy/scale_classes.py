@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_CLASS = 64  # elements of a scale class at least, and a 16th of all parts or values
+# Elements of a scale class at least, and a 16th of all parts or values: so many do not all come out a
+# 16th as large by chance.
+_CLASS = 4
 _VALUES = 32  # values within rows at least
 _GAP = 16.0
 _NOTHING = 2.0**-24  # of the largest part

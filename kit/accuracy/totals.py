@@ -54,7 +54,7 @@ _INDEX = {name: index for index, name in enumerate(SUMS)}
 
 # Totals.ends: the largest |device - reference|, and both sides' smallest and largest values.
 ENDS = ("largest", "reference_min", "reference_max", "device_min", "device_max")
-_NO_ENDS = (-1.0, math.inf, -math.inf, math.inf, -math.inf)
+NO_ENDS = (-1.0, math.inf, -math.inf, math.inf, -math.inf)
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Totals:
     |device - reference|."""
 
     sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(SUMS)))
-    ends: NDArray[np.float64] = field(default_factory=lambda: np.array(_NO_ENDS))
+    ends: NDArray[np.float64] = field(default_factory=lambda: np.array(NO_ENDS))
     largest_at: int = 0
 
     def __getitem__(self, name: str) -> float:

@@ -109,10 +109,12 @@ def _part(m: Metrics, part: Part) -> bool:
     largest = m.reference_max_abs or 0.0
     within_rows = part.dimension is None and part.index is None and part.members == part.elements
     counts = part.relative_l2 is None or part.floor is None or part.relative_l2 > part.floor
+    counts = counts or part.max_over_range is not None
     return (
         0 <= part.elements <= m.elements
         and (within_rows or ordered(0.0, part.scale, largest, slack=_LOST))
         and (part.relative_l2 is None or part.relative_l2 >= 0)
+        and (part.max_over_range is None or part.max_over_range >= 0)
         and (part.floor is None or part.floor >= 0)
         and (not part.above_floor or counts or part.index is None)
     )
@@ -173,7 +175,9 @@ METRICS: Mapping[str, Callable[[Metrics], bool]] = {
         (m.parts.divergence is None or m.parts.total_variation is not None)
         and ordered(0.0, m.parts.total_variation)
         and ordered(0.0, m.parts.divergence)
+        and ordered(0.0, m.parts.one_class)
     ),
+    "no more parts are unheard than judged": lambda m: m.parts.unheard <= m.parts.judged,
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kit.accuracy.compiled.loops import OWN, add_block, scratch
-from kit.accuracy.compiled.options import exact, finite, fused, kept, summed
+from kit.accuracy.compiled.options import exact, finite, fused, kept, larger, summed
 from kit.accuracy.part_sums import (
     ABS_E,
     ABS_R,
@@ -18,6 +18,8 @@ from kit.accuracy.part_sums import (
     FRACTIONAL,
     LONG,
     LOWEST,
+    MAX_E,
+    MAX_R,
     OCTAVES,
     QUIET,
     QUIET_SHARE,
@@ -29,6 +31,7 @@ from kit.accuracy.part_sums import (
     E,
     R,
 )
+from kit.accuracy.totals import NO_ENDS
 
 if TYPE_CHECKING:
     from kit.accuracy.compiled.options import Array, Double
@@ -56,24 +59,33 @@ def add_units(
             piece = slice(max(number * unit - begun, 0), (number + 1) * unit - begun)
             _add_short(reference[piece], device[piece], units[number], octaves)
         return at
-    at, own = 0, np.empty(OWN)
+    at, own, own_ends = 0, np.empty(OWN), np.empty(ends.size)
     # Sums of arrays are written as loops: numba takes seconds to compile the other way.
     for number in range(len(units)):
         start = max(number * unit - begun, 0)
         piece = slice(start, (number + 1) * unit - begun)
-        before = ends[0]
         for i in range(OWN):
             own[i] = 0.0
-        found = add_block(reference[piece], device[piece], own, sums, ends, pieces)
-        at = start + found if ends[0] > before else at
+        for i in range(ends.size):
+            own_ends[i] = NO_ENDS[i]
+        found = add_block(reference[piece], device[piece], own, sums, own_ends, pieces)
+        at = start + found if own_ends[0] > ends[0] else at
         for i in range(OWN):
             sums[i] += own[i]
-        _add_long(reference[piece], device[piece], own, units[number], octaves)
+        _add_ends(own_ends, ends)
+        _add_long(reference[piece], device[piece], own, own_ends, units[number], octaves)
     return at
 
 
 @exact
-def _add_long(r: Array, d: Array, own: Double, unit: Double, octaves: Double) -> None:
+def _add_ends(own: Double, ends: Double) -> None:
+    ends[0] = max(ends[0], own[0])
+    ends[1], ends[2] = min(ends[1], own[1]), max(ends[2], own[2])
+    ends[3], ends[4] = min(ends[3], own[3]), max(ends[4], own[4])
+
+
+@exact
+def _add_long(r: Array, d: Array, own: Double, ends: Double, unit: Double, octaves: Double) -> None:
     """A unit of which loops.add_block has the sums."""
     unit[COUNT] += r.size
     unit[R] += own[5]
@@ -83,6 +95,8 @@ def _add_long(r: Array, d: Array, own: Double, unit: Double, octaves: Double) ->
     unit[RE] += own[4] - own[2]
     unit[ABS_R] += own[7]
     unit[ABS_E] += own[0]
+    unit[MAX_R] = max(unit[MAX_R], abs(ends[1]), abs(ends[2]))
+    unit[MAX_E] = max(unit[MAX_E], ends[0])
     if _is_mixed(r, own[2]):
         _add_octaves(r, d, own[2], octaves)
 
@@ -90,7 +104,7 @@ def _add_long(r: Array, d: Array, own: Double, unit: Double, octaves: Double) ->
 @exact
 def _add_short(r: Array, d: Array, unit: Double, octaves: Double) -> None:
     """A unit of so few elements that the loops' own beginnings would cost more than the sums."""
-    total = error = square = square_error = product = abs_error = size = 0.0
+    total = error = square = square_error = product = abs_error = size = most = far = 0.0
     for i in range(r.size):
         ours = np.float64(r[i])
         e = np.float64(d[i]) - ours
@@ -101,6 +115,7 @@ def _add_short(r: Array, d: Array, unit: Double, octaves: Double) -> None:
         product += ours * e
         abs_error += abs(e)
         size += abs(ours)
+        most, far = larger(most, abs(ours)), larger(far, abs(e))
     unit[COUNT] += r.size
     unit[R] += total
     unit[E] += error
@@ -109,6 +124,8 @@ def _add_short(r: Array, d: Array, unit: Double, octaves: Double) -> None:
     unit[RE] += product
     unit[ABS_R] += size
     unit[ABS_E] += abs_error
+    unit[MAX_R] = max(unit[MAX_R], most)
+    unit[MAX_E] = max(unit[MAX_E], far)
     if _is_mixed(r, square):
         _add_octaves(r, d, square, octaves)
 
@@ -210,5 +227,7 @@ def _add_row_to_columns(r: Array, d: Array, columns: Double) -> None:
         columns[RE, i] += ours * e
         columns[ABS_R, i] += abs(ours)
         columns[ABS_E, i] += abs(e)
+        columns[MAX_R, i] = larger(columns[MAX_R, i], abs(ours))
+        columns[MAX_E, i] = larger(columns[MAX_E, i], abs(e))
         columns[FRACTIONAL, i] += 1.0 if np.rint(ours) != ours else 0.0
         columns[CHANGED, i] += 1.0 if np.rint(theirs) != ours else 0.0
