@@ -110,9 +110,9 @@ def _scale_of_error(truth: Floats) -> Floats:
 
 def _joined(table: Floats, classes: NDArray[np.int64]) -> Floats:
     """Sums over the parts of each class; what is largest in one is left out."""
-    found = np.stack([np.bincount(classes, column) for column in table.T], axis=1)
+    found = np.stack([np.bincount(classes, column) for column in table.T], axis=1, dtype=np.float64)
     found[:, MAX_R:] = 0.0
-    return found
+    return np.asarray(found)
 
 
 def _figures(
