@@ -98,6 +98,7 @@ def measure(
     # Heavy imports come only now, after select_device() has made a broken torch_npu harmless.
     import torch
 
+    from kit.explain.battery import probe_arithmetic
     from kit.run.fallback import watch_fallbacks
     from kit.run.heads import outputs_of_heads
     from kit.run.passes import run_passes, to_device
@@ -148,6 +149,7 @@ def measure(
             adapter, model, samples, found.companions, device, dtype, logs, batch_size=size
         )
         record.samples(section, options.data)
+    record.arithmetic(probe_arithmetic(device, options.dtype))
     del model  # writing the record then adds nothing to the peak memory of a run
     outputs = {name: tensor.cpu() for name, tensor in passes.outputs.items()}
     logs.write_tensors(OUTPUTS, outputs, describe_roles(adapter.outputs))

@@ -18,6 +18,7 @@ _ALL = {
     "export": ("kit.publish", "write the repository that publishes one model and its run"),
     "new": ("kit.weights.new", "write a model's folder under models/, to be edited"),
     "fetch": ("kit.weights.fetch", "download a model's files, resumable and verified"),
+    "probe": ("kit.explain.probe", "what a device computes with, by crafted inputs"),
     "lint-report": ("kit.lint", "what is blank, contradictory or unsupported in a report"),
 }
 COMMANDS = {name: command for name, command in _ALL.items() if find_spec(command[0])}

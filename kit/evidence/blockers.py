@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kit.accuracy.judged import JudgedOutput
+from kit.evidence.flag_claims import why_not_believed
 from kit.evidence.trust import why_no_latency
 from kit.evidence.types.run import Run
 from kit.evidence.types.shared import Weights
@@ -41,6 +42,9 @@ def find_blockers(
         blockers += _weights(run.weights if run else None)
     if verdict == "PASS" and comparison is not None:
         blockers += _beyond_1_percent(comparison)
+    probed = run.device_proof.arithmetic if run and run.device_proof else None
+    if probed is not None and device is not None:
+        blockers += why_not_believed(device.kind, probed)
     if run and run.latency and run.noise and (refused := why_no_latency(run.latency, run.noise)):
         blockers.append(Reason("no_latency", why=refused))
     return blockers + _fallbacks(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kit.evidence.flag_claims import contradicted_flags
 from kit.evidence.types.run import ChosenDevice, FinishedRun
 from kit.evidence.types.shared import DeviceProof, Weights
 from kit.models.adapter import Adapter
@@ -19,6 +20,7 @@ def find_contradictions(run: FinishedRun, adapter: Adapter) -> Iterator[str]:
     )
     if as_loaded and run.device_proof.weights_fingerprint != run.weights.fingerprint:
         yield "the weights on the device are others than the loaded ones"
+    yield from _about_the_arithmetic(run)
     if run.device_proof.outputs.keys() != run.outputs.keys():
         yield "device_proof is of other outputs"
     if missing := run.outputs.keys() - run.noise.device_repeat.keys():
@@ -39,6 +41,16 @@ def _about_the_device(device: ChosenDevice, proof: DeviceProof) -> Iterator[str]
     places = {*proof.parameters, *proof.buffers, *proof.outputs.values()}
     if places != {device.spec}:
         yield f"the device is {device.spec}, the tensors were on {', '.join(sorted(places))}"
+
+
+def _about_the_arithmetic(run: FinishedRun) -> Iterator[str]:
+    probed = run.device_proof.arithmetic
+    if probed is None:
+        yield "the device's arithmetic was not probed"
+    elif probed.dtype != run.arguments.dtype:
+        yield "the device's arithmetic was probed in another dtype"
+    elif probed.contradictions != contradicted_flags(run.precision.flags, run.device.name, probed):
+        yield "what contradicts the flags does not follow from the probe"
 
 
 def _about_the_weights(weights: Weights, adapter: Adapter) -> Iterator[str]:

@@ -21,10 +21,12 @@ from kit.devices import Device, Precision
 from kit.documented import written
 from kit.errors import UnsupportedError
 from kit.evidence.declared import declared_model, keep_description
+from kit.evidence.flag_claims import contradicted_flags
 from kit.evidence.logs import LOCAL_PATHS, RECORD, RUN_LOG, SUMMARY, WEIGHTS_LOG, Logs, log
 from kit.evidence.schema import SCHEMA_VERSION, checked
 from kit.evidence.summary import summarise
-from kit.evidence.telling import tell_latency, tell_load, tell_repeats
+from kit.evidence.telling import tell_arithmetic, tell_latency, tell_load, tell_repeats
+from kit.evidence.types.arithmetic import ProbedArithmetic
 from kit.evidence.types.run import (
     Arguments,
     ChosenDevice,
@@ -169,6 +171,15 @@ class RunRecord:
         """Where everything was, and what fell back."""
         self._fill(device_proof=device_proof)
         _warn_of_fallbacks(device_proof)
+
+    def arithmetic(self, probed: ProbedArithmetic) -> None:
+        """What crafted inputs say of how the device computes, and what of the flags that contradicts."""
+        device, precision, proof = self.run.device, self.run.precision, self.run.device_proof
+        assert device and precision and proof
+        contradicted = contradicted_flags(precision.flags, device.name, probed)
+        probed = msgspec.structs.replace(probed, contradictions=contradicted)
+        self._fill(device_proof=msgspec.structs.replace(proof, arithmetic=probed))
+        tell_arithmetic(device.kind, probed)
 
     def samples(self, samples: RecordedSamples, data: Path) -> None:
         """The further samples: their inputs, and where their outputs are."""

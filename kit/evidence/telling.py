@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from kit.evidence.flag_claims import why_not_believed
 from kit.evidence.latency import Latency
 from kit.evidence.logs import log
 from kit.evidence.trust import why_no_latency
+from kit.evidence.types.arithmetic import ProbedArithmetic, ProductArithmetic
 from kit.evidence.types.run import DeviceNoise
 from kit.machine.environment import Environment
 
@@ -26,6 +28,44 @@ def tell_repeats(noise: DeviceNoise) -> None:
             log.warning(f"the {which} differs by what cannot be computed")
         else:
             log.warning(f"the {which} differs by a relative L2 of up to {max(known):.3g}")
+
+
+def tell_arithmetic(kind: str, probed: ProbedArithmetic) -> None:
+    """What crafted inputs revealed, on one line, the rest in the log; and what of it is against the run."""
+    bits = {"matmul": probed.matmul, "convolution": probed.convolution}
+    found = [
+        f"{name} {product.operand_bits if product and product.operand_bits else 'unknown'}"
+        for name, product in bits.items()
+    ]
+    log.info(f"arithmetic by probe: mantissa bits of {', '.join(found)}; GELU {probed.gelu}")
+    for line in arithmetic_lines(probed):
+        log.debug(line)
+    for doubt in why_not_believed(kind, probed):
+        log.warning(doubt)
+
+
+def arithmetic_lines(probed: ProbedArithmetic) -> list[str]:
+    """The findings of a probe, a line an operator; what could not be told reads unknown."""
+    lines = [f"how {probed.dtype} is computed, by crafted inputs:"]
+    for name, product in (("matmul", probed.matmul), ("convolution", probed.convolution)):
+        lines.append(f"  {name}: {_product_line(product)}")
+    lines.append(f"  gelu: {probed.gelu}")
+    lines.append(f"  bit for bit as this CPU: {', '.join(probed.same_as_cpu) or 'nothing'}")
+    return lines + [f"  {what} failed: {error}" for what, error in probed.failed.items()]
+
+
+def _product_line(product: ProductArithmetic | None) -> str:
+    if product is None:
+        return "unknown"
+    bits, width = product.operand_bits, product.accumulator_bits
+    rounding = "" if product.rounding == "none" else f" (rounding {product.rounding})"
+    narrow = ", float16's range" if product.wide_range is False else ""
+    order = product.order if product.block is None else f"blocks of {product.block}"
+    return (
+        f"operands of {bits or 'unknown'} mantissa bits{rounding}{narrow}, sums of "
+        f"{width or 'unknown'} significant bits, order {order}, subnormal operands "
+        f"{product.subnormal_operands}, results {product.subnormal_results}"
+    )
 
 
 def tell_latency(latency: Latency, noise: DeviceNoise) -> None:

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from kit.devices.precision import PrecisionName
 from kit.documented import Documented, Sha256, says
+from kit.evidence.types.arithmetic import ProbedArithmetic
 from kit.weights.attempts import Attempt
 from kit.weights.casting import Cast
 from kit.weights.fitting import Account
@@ -149,6 +150,10 @@ class DeviceProof(Documented, frozen=True, kw_only=True):
     fallback_reason: Annotated[
         Reason | None, says("Why fallback_ops is null; null where it is not.")
     ]
+    arithmetic: Annotated[
+        ProbedArithmetic | None,
+        says("What crafted inputs say of how it computes; null where the run ended before."),
+    ] = None
 
 
 class PrecisionFlags(Documented, frozen=True, kw_only=True):

@@ -1,0 +1,83 @@
+"""What the flags of a run promise of the arithmetic, beside what the probe found.
+
+A flag that allows less promises nothing but that; one that forbids it promises all the bits of float32. A
+device that computes with more than it has to contradicts nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from kit.evidence.types.arithmetic import FlagContradiction, ProbedArithmetic
+
+_FP32, _HF32, _TF32 = 23, 11, 10
+# By flag, the operator that it is of, and the bits that it promises where it is on.
+_PRODUCTS = {
+    "conv.allow_hf32": ("convolution", _HF32),
+    "matmul.allow_hf32": ("matmul", _HF32),
+    "cudnn.allow_tf32": ("convolution", _TF32),
+    "cuda.matmul.allow_tf32": ("matmul", _TF32),
+}
+# The first generation (910A, 910ProA, 310P) has no fp32 matrix unit: products are fp16's there, whatever
+# the flags say.
+_WITHOUT_FP32 = re.compile(r"910A|910Pro|310")
+_FP16 = 10
+
+
+def contradicted_flags(
+    flags: Mapping[str, bool | str | None], device_name: str, probed: ProbedArithmetic
+) -> list[FlagContradiction]:
+    """The flags that promise more than was found; none of what was not found out."""
+    return [*_about_products(flags, device_name, probed), *_about_gelu(flags, probed)]
+
+
+def _about_products(
+    flags: Mapping[str, bool | str | None], device_name: str, probed: ProbedArithmetic
+) -> Iterator[FlagContradiction]:
+    if probed.dtype != "float32":  # the flags are of float32
+        return
+    least = _FP16 if _WITHOUT_FP32.search(device_name) else _FP32
+    for flag, (operator, allowed) in _PRODUCTS.items():
+        product = probed.matmul if operator == "matmul" else probed.convolution
+        found = product.operand_bits if product else None
+        if not isinstance(flags.get(flag), bool) or found is None:
+            continue
+        promised = min(least, allowed) if flags[flag] else least
+        if found < promised:
+            yield FlagContradiction(
+                flag=flag,
+                operator="matmul" if operator == "matmul" else "convolution",
+                promised=promised,
+                found=found,
+            )
+
+
+def _about_gelu(
+    flags: Mapping[str, bool | str | None], probed: ProbedArithmetic
+) -> Iterator[FlagContradiction]:
+    if flags.get("compatible_impl") is True and probed.gelu == "tanh":
+        yield FlagContradiction(
+            flag="compatible_impl", operator="gelu", promised="erf", found="tanh"
+        )
+
+
+def contradiction_text(found: FlagContradiction) -> str:
+    """One contradiction, in words."""
+    if found.operator == "gelu":
+        return f"{found.flag} promises GELU by {found.promised}, the device computes {found.found}"
+    return (
+        f"{found.flag} promises {found.promised} mantissa bits in a {found.operator}, the device keeps "
+        f"{found.found}"
+    )
+
+
+def why_not_believed(kind: str, probed: ProbedArithmetic) -> list[str]:
+    """What the probe says against the run of a device of that kind, each in words."""
+    told = [contradiction_text(each) for each in probed.contradictions]
+    if kind != "cpu" and probed.answers_as_cpu:
+        told.append(
+            f"the device answers as the CPU does, bit for bit, in all of "
+            f"{', '.join(probed.same_as_cpu)}: a CPU or a simulation under another name"
+        )
+    return told
