@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from kit.evidence.types.arithmetic import FlagContradiction, ProbedArithmetic
+from kit.words import Reason
 
 _FP32, _HF32, _TF32 = 23, 11, 10
 # By flag, the operator that it is of, and the bits that it promises where it is on.
@@ -62,22 +63,22 @@ def _about_gelu(
         )
 
 
-def contradiction_text(found: FlagContradiction) -> str:
+def contradiction_told(found: FlagContradiction) -> Reason:
     """One contradiction, in words."""
     if found.operator == "gelu":
-        return f"{found.flag} promises GELU by {found.promised}, the device computes {found.found}"
-    return (
-        f"{found.flag} promises {found.promised} mantissa bits in a {found.operator}, the device keeps "
-        f"{found.found}"
+        return Reason("flag_gelu", flag=found.flag, promised=found.promised, found=found.found)
+    return Reason(
+        "flag_bits",
+        flag=found.flag,
+        promised=found.promised,
+        operator=found.operator,
+        found=found.found,
     )
 
 
-def why_not_believed(kind: str, probed: ProbedArithmetic) -> list[str]:
-    """What the probe says against the run of a device of that kind, each in words."""
-    told = [contradiction_text(each) for each in probed.contradictions]
+def why_not_believed(kind: str, probed: ProbedArithmetic) -> list[Reason]:
+    """What the probe says against the run of a device of that kind."""
+    told = [contradiction_told(each) for each in probed.contradictions]
     if kind != "cpu" and probed.answers_as_cpu:
-        told.append(
-            f"the device answers as the CPU does, bit for bit, in all of "
-            f"{', '.join(probed.same_as_cpu)}: a CPU or a simulation under another name"
-        )
+        told.append(Reason("answers_as_cpu", operators=probed.same_as_cpu))
     return told

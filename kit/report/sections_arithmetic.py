@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from kit.evidence.flag_claims import contradiction_text
+from kit.evidence.flag_claims import why_not_believed
 from kit.evidence.types.arithmetic import ProbedArithmetic, ProductArithmetic
 from kit.report.facts import Told
-from kit.report.outline import Block, Cell, Note, Points, Section, Table
+from kit.report.outline import Cell, Points, Section, Table
+
+_FIELDS = (
+    *("operand_bits", "rounding", "wide_range", "subnormal_operands", "subnormal_results"),
+    *("accumulator_bits", "order"),
+)
 
 
 def arithmetic(told: Told) -> Section:
     """How the device computes, a column a kind of operator."""
-    proof, device = told.summary.device_proof, told.summary.device
+    proof = told.summary.device_proof
     if proof is None or proof.arithmetic is None:
         return told.without("arithmetic", "device_proof.arithmetic")
     found = proof.arithmetic
@@ -20,27 +25,22 @@ def arithmetic(told: Told) -> Section:
         told.fact("same_as_cpu", found.same_as_cpu),
         told.fact("other_than_cpu", found.other_than_cpu),
     )
-    doubts: list[Block] = []
-    if found.contradictions:
-        doubts.append(Note(told.say("arithmetic.contradicted"), "bad"))
-        doubts.append(Points(tuple(map(contradiction_text, found.contradictions))))
-    if found.answers_as_cpu and device is not None and not device.startswith("cpu"):
-        doubts.append(Note(told.say("arithmetic.answers_as_cpu"), "bad"))
-    return told.section("arithmetic", *doubts, _products(told, found), facts)
+    kind = (told.summary.device or "").partition(":")[0]
+    doubts = tuple(told.say.reason(doubt) for doubt in why_not_believed(kind, found))
+    said = [Points(doubts)] if doubts else []
+    return told.section("arithmetic", *said, _products(told, found), facts)
 
 
 def _products(told: Told, found: ProbedArithmetic) -> Table:
-    head = told.heads("what", "matmul", "convolution")
-    fields = (name for name in ProductArithmetic.__struct_fields__ if name != "block")
     rows = tuple(
         (
             told.say(f"label.{field}"),
             _shown(told, found.matmul, field),
             _shown(told, found.convolution, field),
         )
-        for field in fields
+        for field in _FIELDS
     )
-    return Table(head=head, rows=rows, words=3)
+    return Table(head=told.heads("what", "matmul", "convolution"), rows=rows, words=3)
 
 
 def _shown(told: Told, product: ProductArithmetic | None, field: str) -> Cell:
