@@ -125,7 +125,7 @@ def exchanged(rows: torch.Tensor, first: int, second: int, count: int) -> torch.
 
 def interpolated(error: float = 0.0) -> torch.Tensor:
     """The largest of 60 interpolated classes: many tie, three of them meet, and some own a pixel."""
-    scores = normal(1, 60, 32, 32) + error * normal(1, 60, 32, 32, seed=1)
+    scores = normal(1, 60, 16, 16) + error * normal(1, 60, 16, 16, seed=1)
     return torch.nn.functional.interpolate(scores, scale_factor=16, mode="bilinear").argmax(1)
 
 

@@ -34,6 +34,7 @@ FRACTIONAL, CHANGED = FIELDS, FIELDS + 1
 _MOST_UNITS = 1 << 18
 _MOST_COLUMNS = 1 << 14
 _WIDE = 1 << 12  # columns of a tensor that has fewer rows than these
+TABLE = 32  # columns at most, one of which may be of ids
 _FEW_VALUES = 64  # of a whole output: each is a part
 # A longer row is cut into stretches of at least this length (up to four times), where that is even.
 _LONG_ROW, _STRETCH = 1 << 12, 256
@@ -87,7 +88,8 @@ def joined(table: Floats, axes: tuple[int, ...]) -> Floats:
     return np.asarray(found)
 
 
-def _add(table: Floats, other: Floats) -> None:
+def add(table: Floats, other: Floats) -> None:
+    """Take in the sums of the same parts over other elements."""
     peaks = np.maximum(table[..., _PEAKS], other[..., _PEAKS])
     table += other
     table[..., _PEAKS] = peaks
@@ -130,9 +132,9 @@ class PartSums:
 
     def add(self, other: PartSums) -> None:
         """Take in the sums of a block."""
-        _add(self.units[other.first : other.first + len(other.units)], other.units)
+        add(self.units[other.first : other.first + len(other.units)], other.units)
         if self.columns is not None and other.columns is not None:
-            _add(self.columns, other.columns)
+            add(self.columns, other.columns)
         self.octaves += other.octaves
 
 

@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_TABLE = 32  # columns at most, one of which may be of ids
 _FLUSHED, _ORDINARY = 2.0**-25, 2.0**-6
 
 
@@ -166,7 +165,7 @@ def _part(
 def _changed_ids(columns: Floats, roundoff: float) -> tuple[int, int] | None:
     """A column of whole numbers, not all of them equal, in a table that has other columns too, of which
     some are other whole numbers on the device: (column, how many)."""
-    if len(columns) > _TABLE:
+    if len(columns) > sums_of.TABLE:
         return None
     whole = (columns[:, sums_of.FRACTIONAL] == 0) & (columns[:, RR] > 0)
     # Beyond, every value of a coarse dtype is whole.

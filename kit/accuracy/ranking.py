@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 TOP = 5
 # Rows whose top-1 differs beyond excuse are looked at one by one up to here: they have failed by then.
 _ENOUGH = 16
+_ROUGHEST = 2.0**-8  # the unit roundoff of bf16
+_FINE = 0x1FFF  # bits of an fp32 fraction that no 16-bit format has
 
 
 @dataclass
@@ -56,7 +58,7 @@ def grain(rows: NDArray[np.float64]) -> NDArray[np.float64]:
         single = rows.astype(np.float32)
         bits = single.view(np.uint32)
         # Neither format has more than the first ten bits of a fraction: mostly that decides.
-        if ((bits & 0x1FFF) != 0).any(-1).all():
+        if ((bits & _FINE) != 0).any(-1).all():
             return np.zeros(rows.shape[:-1])
         half = rows.astype(np.float16)
     nowhere = ~np.isfinite(rows)
@@ -70,6 +72,7 @@ def rank_block(
     device: Rows,
     ours: Indices,
     theirs: Indices,
+    scores: NDArray[np.float64],
     softmax_max_diff: float,
     errors: NDArray[np.float64],
     first_row: int,
@@ -77,34 +80,53 @@ def rank_block(
     """The figures of some rows [rows, classes], of which the first has the number `first_row`.
     `errors` [rows] are the standard deviations of their errors.
 
-    `ours` and `theirs` [rows, k] are the largest of the reference's and the device's rows, in order. In
-    numpy: on arrays this small, torch's dispatch costs more than the work.
+    `ours` and `theirs` [rows, k] are the largest of the reference's and the device's rows, in order,
+    `scores` [rows, 3] the first of both sides and the reference's second. In numpy: on arrays this small,
+    torch's dispatch costs more than the work.
     """
     totals = RankTotals(rows=len(reference), softmax_max_diff=softmax_max_diff)
     # As sets: within the five, neighbours may change places by rounding alone.
-    totals.top5_agree = int((np.sort(ours) == np.sort(theirs)).all(axis=1).sum())
+    other = (ours != theirs).any(axis=1)
+    same = (np.sort(ours[other]) == np.sort(theirs[other])).all(axis=1)
+    totals.top5_agree = len(ours) - int(len(same) - same.sum())
     changed = np.flatnonzero(ours[:, 0] != theirs[:, 0])
     totals.disputed = [
         (first_row + int(row), int(ours[row, 0]), int(theirs[row, 0])) for row in changed
     ]
     if ours.shape[1] > 1:
-        rows = np.arange(len(ours))[:, None]
-        scores, largest = (
-            np.asarray(side[rows, at], np.float64)
-            for side, at in ((reference, ours), (device, theirs))
-        )
+        first, device_first, second = scores.T
+        coarse = (device_first.astype(np.float32).view(np.uint32) & _FINE == 0) * _ROUGHEST
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # inf - inf: no margin
-            # Rounding to 16 bits moves the largest of a row more than the rest: evenly by up to grain
-            # |value|, whose standard deviation is that over sqrt(3).
-            rounding = grain(largest) * np.abs(scores[:, 0]) / math.sqrt(3)
-            errors = np.hypot(errors, np.where(rounding < math.inf, rounding, 0.0))
-            margins = scores[:, :1] - scores[:, 1:]
-            totals.smallest_margin = float(np.fmin.reduce(margins[:, 0], initial=math.inf))
-            chances = np.exp(-((margins / errors[:, None]) ** 2) / 4) / 2
-        # A row without any error changes nothing, whatever it is divided by.
-        chances[~((chances > 0) & (errors > 0)[:, None])] = 0.0
-        totals.explained = float(np.minimum(chances.sum(1), 1.0).sum())
+            margin = first - second
+            totals.smallest_margin = float(np.fmin.reduce(margin, initial=math.inf))
+            # Beyond, a row's largest class changes by no more than e^-100.
+            near = ~(margin > 20 * (errors + coarse * np.abs(first)))
+        totals.explained = _explained(
+            reference[near], device[near], ours[near], theirs[near], errors[near]
+        )
     return totals
+
+
+def scores_of(rows: Rows, at: Indices) -> NDArray[np.float64]:
+    """What stands in each row [rows, classes] at its indices `at` [rows, k]."""
+    return np.take_along_axis(rows, at, axis=1).astype(np.float64)
+
+
+def _explained(
+    reference: Rows, device: Rows, ours: Indices, theirs: Indices, errors: NDArray[np.float64]
+) -> float:
+    """How many rows' largest class their errors are expected to change (figures.Ranking.explained)."""
+    scores, largest = scores_of(reference, ours), scores_of(device, theirs)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        # Rounding to 16 bits moves the largest of a row more than the rest: evenly by up to grain
+        # |value|, whose standard deviation is that over sqrt(3).
+        rounding = grain(largest) * np.abs(scores[:, 0]) / math.sqrt(3)
+        errors = np.hypot(errors, np.where(rounding < math.inf, rounding, 0.0))
+        margins = scores[:, :1] - scores[:, 1:]
+        chances = np.exp(-((margins / errors[:, None]) ** 2) / 4) / 2
+    # A row without any error changes nothing, whatever it is divided by.
+    chances[~((chances > 0) & (errors > 0)[:, None])] = 0.0
+    return float(np.minimum(chances.sum(1), 1.0).sum())
 
 
 def finish_ranking(totals: RankTotals, row: Callable[[int], tuple[Tensor, Tensor]]) -> Ranking:

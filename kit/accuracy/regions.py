@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _LEAST = 32  # pixels of a side: less is no plane
 _ALIKE = 0.7  # of neighbours; a table of ids has hardly any
 _MOST_CLASSES = 256
+_FEW = 8  # pixels: so small a region comes and goes where two classes tie all over it
 LEVELS = 32  # values of a picture at least, most of whose steps are by one: no map of classes
 _VOCABULARY = 1 << 21  # fp32 has numbers that are not whole up to four times that
 _SMALL, _SMALL_SHARE = 128, 1 / 16  # bf16 has numbers that are not whole below
@@ -24,7 +25,7 @@ _SMALL, _SMALL_SHARE = 128, 1 / 16  # bf16 has numbers that are not whole below
 class Regions:
     """How two maps differ: `changed` of `pixels`, `strayed` of them where no neighbour is of another class
     in the reference, `borders` pixels that have such a neighbour, and the smallest intersection over union
-    of a class, with the class (1 where but a pixel of each changes: all of a class may be a pixel)."""
+    of a class, with the class (1 where no more than eight pixels of each change)."""
 
     pixels: int
     changed: int
@@ -75,7 +76,7 @@ def compare_maps(reference: Tensor, device: Tensor) -> Regions | None:
     if alike < _ALIKE * total or picture:
         return None
     union = common[0] + common[1] - common[2]
-    iou = (common[2] / union.clamp(min=1)).where(union - common[2] > 1, 1.0)
+    iou = (common[2] / union.clamp(min=1)).where(union - common[2] > _FEW, 1.0)
     return Regions(
         pixels=reference.numel(),
         changed=changed,

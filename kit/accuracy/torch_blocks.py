@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kit.accuracy.part_sums import Layout, PartSums, block_sums
-from kit.accuracy.ranking import TOP, RankTotals, rank_block
+from kit.accuracy.ranking import TOP, RankTotals, rank_block, scores_of
 from kit.accuracy.totals import BIG, CLOSE, SHARES, Totals
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ class TorchBlocks:
         rows = (reference.view(-1, row).numpy(), device.view(-1, row).numpy())
         ours, theirs = (_top(side, min(TOP, row)) for side in rows)
         apart, errors = _softmax_difference(*rows), _row_errors(*rows)
-        return totals, rank_block(*rows, ours, theirs, apart, errors, offset // row), parts
+        pairs = ((rows[0], ours[:, :1]), (rows[1], theirs[:, :1]), (rows[0], ours[:, 1:2]))
+        scores = np.concatenate([scores_of(*pair) for pair in pairs], axis=1)
+        ranks = rank_block(*rows, ours, theirs, scores, apart, errors, offset // row)
+        return totals, ranks, parts
 
 
 def _block_totals(reference: Tensor, device: Tensor, finite: Tensor, offset: int) -> Totals:

@@ -13,7 +13,7 @@ import numpy as np
 
 from kit.accuracy.compiled.ranks import add_rows
 from kit.accuracy.compiled.units import add_columns, add_shared, add_units
-from kit.accuracy.part_sums import Layout, sums_of_block
+from kit.accuracy.part_sums import TABLE, Layout, add, joined, sums_of_block
 from kit.accuracy.ranking import TOP, rank_block
 from kit.accuracy.torch_blocks import Read, TorchBlocks
 from kit.accuracy.totals import Totals
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from kit.accuracy.ranking import RankTotals, Rows
 
     Into = tuple[Floats, Floats, int, int, Floats, Floats]
+
+
+_WIDE = 256  # elements: shorter rows are added to the sums of the columns several at once
 
 
 class CompiledBlocks:
@@ -56,15 +59,26 @@ class CompiledBlocks:
         if self._shared is not None:
             add_shared(ours, theirs, *self._shared, offset, layout.unit, parts.units)
         if parts.columns is not None:
-            columns = np.zeros(parts.columns.shape[::-1])
-            add_columns(ours, theirs, columns)
-            parts.columns += columns.T
+            self._add_columns(ours, theirs, parts.columns)
         totals.largest_at = offset + at
         return totals, ranks, parts
+
+    def _add_columns(self, ours: Rows, theirs: Rows, columns: Floats) -> None:
+        """Of several short rows at once: an even part of the block, then the rest."""
+        row = self._layout.row
+        together = max(1, _WIDE // row)
+        even = ours.size // (row * together) * row * together
+        for part, rows in ((slice(even), together), (slice(even, None), 1)):
+            found = np.zeros((columns.shape[1], rows * row))
+            add_columns(ours[part], theirs[part], found, row <= TABLE)
+            add(columns, joined(found.T.reshape(rows, row, -1), (0,)))
 
     def _rank(self, ours: Rows, theirs: Rows, into: Into, offset: int) -> tuple[int, RankTotals]:
         rows, classes = ours.shape
         top = np.empty((2, rows, min(TOP, classes)), dtype=np.int64)
-        errors = np.empty(rows)
-        at, apart = add_rows(ours.reshape(-1), theirs.reshape(-1), *into, top, errors, self._apart)
-        return at, rank_block(ours, theirs, top[0], top[1], apart, errors, offset // classes)
+        scores, errors = np.empty((rows, 3)), np.empty(rows)
+        at, apart = add_rows(
+            ours.reshape(-1), theirs.reshape(-1), *into, top, scores, errors, self._apart
+        )
+        first_row = offset // classes
+        return at, rank_block(ours, theirs, top[0], top[1], scores, apart, errors, first_row)

@@ -55,7 +55,7 @@ def add_block(
         largest = _largest(error)
         _add_close(r, error, largest, sums)
         if largest > ends[0]:
-            ends[0], at = largest, start + _index(error, largest)
+            ends[0], at = largest, start + index_of(error, largest)
         _extend(r, ends[1:3])
         _extend(d, ends[3:5])
     return at
@@ -146,7 +146,7 @@ def _largest(error: Double) -> float:
 
 
 @exact
-def _index(values: Double, value: float) -> int:
+def index_of(values: Array, value: float) -> int:
     """Of the first that is `value`; 0 where none is."""
     for i in range(values.size):
         if values[i] == value:

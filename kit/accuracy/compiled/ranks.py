@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kit.accuracy.compiled.loops import PIECE, scratch, shift
+from kit.accuracy.compiled.loops import PIECE, index_of, scratch, shift
 from kit.accuracy.compiled.options import (
     add_to_exponent,
     exact,
@@ -28,6 +28,7 @@ _GROUP = (
     1 << 15
 )  # elements of rows that are read a second time while the second-level cache has them
 _LOOK = 128  # elements: how many a vectorised look decides to pass over
+_SHORT = 128  # classes: the largest of fewer are found one after another
 _NEAR = 2.0**-5
 _LEAST = -700.0  # a probability below e^-700 is none
 _LOG2_E, _LN2 = math.log2(math.e), math.log(2.0)
@@ -52,20 +53,22 @@ def add_rows(
     units: Double,
     octaves: Double,
     top: NDArray[np.int64],
+    scores: Double,
     errors: Double,
     apart: float,
 ) -> tuple[int, float]:
     """As units.add_units for whole rows of classes, which are read again while the cache holds them.
 
     Fills `top` [2, rows, k] with the largest of each row of both sides, in order, ties by the lower
-    index, and `errors` [rows] with the standard deviation of each row's error. Returns the index of
-    the largest difference, and the largest difference of two softmax probabilities.
+    index, `scores` [rows, 3] with both sides' first and the reference's second, and `errors` [rows] with
+    the standard deviation of each row's error. Returns the index of the largest difference, and the
+    largest difference of two softmax probabilities.
     """
     at, rows = 0, errors.size
     classes = reference.size // rows
     together = max(1, _GROUP // classes)
     pieces = scratch()
-    bounds = np.empty(((classes - 1) // PIECE + 1, 2))
+    bounds, rest = np.empty(((classes - 1) // PIECE + 1, 2)), np.empty_like(reference[:_SHORT])
     for first in range(0, rows, together):
         last = min(first + together, rows)
         start, stop = first * classes, last * classes
@@ -84,11 +87,36 @@ def add_rows(
         for row in range(first, last):
             r = reference[row * classes : (row + 1) * classes]
             d = device[row * classes : (row + 1) * classes]
-            _top_of_row(r, top[0, row])
-            _top_of_row(d, top[1, row])
+            if classes <= _SHORT:
+                _top_of_short(r, rest[:classes], top[0, row])
+                _top_of_short(d, rest[:classes], top[1, row])
+            else:
+                _top_of_row(r, top[0, row])
+                _top_of_row(d, top[1, row])
+            scores[row, 0], scores[row, 1] = r[top[0, row, 0]], d[top[1, row, 0]]
+            if classes > 1:
+                scores[row, 2] = r[top[0, row, 1]]
             most = np.float64(r[top[0, row, 0]]), np.float64(d[top[1, row, 0]])
             errors[row], apart = _compare_softmax(r, d, most, apart, bounds, pieces)
     return at, apart
+
+
+@exact
+def _top_of_short(row: Array, rest: Array, indices: NDArray[np.int64]) -> None:
+    """As _top_of_row, for rows in which there is hardly a piece to pass over; `rest` is scratch memory."""
+    for i in range(row.size):
+        rest[i] = row[i]
+    for k in range(indices.size):
+        indices[k] = index_of(rest, _largest(rest))
+        rest[indices[k]] = -np.inf
+
+
+@finite
+def _largest(values: Array) -> float:
+    largest = values[0]
+    for i in range(values.size):
+        largest = larger(largest, values[i])
+    return float(largest)
 
 
 @exact
@@ -97,7 +125,7 @@ def _top_of_row(row: Array, indices: NDArray[np.int64]) -> None:
     for start in range(0, row.size, _LOOK):
         stop = min(start + _LOOK, row.size)
         # After the beginning of a row hardly any piece holds a candidate.
-        if start >= k and not _any_above(row[start:stop], least):
+        if start >= k and _largest(row[start:stop]) <= least:
             continue
         for i in range(start, stop):
             if i >= k and row[i] <= least:
@@ -109,14 +137,6 @@ def _top_of_row(row: Array, indices: NDArray[np.int64]) -> None:
             indices[place] = i
             if i >= k - 1:
                 least = row[indices[k - 1]]
-
-
-@finite
-def _any_above(values: Array, least: float) -> bool:
-    largest = values[0]
-    for i in range(values.size):
-        largest = larger(largest, values[i])
-    return bool(largest > least)
 
 
 @exact

@@ -207,11 +207,14 @@ def _add_shared_piece(r: Array, d: Array, ours: Double, theirs: Double, unit: Do
 
 
 @kept
-def add_columns(reference: Array, device: Array, columns: Double) -> None:
-    """Add whole rows to the sums of the columns, [FIELDS + 2, columns]."""
+def add_columns(reference: Array, device: Array, columns: Double, table: bool) -> None:
+    """Add whole rows to the sums of the columns, [FIELDS + 2, columns]; the last two of a table only."""
     row = columns.shape[1]
     for start in range(0, reference.size, row):
-        _add_row_to_columns(reference[start : start + row], device[start : start + row], columns)
+        r, d = reference[start : start + row], device[start : start + row]
+        _add_row_to_columns(r, d, columns)
+        if table:
+            _add_whole_to_columns(r, d, columns)
 
 
 @fused
@@ -229,5 +232,11 @@ def _add_row_to_columns(r: Array, d: Array, columns: Double) -> None:
         columns[ABS_E, i] += abs(e)
         columns[MAX_R, i] = larger(columns[MAX_R, i], abs(ours))
         columns[MAX_E, i] = larger(columns[MAX_E, i], abs(e))
+
+
+@fused
+def _add_whole_to_columns(r: Array, d: Array, columns: Double) -> None:
+    for i in range(r.size):
+        ours, theirs = np.float64(r[i]), np.float64(d[i])
         columns[FRACTIONAL, i] += 1.0 if np.rint(ours) != ours else 0.0
         columns[CHANGED, i] += 1.0 if np.rint(theirs) != ours else 0.0
