@@ -22,7 +22,7 @@ class Fault(Exception):
     @property
     def reason(self) -> Reason:
         """What happened, as a record has it."""
-        return self.what if isinstance(self.what, Reason) else Reason.said(self.what)
+        return Reason.said(self.what)
 
 
 class KitError(Fault):

@@ -36,8 +36,8 @@ class Reason(str):
 
     @classmethod
     def said(cls, text: str) -> Reason:
-        """What someone else says: an error, a library, the author of a model."""
-        return cls("said", text=text)
+        """What someone else says: an error, a library, the author of a model. A reason stays one."""
+        return text if isinstance(text, Reason) else cls("said", text=text)
 
     def told(self, language: Language) -> str:
         """The reason in a language; what someone else says is only quoted."""

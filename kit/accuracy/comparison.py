@@ -37,7 +37,7 @@ class Comparison:
     it can; `samples` are the further samples, None where there are none."""
 
     verdict: Verdict
-    unsound: str | None
+    unsound: Reason | None
     outputs: Mapping[str, JudgedOutput]
     readings: Readings
     reference_repeat: Mapping[str, Repeat]
@@ -82,7 +82,7 @@ def conclude(
                 role=specs[name].role,
                 thresholds=specs[name].thresholds,
                 verdict=verdict.verdict,
-                reasons=list(verdict.reasons),
+                reasons=[Reason.said(reason) for reason in verdict.reasons],
                 within_1_percent=verdict.within_1_percent,
                 blank=verdict.blank,
                 metrics=verdict.metrics,
@@ -99,14 +99,14 @@ def conclude(
 
 def _why_unsound(
     repeats: Mapping[str, Repeat], verdicts: Mapping[str, OutputVerdict]
-) -> str | None:
+) -> Reason | None:
     """Where two runs of the reference differ beyond what is allowed; None where they do not."""
     unsound = [
-        f"the reference is not repeatable: {name}, {problem}"
+        Reason("unsound", output=name, problem=problem)
         for name, repeat in repeats.items()
         if (problem := unrepeatable(repeat, _error_of(verdicts.get(name))))
     ]
-    return "; ".join(unsound) or None
+    return Reason("several", all=unsound) if unsound else None
 
 
 def _error_of(verdict: OutputVerdict | None) -> float | None:

@@ -10,6 +10,7 @@ from kit.accuracy.outcome import OutputVerdict, blank_of, fail, invalid
 from kit.accuracy.regions import LEVELS, are_ids, as_whole, compare_maps
 from kit.accuracy.repeats import Repeat
 from kit.accuracy.thresholds import ONE_PERCENT, Thresholds
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,18 +21,19 @@ def judge_exact(reference: Tensor, device: Tensor, repeat: Repeat) -> OutputVerd
     import torch
 
     if not repeat.bit_identical:
-        return invalid("two runs of the device gave other integers: it is not repeatable")
+        return invalid(Reason("other_integers"))
     different = int((reference.to(torch.int64) != device.to(torch.int64)).sum())
     if not different:
-        reason = f"all {reference.numel()} integers are equal"
+        count = reference.numel()
         first = reference.flatten()[0]
         if reference.numel() > 1 and bool((reference == first).all()):
-            return blank_of(f"{reason}, and all are {int(first)}")
+            return blank_of(Reason("equal_integers_alike", count=count, value=int(first)))
+        reason = Reason("equal_integers", count=count)
         return OutputVerdict(verdict="PASS", reasons=(reason,), within_1_percent=None)
     if verdict := _judge_map(reference, device):
         return verdict
     if not _are_levels(reference):
-        return fail(f"{different} of {reference.numel()} integers differ")
+        return fail(Reason("integers_differ", different=different, count=reference.numel()))
     level = 1 / int(reference.int().abs().max())
     thresholds = Thresholds(
         max_over_range=max(ONE_PERCENT, level), reason="a value may round to the next level"
@@ -56,7 +58,7 @@ def judge_whole(reference: Tensor, device: Tensor) -> OutputVerdict | None:
     different = int((ours != theirs).sum())
     if not different or not are_ids(reference):
         return None
-    return fail(f"{different} of {ours.numel()} whole numbers differ")
+    return fail(Reason("whole_differ", different=different, count=ours.numel()))
 
 
 def _judge_map(reference: Tensor, device: Tensor) -> OutputVerdict | None:
@@ -64,10 +66,14 @@ def _judge_map(reference: Tensor, device: Tensor) -> OutputVerdict | None:
     regions = compare_maps(reference, device)
     if regions is None or not regions.changed:
         return None
-    reason = (
-        f"a map of classes: {regions.changed} of {regions.pixels} pixels differ, {regions.strayed} of them "
-        f"within a region; {regions.borders} lie at borders; the smallest intersection over "
-        f"union is {regions.least_iou:.4g}, of class {regions.least_class}"
+    reason = Reason(
+        "map",
+        changed=regions.changed,
+        pixels=regions.pixels,
+        strayed=regions.strayed,
+        borders=regions.borders,
+        iou=regions.least_iou,
+        least=regions.least_class,
     )
     if not regions.rounding:
         return fail(reason)

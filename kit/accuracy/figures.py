@@ -9,6 +9,7 @@ from typing import Annotated
 from kit.accuracy.part import Parts
 from kit.accuracy.thresholds import LOST
 from kit.documented import Documented, says
+from kit.words import Reason
 
 
 class RankedRow(Documented, frozen=True, kw_only=True):
@@ -48,13 +49,12 @@ class RankedRow(Documented, frozen=True, kw_only=True):
             and self.row_relative_l2 <= LOST
         )
 
-    def __str__(self) -> str:
-        margin = "nothing finite" if self.margin is None else f"{self.margin:.3g}"
-        error = "unknown" if self.row_relative_l2 is None else self.row_relative_l2
-        return (
-            f"the reference separates the two by {margin}, twice the row's error is "
-            f"{2 * self.noise_p99:.3g}, its relative L2 {error}"
-        )
+    def told(self) -> Reason:
+        """What separates the two, beside the row's error."""
+        noise = 2 * self.noise_p99
+        if self.margin is None or self.row_relative_l2 is None:
+            return Reason("dispute_unknown", noise=noise)
+        return Reason("dispute", margin=self.margin, noise=noise, error=self.row_relative_l2)
 
 
 class Ranking(Documented, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from kit.accuracy.spec import Role
 from kit.accuracy.thresholds import Thresholds
 from kit.accuracy.truth import Truth
 from kit.documented import Documented, says
+from kit.words import Reason
 
 
 class JudgedOutput(Documented, frozen=True, kw_only=True):
@@ -20,7 +21,7 @@ class JudgedOutput(Documented, frozen=True, kw_only=True):
     role: Annotated[Role, says("What the output is.")]
     thresholds: Thresholds
     verdict: Annotated[Literal["PASS", "FAIL", "INVALID"], says("Verdict on this output.")]
-    reasons: Annotated[Annotated[list[str], Meta(min_length=1)], says("Why, with the numbers.")]
+    reasons: Annotated[Annotated[list[Reason], Meta(min_length=1)], says("Why, with the numbers.")]
     within_1_percent: Annotated[
         bool | None,
         says(

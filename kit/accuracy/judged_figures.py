@@ -9,6 +9,7 @@ from kit.accuracy.outcome import OutputVerdict, Verdict
 from kit.accuracy.part import Part, Parts
 from kit.accuracy.repeats import Repeat, unrepeatable
 from kit.accuracy.thresholds import LOST, ONE_PERCENT, USUAL, Thresholds
+from kit.words import Reason
 
 
 def judge_metrics(
@@ -70,20 +71,20 @@ def _told(name: str, part: Part) -> str:
 
 def _why_invalid(metrics: Metrics, repeat: Repeat) -> tuple[list[str], bool]:
     """Why nothing is shown, and whether that is all that is wrong: both sides are equal."""
-    reasons = []
+    reasons: list[str] = []
     lost = metrics.reference.nonfinite
     if lost.total == metrics.elements and not lost.nan:
-        reasons.append("the reference has no finite value")
+        reasons.append(Reason("nothing_finite"))
     elif metrics.reference_max_abs == 0:
-        reasons.append("the reference is all zero: nothing can be relative to it")
+        reasons.append(Reason("all_zero"))
     elif metrics.finite > 1 and metrics.reference.min == metrics.reference.max:
-        reasons.append("all values of the reference are equal: it shows nothing")
+        reasons.append(Reason("all_alike"))
     equal = metrics.positions_agree and metrics.max_abs_diff in (0.0, None)
     blank = bool(reasons) and equal
     if lost.nan:
-        reasons = [f"the reference has {lost.nan} NaN values"]
+        reasons = [Reason("nan", count=lost.nan)]
     if problem := unrepeatable(repeat, metrics.relative_l2):
-        reasons.append(f"two runs of the device {problem}: it is not repeatable")
+        reasons.append(Reason("not_repeatable", problem=problem))
         blank = False
     return reasons, blank and not lost.nan
 
@@ -93,19 +94,22 @@ def _why_failed(metrics: Metrics, thresholds: Thresholds) -> tuple[list[str], li
     notes: list[str] = []
     if not metrics.positions_agree:
         failed.append(
-            f"non-finite values differ: {metrics.device.nonfinite.total} on the device, "
-            f"{metrics.reference.nonfinite.total} in the reference"
+            Reason(
+                "nonfinite",
+                device=metrics.device.nonfinite.total,
+                reference=metrics.reference.nonfinite.total,
+            )
         )
     for label, value, limit in (
         ("relative L2", metrics.relative_l2, thresholds.relative_l2),
         ("max|diff|/max|ref|", metrics.max_over_range, thresholds.max_over_range),
     ):
         if value is None:
-            failed.append(f"{label} could not be computed")
+            failed.append(Reason("not_computed", figure=label))
         elif value <= limit:
-            notes.append(f"{label} {value:.3g} <= {100 * limit:.3g}%")
+            notes.append(Reason("within", figure=label, value=value, limit=100 * limit))
         else:
-            failed.append(f"{label} {value:.3g} > {100 * limit:.3g}%")
+            failed.append(Reason("past", figure=label, value=value, limit=100 * limit))
     if text := _flattened(metrics.reference, metrics.device):
         failed.append(text)
     for name, part in metrics.parts.named.items():
@@ -124,23 +128,34 @@ def _why_failed(metrics: Metrics, thresholds: Thresholds) -> tuple[list[str], li
         )
     if metrics.parts.changed_ids is not None:
         column, rows = metrics.parts.changed_ids
-        failed.append(f"column {column} is of whole numbers, and {rows} of them are others")
+        failed.append(Reason("other_column", column=column, rows=rows))
     if metrics.ranking is not None:
         disputed = metrics.ranking.disputed
         for row in disputed:
-            text = f"top-1 of row {row.row} is {row.device_top1}, not {row.reference_top1}: {row}"
+            text = Reason(
+                "other_top1",
+                row=row.row,
+                device=row.device_top1,
+                reference=row.reference_top1,
+                why=row.told(),
+            )
             (notes if row.excused else failed).append(text)
         if not disputed:
-            notes.append(f"top-1 agrees in {metrics.ranking.rows} rows")
+            notes.append(Reason("top1_agrees", rows=metrics.ranking.rows))
         elif (
             changed := metrics.ranking.rows - metrics.ranking.top1_agree
         ) > metrics.ranking.allowed:
             failed.append(
-                f"top-1 changes in {changed} of {metrics.ranking.rows} rows, where errors of this size "
-                f"explain {metrics.ranking.explained:.3g}, at most {metrics.ranking.allowed:.3g}"
+                Reason(
+                    "top1_changes",
+                    changed=changed,
+                    rows=metrics.ranking.rows,
+                    explained=metrics.ranking.explained,
+                    allowed=metrics.ranking.allowed,
+                )
             )
         elif len(disputed) < metrics.ranking.rows - metrics.ranking.top1_agree:
-            failed.append("and further rows that were not looked at")
+            failed.append(Reason("further_rows"))
     return failed, notes
 
 
@@ -151,8 +166,7 @@ def _flattened(reference: Side, device: Side) -> str | None:
         return None
     if device.min != device.max or _in_bf16(reference.min) == _in_bf16(reference.max):
         return None
-    extent = f"{reference.min:.6g} to {reference.max:.6g}"
-    return f"the device gives {device.min:.6g} everywhere, the reference {extent}"
+    return Reason("flat", device=device.min, least=reference.min, largest=reference.max)
 
 
 def _in_bf16(value: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from kit.documented import Documented, says
+from kit.words import Reason
 
 
 class WorstSample(Documented, frozen=True, kw_only=True):
@@ -94,7 +95,7 @@ class JudgedSamples(Documented, frozen=True, kw_only=True):
         ),
     ]
     reason: Annotated[
-        str | None,
+        Reason | None,
         says(
             "How many do not pass, and why the worst of them does not (INVALID before "
             "FAIL, then by relative L2); null where all pass."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from kit.accuracy.dtypes import is_exact, why_unreadable
 from kit.accuracy.thresholds import REPEATABLE
 from kit.documented import Documented, says
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,18 +50,18 @@ def worse(a: Repeat, b: Repeat) -> Repeat:
     return max(a, b, key=distance)
 
 
-def unrepeatable(repeat: Repeat, error: float | None) -> str | None:
+def unrepeatable(repeat: Repeat, error: float | None) -> Reason | None:
     """How two runs of one side differ beyond what is allowed for the measured `error` (relative L2 of
     device and reference); None where they do not."""
     if repeat.bit_identical:
         return None
     if not repeat.nonfinite_agree:
-        return "differ in their non-finite positions"
+        return Reason("repeat_nonfinite")
     allowed = max(REPEATABLE, (error or 0.0) / 2)
     if repeat.relative_l2 is None:
-        return "differ by what cannot be computed"
+        return Reason("repeat_not_computed")
     if repeat.relative_l2 > allowed:
-        return f"differ by a relative L2 of {repeat.relative_l2}, above {allowed:.3g}"
+        return Reason("repeat_apart", error=repeat.relative_l2, allowed=allowed)
     return None
 
 

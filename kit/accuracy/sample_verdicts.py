@@ -12,6 +12,7 @@ from kit.accuracy.outcome import OutputVerdict, Verdict
 from kit.accuracy.repeats import Repeat
 from kit.accuracy.spec import OutputSpec
 from kit.accuracy.verdict import judge_outputs, overall
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +53,7 @@ def judge_samples(
     counts = dict.fromkeys(_SEVERITY, 0)
     totals: dict[str, _Totals] = {}
     top1 = beyond = 0
-    worst: tuple[tuple[int, float], str] | None = None
+    worst: tuple[tuple[int, float], Reason] | None = None
     for sample, reference, device in samples:
         forward = {name: specs[name] for name in reference}
         verdicts = judge_outputs(forward, reference, device, repeats)
@@ -65,12 +66,14 @@ def judge_samples(
         if verdict != "PASS":
             key = (_SEVERITY.index(verdict), max(map(_distance, verdicts.values()), default=0.0))
             if worst is None or key > worst[0]:
-                worst = key, f"{sample!r} is {verdict}: {_why(verdicts)}"
+                why = Reason("sample", sample=repr(sample), verdict=verdict, why=_why(verdicts))
+                worst = key, why
         tell(_line(sample, verdict, verdicts))
     count = sum(counts.values())
     reason = None
     if worst is not None:
-        reason = f"{count - counts['PASS']} of {count} samples do not pass; the worst, {worst[1]}"
+        rest = count - counts["PASS"]
+        reason = Reason("samples_not_passed", rest=rest, count=count, worst=worst[1])
     verdicts_there: list[Verdict] = [verdict for verdict in _SEVERITY if counts[verdict]]
     return JudgedSamples(
         count=count,
@@ -144,13 +147,13 @@ def _top1(found: OutputVerdict) -> bool | None:
     return None if ranking is None else ranking.top1_agree == ranking.rows
 
 
-def _why(verdicts: Mapping[str, OutputVerdict]) -> str:
+def _why(verdicts: Mapping[str, OutputVerdict]) -> list[Reason]:
     reasons = [
-        f"{name}: {', '.join(found.reasons)}"
+        Reason("output", output=name, why=found.reasons)
         for name, found in verdicts.items()
         if found.verdict != "PASS"
     ]
-    return "; ".join(reasons) or "it has no output"
+    return reasons or [Reason("no_outputs")]
 
 
 def _agreement(output: str, agree: int, count: int) -> Top1Rate:

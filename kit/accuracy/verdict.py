@@ -19,6 +19,7 @@ from kit.accuracy.repeats import Repeat
 from kit.accuracy.spec import OutputSpec
 from kit.accuracy.token_ids import judge_token_ids
 from kit.errors import shown
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,23 +67,25 @@ def judge_output(
     """Judge the output `name` of both sides (CPU tensors)."""
     if name not in device or name not in reference:
         side = "device" if name not in device else "reference"
-        return invalid(f"the {side} has no output {shown(name)}")
+        return invalid(Reason(f"no_output_of_{side}", output=shown(name)))
     if repeat is None:
-        return invalid("the record does not say whether the device is repeatable")
+        return invalid(Reason("repeat_unknown"))
     if spec.role == "token_ids":
         return judge_token_ids(name, spec, reference, device, repeat)
     shapes = [list(side[name].shape) for side in (reference, device)]
     if shapes[0] != shapes[1]:
-        return invalid(f"shapes do not compare: {shapes[0]} and {shapes[1]}")
+        return invalid(Reason("shapes", ours=str(shapes[0]), theirs=str(shapes[1])))
     if reference[name].numel() == 0:
-        return blank_of(f"both sides are empty: {shapes[0]}")
+        return blank_of(Reason("empty", shape=str(shapes[0])))
     if problem := next(filter(None, map(why_unreadable, (reference[name], device[name]))), None):
         return invalid(problem)
     exact = [is_exact(side[name]) for side in (reference, device)]
     if all(exact):
         return judge_exact(reference[name], device[name], repeat)
     if any(exact):
-        return invalid(f"{reference[name].dtype} and {device[name].dtype} do not compare")
+        return invalid(
+            Reason("dtypes", ours=str(reference[name].dtype), theirs=str(device[name].dtype))
+        )
     whole = spec.role != "logits" and repeat.bit_identical  # scores have figures of their own
     if whole and (verdict := judge_whole(reference[name], device[name])):
         return verdict
