@@ -158,7 +158,8 @@ def shared_rows(reference: Tensor, device: Tensor, layout: Layout) -> tuple[Tens
 
     count = min(rows, _SAMPLED, max(4, _SAMPLED_ELEMENTS // layout.row))
     numbers = torch.linspace(0, rows - 1, count, dtype=torch.float64).long()
-    at = torch.unravel_index(numbers, lead)
+    # Not torch's own: it imports sympy, a second of a process's start.
+    at = tuple(map(torch.from_numpy, np.unravel_index(numbers.numpy(), lead)))
     ours, theirs = (side[at].reshape(len(numbers), -1).double() for side in (reference, device))
     there = ours.isfinite() & theirs.isfinite()
     present = there.sum(0).clamp(min=1)

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import shutil
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kit.errors import CannotRunError, UntrustedError, UsageError, shown
 from kit.evidence.replacement import begin, decide, settle
 from kit.storage.names import check_regular
+from kit.storage.whole import written_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -200,21 +200,12 @@ class Logs:
     @contextmanager
     def _in_place(self, name: str) -> Iterator[Path]:
         target = self.path(name)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         if target.parent != self.folder and target.parent.is_symlink():
             raise UntrustedError(f"{target.parent} is a link: logs are plain folders, remove it")
-        try:
-            with _disk_errors(self.folder):
-                target.parent.mkdir(exist_ok=True)
-                temporary.touch()
-                mode = temporary.stat().st_mode  # as the user's umask has it
+        with _disk_errors(self.folder):
+            target.parent.mkdir(exist_ok=True)
+            with written_whole(target) as temporary:
                 yield temporary
-                with temporary.open("rb+") as file:
-                    os.fsync(file.fileno())
-                temporary.chmod(stat.S_IMODE(mode))  # safetensors writes 0600 whatever the umask
-                temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def _history_folder(self, present: list[Path]) -> Path:
         try:

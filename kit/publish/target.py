@@ -19,6 +19,7 @@ from pathlib import Path
 from kit.errors import CannotRunError, UsageError
 from kit.publish.contents import FOLDERS, ROOT, is_generated
 from kit.storage.hashes import sha256_of
+from kit.storage.whole import take
 
 SUMS = "SHA256SUMS"
 _NEW, _OLD = "new", "old"
@@ -160,14 +161,9 @@ def _prefix(to: Path) -> str:
 def _hold(folder: Path) -> int | None:
     """A descriptor that locks `folder` until it is closed; None where another process holds it, or the
     system knows no such lock (Windows): a leftover stays there."""
-    with suppress(ImportError, OSError):
-        import fcntl
-
+    with suppress(OSError):
         held = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(held)
-            raise
-        return held
+        if take(held, wait=False):
+            return held
+        os.close(held)
     return None

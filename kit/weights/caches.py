@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kit.errors import UntrustedError, UsageError
 from kit.storage.hashes import is_git_sha1, is_sha256, sha256_of
+from kit.storage.whole import written_whole
 from kit.weights.roots import hf_root, roots
 from kit.weights.sharded import index_of
 from kit.weights.wanted import ModelFiles
@@ -303,20 +304,16 @@ class HubRepository:
         return pointer if pointer.exists() and pointer.samefile(blob) else blob
 
 
-def _temporary(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f"{path.name}.{os.urandom(4).hex()}.tmp")
-
-
 def _write(path: Path, text: str) -> None:
-    temporary = _temporary(path)
-    temporary.write_text(text, encoding="ascii")
-    temporary.replace(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="ascii")
 
 
 def _point(pointer: Path, blob: Path) -> None:
     """A relative link as the library makes it; where links are impossible, the same bytes."""
-    temporary = _temporary(pointer)
+    pointer.parent.mkdir(parents=True, exist_ok=True)
+    temporary = pointer.with_name(f".{pointer.name}.{os.urandom(4).hex()}.tmp")
     try:
         temporary.symlink_to(os.path.relpath(blob, pointer.parent))
     except OSError:  # Windows without the privilege, exFAT, some network disks

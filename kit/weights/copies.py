@@ -13,10 +13,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 from kit.errors import CannotRunError
 from kit.storage.hashes import sha256_of
+from kit.storage.whole import take
 from kit.weights.weight_file import WeightFile
 
 _TEMPORARY = re.compile(r"\.kit-fetch-[0-9a-f]{32}\.tmp")
@@ -56,7 +56,7 @@ def remove_leftovers(folder: Path) -> None:
         for path in folder.iterdir():
             if _TEMPORARY.fullmatch(path.name) and path.is_file() and not path.is_symlink():
                 with suppress(OSError), path.open("rb+") as file:
-                    if _lock(file, wait=False):
+                    if take(file, wait=False):
                         path.unlink()
 
 
@@ -66,7 +66,7 @@ def _temporary(folder: Path) -> Iterator[Path]:
     while True:
         path = folder / f".kit-fetch-{os.urandom(16).hex()}.tmp"
         with path.open("xb") as file:
-            locked = _lock(file, wait=True)
+            locked = take(file, wait=True)
             if not path.exists():
                 continue  # taken for a leftover in the moment before it was locked
             if not locked:
@@ -76,17 +76,3 @@ def _temporary(folder: Path) -> Iterator[Path]:
             finally:
                 path.unlink(missing_ok=True)
         return
-
-
-def _lock(file: IO[bytes], *, wait: bool) -> bool:
-    """Whether the open file is now in use by this process alone, until it is closed.
-
-    False also where the system (Windows) or the disk knows no such locks: nothing is removed there.
-    """
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):
-        return False
-    return True

@@ -14,6 +14,7 @@ from kit.errors import CannotRunError, UsageError
 from kit.machine.bounded import run_bounded
 from kit.storage.file_kinds import kind_of
 from kit.storage.hashes import sha256_of
+from kit.storage.whole import written_whole
 from kit.weights.attempts import Request
 from kit.weights.caches import HubRepository
 from kit.weights.download import fetch
@@ -86,10 +87,8 @@ def _is_of(target: Path, digest: str) -> bool:
 
 def _convert(path: Path, target: Path, *, digest: str, log: Callable[[str], None]) -> None:
     """Run the child, look at what it wrote, and give that its name. Raises UsageError, CannotRunError."""
-    temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
     origin = json.dumps({"name": path.name, "sha256": digest})
     limit = 4 * path.stat().st_size + (1 << 30)
-    command = [sys.executable, "-m", "kit.weights.pickle_child", path, temporary, origin, limit]
     root = str(Path(__file__).resolve().parents[2])
     environment = {
         **{name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ},
@@ -99,27 +98,23 @@ def _convert(path: Path, target: Path, *, digest: str, log: Callable[[str], None
     log(f"{path.name} is opened in a child process, by torch's restricted unpickler")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        ended = run_bounded(
-            [str(word) for word in command],
-            SECONDS,
-            patience=_PATIENCE_SECONDS,
-            environment=environment,
-        )
-        if ended.code != 0:
-            said = ended.err.strip().splitlines()[-1:] or [ended.how()]
-            raise UsageError(
-                f"{path.name} (sha256 {digest[:12]}...) is not converted: {said[0]}; it needs more than "
-                "tensors by name, or is damaged: convert it where you trust it"
+        with written_whole(target) as temporary:
+            words = ["-m", "kit.weights.pickle_child", path, temporary, origin, limit]
+            ended = run_bounded(
+                [sys.executable, *map(str, words)],
+                SECONDS,
+                patience=_PATIENCE_SECONDS,
+                environment=environment,
             )
-        check_safetensors(temporary)
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        temporary.replace(target)
+            if ended.code != 0:
+                said = ended.err.strip().splitlines()[-1:] or [ended.how()]
+                raise UsageError(
+                    f"{path.name} (sha256 {digest[:12]}...) is not converted: {said[0]}; it needs more "
+                    "than tensors by name, or is damaged: convert it where you trust it"
+                )
+            check_safetensors(temporary)
     except OSError as error:
         raise CannotRunError(
             f"{target} cannot be written ({error.strerror}): free the disk or choose another --to"
         ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
     log(f"{target} has sha256 {sha256_of(target)}, made of {path.name} with sha256 {digest}")
