@@ -237,26 +237,20 @@ def _what_was_compared(
         fields.put(samples=comparison.samples)
 
 
-def _basis(outputs: Mapping[str, JudgedOutput]) -> str:
+def _basis(outputs: Mapping[str, JudgedOutput]) -> Reason:
     largest = [_largest(outputs, figure) for figure in ("relative_l2", "max_over_range")]
     own = [
-        f"{name} is judged by other limits ({output.thresholds.reason})"
+        Reason("other_limits", output=name, why=output.thresholds.reason)
         for name, output in outputs.items()
         if output.thresholds.reason
     ]
     parts = [
-        f"{name} has a part further off: {', '.join(found)}"
+        Reason("part_beyond", output=name, parts=found)
         for name, output in outputs.items()
         if (found := _parts_beyond(output))
     ]
-    return "; ".join(
-        [
-            "relative L2 <= 1% and max|diff|/max|ref| <= 1% in every output: the largest are "
-            f"{largest[0]} and {largest[1]}",
-            *parts,
-            *own,
-        ]
-    )
+    basis = Reason("basis", relative_l2=largest[0], max_over_range=largest[1])
+    return Reason("several", all=[basis, *parts, *own])
 
 
 def _parts_beyond(output: JudgedOutput) -> list[str]:
@@ -275,7 +269,7 @@ def _largest(outputs: Mapping[str, JudgedOutput], figure: str) -> str:
         name: getattr(output.metrics, figure) for name, output in outputs.items() if output.metrics
     }
     if unknown := [name for name, value in figures.items() if value is None]:
-        return f"not computable ({', '.join(unknown)})"
+        return Reason("not_computable", outputs=unknown)
     name = max(figures, key=lambda name: figures[name])
     return f"{figures[name]:.3g} ({name})"
 

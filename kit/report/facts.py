@@ -12,7 +12,7 @@ from kit.report.charts import charts_of
 from kit.report.claims import claim_of
 from kit.report.outline import Block, Cell, Fact, Facts, Note, Section, Tone, Toned
 from kit.report.plots import plan_plots
-from kit.words import Language, Texts
+from kit.words import Language, Reason, Texts
 
 _NO_DIGITS, _NEAR_ONE = 1e-13, 1e-3  # fp64 has about 16 digits, and sums lose some
 _TONES: dict[str, Tone] = {"PASS": "good", "FAIL": "bad", "INVALID": "bad"}
@@ -86,6 +86,8 @@ class Told:
         """A value in words: of floats as many digits as are read, of identifiers all."""
         if isinstance(value, Toned):
             return value.text
+        if isinstance(value, Reason):
+            return self.say.reason(value)
         if isinstance(value, str):
             return value.strip(" ") or self.say("phrase.empty")
         if isinstance(value, dict):

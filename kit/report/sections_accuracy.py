@@ -31,11 +31,15 @@ def errors(told: Told) -> Section:
         rows = tuple((name, *_error_row(told, output)) for name, output in outputs.items())
         blocks.append(Table(head=head, rows=rows, words=2))
     reasons = [
-        told.fact("output_verdict", f"{output.verdict} ({'; '.join(output.reasons)})", name=name)
+        told.fact("output_verdict", f"{output.verdict} ({_why(told, output)})", name=name)
         for name, output in outputs.items()
     ]
     verdict = told.fact("verdict", told.verdict(told.summary.verdict))
     return told.section("errors", *blocks, (*reasons, verdict), remark=told.suffix)
+
+
+def _why(told: Told, output: JudgedOutput) -> str:
+    return told.say("phrase.between").join(map(told.say.reason, output.reasons))
 
 
 def _error_row(told: Told, output: JudgedOutput) -> tuple[Cell, ...]:

@@ -63,7 +63,7 @@ def attempts(told: Told) -> Section:
     if weights is None or not weights.attempts:
         return told.without("attempts", "weights.attempts")
     rows = tuple(
-        (each.source, each.target, each.outcome, each.reason, f"{each.seconds:.3f}")
+        (each.source, each.target, each.outcome, told.text(each.reason), f"{each.seconds:.3f}")
         for each in weights.attempts
     )
     head = told.heads("source", "target", "outcome", "reason", "seconds")

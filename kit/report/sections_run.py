@@ -51,7 +51,7 @@ def lead(told: Told) -> Iterator[Block]:
     if metrics:
         yield Note(say("text.primary", output=summary.primary_output))
     if summary.match_basis:
-        yield Note(f"{say('label.match_basis')}: {summary.match_basis}")
+        yield Note(f"{say('label.match_basis')}: {told.text(summary.match_basis)}")
 
 
 def _judged(told: Told, name: str) -> Cell:

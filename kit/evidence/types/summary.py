@@ -168,7 +168,7 @@ class Summary(Documented, frozen=True, kw_only=True):
         says("True when the weights are a random initialisation; null where the run ended before."),
     ]
     fallback_reason: Annotated[
-        str | None, says("Why no weights were loaded; null where they were.")
+        Reason | None, says("Why no weights were loaded; null where they were.")
     ]
     input: Annotated[
         str | None, says("The text, or the image's name and size; null where the run ended before.")
@@ -231,7 +231,7 @@ class Summary(Documented, frozen=True, kw_only=True):
         ),
     ]
     match_basis: Annotated[
-        str | None,
+        Reason | None,
         says(
             "One sentence: which rule decided match_within_1_percent, with its numbers; "
             "null where nothing was compared or it cannot be computed."
