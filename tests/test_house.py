@@ -12,6 +12,8 @@ import pytest
 from conftest import ROOT
 
 HEAVY = {"torch", "transformers", "timm", "torchvision", "numpy", "huggingface_hub", "torch_npu"}
+# Of the standard library: each costs --help some milliseconds, and is of a later step.
+LATER = {"ctypes", "email", "importlib.metadata", "statistics", "tomllib", "zipfile"}
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -114,6 +116,7 @@ def test_help_imports_nothing_heavy(script: str) -> None:
     assert "usage:" in process.stdout
     modules = {line.rpartition("|")[2].strip() for line in process.stderr.splitlines()}
     assert not HEAVY & {name.partition(".")[0] for name in modules}
+    assert not LATER & modules
 
 
 @pytest.mark.parametrize("script", ["inference.py", "compare_accuracy.py"])
