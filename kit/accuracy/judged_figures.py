@@ -49,24 +49,26 @@ def _distances(parts: Parts) -> list[tuple[str, float]]:
     ]
 
 
-def _told(name: str, part: Part) -> str:
+def _told(name: str, part: Part) -> Reason:
     """A part in words and numbers."""
-    if part.index is None:
-        where = f"of {part.members} {'values within rows' if part.dimension is None else 'parts'}"
-    else:
-        at = ", ".join(map(str, part.index))
-        where = at if part.dimension is None else f"{at} of dimension {part.dimension}"
-    if part.relative_l2 is None:
-        error = "has an error where the reference has nothing"
-    else:
-        error = f"has a relative L2 of {part.relative_l2:.3g}"
+    about = [Reason("part_from_nothing")]
+    if part.relative_l2 is not None:
+        about = [Reason("part_l2", value=part.relative_l2)]
         if part.max_over_range:
-            error += f", a value off by {part.max_over_range:.3g} of its largest"
-    floor = "" if part.floor is None else f" (rounding: up to {part.floor:.3g})"
-    slope = ""
+            about.append(Reason("part_off", value=part.max_over_range))
+    if part.floor is not None:
+        about.append(Reason("part_floor", floor=part.floor))
     if part.above_floor and part.slope is not None and abs(part.slope - 1) > LOST:
-        slope = f", and follows the reference's at a slope of {part.slope:.3g}"
-    return f"worst {name}, {where}, {error}{floor}{slope}"
+        about.append(Reason("part_slope", slope=part.slope))
+    return Reason("worst_part", part=name, where=_where(part), about=about)
+
+
+def _where(part: Part) -> str:
+    if part.index is None:
+        within_rows = part.dimension is None
+        return Reason("of_values" if within_rows else "of_parts", members=part.members)
+    at = ", ".join(map(str, part.index))
+    return at if part.dimension is None else Reason("at", at=at, dimension=part.dimension)
 
 
 def _why_invalid(metrics: Metrics, repeat: Repeat) -> tuple[list[str], bool]:
@@ -118,13 +120,12 @@ def _why_failed(metrics: Metrics, thresholds: Thresholds) -> tuple[list[str], li
         elif part.relative_l2:
             notes.append(_told(name, part))
     if metrics.parts.unheard:
-        notes.append(
-            f"{metrics.parts.unheard} of {metrics.parts.judged} rows and channels are quieter than what "
-            "rounding may do there: their loss would not show"
-        )
+        notes.append(Reason("unheard", unheard=metrics.parts.unheard, judged=metrics.parts.judged))
     for label, distance in _distances(metrics.parts):
         (failed if distance > LOST else notes).append(
-            f"rows are probabilities: the largest {label} of one is {distance:.3g}"
+            Reason("probabilities", distance=label, value=distance)
+            if math.isfinite(distance)
+            else Reason("probabilities_apart", distance=label)
         )
     if metrics.parts.changed_ids is not None:
         column, rows = metrics.parts.changed_ids
