@@ -6,11 +6,12 @@ summary.json with the verdict: PASS, FAIL, SELF_CHECK (the device was a CPU too)
 report.md and report.html, of them alone. An earlier comparison stands until this one is finished. It may
 run on another machine than the NPU's. With --data, every further sample is run and judged too
 (samples.jsonl). The reference's outputs stay in logs/: --rejudge judges them again, by today's
-thresholds, without running a model.
+thresholds, without running a model. --localize, where the run's device is, names the first module whose own
+error the device's arithmetic does not explain (layers.csv: every module; wrong_operator/: the operator).
 
     python compare_accuracy.py
     python compare_accuracy.py --logs logs --weights model.safetensors
-    python compare_accuracy.py --rejudge
+    python compare_accuracy.py --localize
 """
 
 import kit.start  # noqa: F401, I001  (first: Ctrl-C ends what follows)
@@ -87,12 +88,14 @@ def compare_run(options: argparse.Namespace, logs: Logs) -> Summary:
     from kit.evidence.reference import adopt_reference
     from kit.evidence.sample_files import judge_saved_samples
     from kit.evidence.trust import device_repeats
+    from kit.explain.locate_run import device_of, locate_run
 
     with distrust_on_record(logs):
         record = read_record(logs)
         adapter = read_adapter(logs, record)
         run = finished(record)
         on_device = read_tensors(logs, OUTPUTS, run.outputs)
+        device = device_of(run) if options.localize else None
 
         with logs.replacing_comparison() as new:
             if options.rejudge:
@@ -106,7 +109,8 @@ def compare_run(options: argparse.Namespace, logs: Logs) -> Summary:
             summary = summarise(run, comparison, saved)
             check_evidence(logs, run, summary)  # what readers would refuse is not told as a verdict
             write_summary(new, summary)
-            new.write_text(COMPARE_LOG, comparison_text(summary))
+            located = locate_run(options.weights, logs, new, adapter, run, device) if device else ""
+            new.write_text(COMPARE_LOG, comparison_text(summary) + located)
             sides = (reference.outputs, on_device, reference.golden)
             write_charts(logs, new, adapter, run, summary, *sides)
         tell(summary)
@@ -182,9 +186,12 @@ def parse_arguments() -> argparse.Namespace:
         default="auto",
         help="the fp64 truth beside the fp32 reference (default: auto, where memory holds it)",
     )
-    parser.add_argument(
-        "--rejudge", action="store_true", help="judge the saved outputs again; runs no model"
-    )
+    how = parser.add_mutually_exclusive_group()
+    for name, help_text in (
+        ("--rejudge", "judge the saved outputs again; runs no model"),
+        ("--localize", "find the first bad module, on the run's device"),
+    ):
+        how.add_argument(name, action="store_true", help=help_text)
     return parser.parse_args()
 
 

@@ -38,6 +38,9 @@ PLOTS = "plots"
 # With --data: the folder of every sample's outputs, and a line of figures for each sample.
 SAMPLES = "samples"
 SAMPLE_FIGURES = "samples.jsonl"
+# With --localize: every module call, and the wrong operator in a file of its own.
+LAYERS = "layers.csv"
+WRONG_OPERATOR = "wrong_operator"
 # What follows from summary.json and run.json, for people; report.md is in Chinese unless asked otherwise.
 REPORT = "report.md"
 REPORT_ENGLISH = "report.en.md"
@@ -61,6 +64,8 @@ _RUN_FILES = (
     SAMPLE_FIGURES,
     COMPARE_LOG,
     CHARTS,
+    LAYERS,
+    WRONG_OPERATOR,
     RUNTIME_STDERR,
     MODEL,
     LOCAL_PATHS,
@@ -75,9 +80,11 @@ _COMPARISON = [
     SAMPLE_FIGURES,
     COMPARE_LOG,
     CHARTS,
+    LAYERS,
+    f"{WRONG_OPERATOR}/*",
     *REPORTS,
 ]
-_FOLDERS = (SAMPLES, PLOTS, MODEL)
+_FOLDERS = (SAMPLES, PLOTS, MODEL, WRONG_OPERATOR)
 LOCK = ".lock"
 _HISTORY = "history"
 

@@ -64,14 +64,14 @@ def _head(result: torch.Tensor) -> torch.Tensor:
 
 
 def _row(result: torch.Tensor) -> torch.Tensor:
-    changed = result.clone()
+    changed = result.clone(memory_format=torch.contiguous_format)
     rows = changed.view(-1, changed.shape[-1])
     rows[len(rows) // 2] *= 1.005
     return changed
 
 
 def _neighbour(result: torch.Tensor) -> torch.Tensor:
-    changed = result.clone()
+    changed = result.clone(memory_format=torch.contiguous_format)
     rows = changed.view(-1, changed.shape[-1])
     rows[len(rows) // 2] = rows[len(rows) // 2 - 1]
     return changed

@@ -1,0 +1,151 @@
+"""Which module computes something else than it should.
+
+The device's forward is watched, module by module, while it runs. Each module is then run again on the CPU,
+on what it took on the device: in fp32, from which its own error is measured, and under the arithmetic that
+the probe found the device to have, which says how large that may be. The modules that it calls do not run
+again: they give what they gave on the device, and what they are handed is compared as the output is. So an
+error belongs to the one module whose own operators made it, and every operator runs once a side, however
+deep modules are nested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from kit.arithmetic.behaviours import BEHAVIOURS, CONVOLUTIONS, MATMULS, Behaviour
+from kit.arithmetic.emulation import Emulator
+from kit.arithmetic.rounding import Rounding
+from kit.evidence.types.arithmetic import ProbedArithmetic, ProductArithmetic
+from kit.explain.frames import Frame, Replica, watched
+from kit.explain.kept import Kept
+from kit.explain.operators import Products
+from kit.explain.own_error import OwnError, own_error, relative_l2
+from kit.explain.values import tensors_of
+
+Forward = Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]]
+_CANNOT = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, StopIteration)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One call of one module, in the order in which they ended. Without `error` it was not to be checked,
+    and `skipped` says why."""
+
+    name: str
+    number: int
+    kind: str
+    shapes: tuple[tuple[int, ...], ...]
+    accumulated: float | None
+    """Relative L2 of the device's output against the CPU's fp32 of the whole forward; None where the CPU
+    has no such call."""
+    error: OwnError | None
+    skipped: str
+
+
+def behaviours_of(probed: ProbedArithmetic) -> list[Behaviour]:
+    """What the probe found the device to do to fp32 that a CPU does not."""
+    found = []
+    for name, product, operators in (
+        ("probed_convolution", probed.convolution, CONVOLUTIONS),
+        ("probed_matmul", probed.matmul, MATMULS),
+    ):
+        rounding = _rounding(product)
+        if rounding is not None:
+            found.append(
+                Behaviour(name=name, operators=operators, rounding=rounding, source="the probe")
+            )
+    return [*found, BEHAVIOURS["gelu_tanh"]] if probed.gelu == "tanh" else found
+
+
+def _rounding(product: ProductArithmetic | None) -> Rounding | None:
+    if product is None or product.operand_bits is None or product.rounding == "none":
+        return None
+    return Rounding(
+        mantissa_bits=product.operand_bits,
+        toward_zero=product.rounding == "towards_zero",
+        fp16_range=product.wide_range is False,
+    )
+
+
+def localise(
+    forward: Forward,
+    reference: nn.Module,
+    on_device: nn.Module,
+    inputs: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
+    behaviours: Sequence[Behaviour],
+    *,
+    dtype: torch.dtype,
+    folder: Path,
+) -> list[Layer]:
+    """Every call of every module of one forward. `reference` is on the CPU, in fp32 and with the very
+    weights that the device computes with; `inputs` are for it and for `on_device`; `folder` takes the
+    activations that memory should not."""
+    layers: list[Layer] = []
+    check = _Check(reference, behaviours, torch.finfo(dtype).eps / 2)
+    with Kept(folder) as kept, torch.no_grad():
+        with watched(reference, lambda frame: _keep(kept, frame)):
+            forward(reference, inputs[0])
+        with watched(on_device, lambda frame: layers.append(check.layer(frame, kept))):
+            forward(on_device, inputs[1])
+    return layers
+
+
+def first_bad(layers: Sequence[Layer]) -> Layer | None:
+    """The first whose own error leaves the predicted band; None where every one is explained."""
+    return next((layer for layer in layers if layer.error and layer.error.unexplained), None)
+
+
+def _keep(kept: Kept, frame: Frame) -> None:
+    for position, tensor in enumerate(tensors_of(frame.output)):
+        kept.keep((*frame.key, position), tensor)
+
+
+class _Check:
+    """Runs single modules again."""
+
+    def __init__(self, reference: nn.Module, behaviours: Sequence[Behaviour], unit: float) -> None:
+        self._replica = Replica(reference)
+        self._emulator = Emulator(reference)
+        self._behaviours, self._unit = behaviours, unit
+
+    def layer(self, frame: Frame, kept: Kept) -> Layer:
+        found = list(tensors_of(frame.output))
+        error, skipped = None, ""
+        try:
+            error = self._own_error(frame, list(tensors_of(frame.made)))
+        except _CANNOT as failure:
+            skipped = f"{type(failure).__name__}: {failure}".partition("\n")[0]
+        return Layer(
+            name=frame.name,
+            number=frame.number,
+            kind=type(self._replica.module(frame.name)).__name__,
+            shapes=tuple(tuple(tensor.shape) for tensor in found),
+            accumulated=_accumulated(frame, found, kept),
+            error=error,
+            skipped=skipped,
+        )
+
+    def _own_error(self, frame: Frame, found: list[Tensor]) -> OwnError:
+        products = Products()
+        with products, self._emulator.running(self._behaviours) as fired:
+            emulated = list(tensors_of(self._replica.run(frame, torch.clone)))
+        reference = emulated
+        if fired:
+            reference = list(tensors_of(self._replica.run(frame, torch.clone)))
+        return own_error(found, reference, emulated, summands=products.longest, unit=self._unit)
+
+
+def _accumulated(frame: Frame, found: Sequence[Tensor], kept: Kept) -> float | None:
+    """The worst of its tensors; None where the reference has none of that call."""
+    distances = []
+    for position, tensor in enumerate(found):
+        reference = kept.get((*frame.key, position))
+        if reference is None:
+            return None
+        distances.append(relative_l2(tensor, reference))
+    return max(distances, default=None)

@@ -1,0 +1,125 @@
+"""How far a module's output, and its worst row, is from what it should be, and how far it may be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# A band around what the emulation predicts: the order of the sums is the device's own.
+_TIMES = 3.0
+# What a device's own exp or sqrt may be off by, in fp32: 8 units of 2^-24.
+_ELEMENTWISE = 2.0**-21
+# One rounding a summand, each up to 2^-24 and of either sign, grows as the root of their number.
+_A_SUMMAND = 2.0**-23
+# Of the worst of many rows, whose errors scatter.
+_ROWS = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distance:
+    """Relative L2 of a tensor against the reference, and of its worst row (of the last dimension) against
+    the row's own size, or the rows' root mean square where that is larger."""
+
+    whole: float
+    worst_row: float
+
+
+_NONE = Distance(whole=0.0, worst_row=0.0)
+_FAR = Distance(whole=math.inf, worst_row=math.inf)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnError:
+    """A module's or an operator's own error, what was predicted of it, the largest that this explains, and
+    how many times that it is."""
+
+    own: Distance = _NONE
+    predicted: Distance = _NONE
+    allowed: Distance = _NONE
+    over_band: float = 0.0
+
+    @property
+    def unexplained(self) -> bool:
+        """Whether it leaves what the active behaviours predict."""
+        return not self.over_band <= 1
+
+
+def distance(found: Tensor, reference: Tensor) -> Distance:
+    """Of two tensors of one shape and dtype; infinite where they are not, or where one has numbers and the
+    other none."""
+    if found.shape != reference.shape:
+        return _FAR
+    if torch.equal(found, reference):
+        return _NONE
+    length = reference.shape[-1] if reference.dim() else 1
+    errors, sizes = _rows(found - reference, length), _rows(reference, length)
+    error, size = _norm(errors), _norm(sizes)
+    if not math.isfinite(error + size):
+        return _distance_of_finite(found, reference)
+    if not error:
+        return _NONE
+    if not size:
+        return _FAR
+    typical = size / math.sqrt(len(sizes))
+    return Distance(whole=error / size, worst_row=float((errors / sizes.clamp(min=typical)).max()))
+
+
+def relative_l2(found: Tensor, reference: Tensor) -> float:
+    """As distance() has it of the whole."""
+    if found.shape == reference.shape:
+        error, size = _norm(found - reference), _norm(reference)
+        if size and math.isfinite(error + size):
+            return error / size
+    return distance(found, reference).whole
+
+
+def _norm(tensor: Tensor) -> float:
+    return float(torch.linalg.vector_norm(tensor))
+
+
+def _rows(tensor: Tensor, length: int) -> Tensor:
+    norms: Tensor = torch.linalg.vector_norm(tensor.reshape(-1, length), dim=-1)
+    return norms
+
+
+def _distance_of_finite(found: Tensor, reference: Tensor) -> Distance:
+    """Where something is finite on neither side, of the rest; in float64, which does not overflow."""
+    finite = reference.isfinite()
+    same = torch.equal(finite, found.isfinite()) and torch.equal(
+        reference[~finite].nan_to_num(0.0), found[~finite].nan_to_num(0.0)
+    )
+    if not same:
+        return _FAR
+    return distance(*(torch.where(finite, each, 0.0).double() for each in (found, reference)))
+
+
+def own_error(
+    found: Sequence[Tensor],
+    reference: Sequence[Tensor],
+    emulated: Sequence[Tensor],
+    *,
+    summands: int,
+    unit: float,
+) -> OwnError:
+    """The worst of a module's tensors. `summands` is the longest sum of products in it, `unit` the rounding
+    of the dtype that it computes in: 2^-24 for float32. Raises ValueError where their number differs."""
+    scale = unit / 2.0**-24
+    floor = scale * (_ELEMENTWISE + _A_SUMMAND * math.sqrt(summands))
+    worst = OwnError()
+    if not len(found) == len(reference) == len(emulated):
+        raise ValueError(f"{len(reference)} tensors on the CPU, {len(found)} on the device")
+    for device, plain, under in zip(found, reference, emulated, strict=True):
+        own = distance(device, plain)
+        predicted = _NONE if under is plain else distance(under, plain)
+        allowed = Distance(
+            whole=_TIMES * predicted.whole + floor,
+            worst_row=_TIMES * predicted.worst_row + _ROWS * floor,
+        )
+        over = max(own.whole / allowed.whole, own.worst_row / allowed.worst_row)
+        if not over <= worst.over_band:
+            worst = OwnError(own=own, predicted=predicted, allowed=allowed, over_band=over)
+    return worst

@@ -1,0 +1,76 @@
+"""What modules take and give: tensors in tuples, dictionaries, dataclasses and objects."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_AS_THEY_ARE = (str, bytes, int, float, complex, bool, type(None), torch.dtype, torch.device, Enum)
+
+
+def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """`value` anew, with every tensor in it changed; what holds no tensor stays as it is.
+
+    A key-value cache, or any other object with tensors among its attributes, becomes another object: what
+    a module does to it later does not reach the one that was recorded.
+    """
+    return _mapped(value, change, {})
+
+
+def _mapped(value: Any, change: Callable[[Tensor], Tensor], done: dict[int, Any]) -> Any:
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, (_AS_THEY_ARE, nn.Module, type)) or callable(value):
+        return value
+    if id(value) in done:
+        return done[id(value)]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = [_mapped(item, change, done) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    new = copy.copy(value)
+    done[id(value)] = new
+    if isinstance(value, Mapping):
+        for key in value:
+            new[key] = _mapped(value[key], change, done)
+    if hasattr(value, "__dict__"):
+        for name, item in vars(value).items():
+            vars(new)[name] = _mapped(item, change, done)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            item = _mapped(getattr(value, field.name), change, done)
+            object.__setattr__(new, field.name, item)
+    return new
+
+
+def tensors_of(value: Any) -> Iterator[Tensor]:
+    """Its floating-point tensors, in order, without those of objects of a library's own."""
+    if isinstance(value, Tensor):
+        if value.is_floating_point():
+            yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_of(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from tensors_of(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from tensors_of(getattr(value, field.name))
+
+
+def on_cpu(tensor: Tensor) -> Tensor:
+    """A copy on the CPU, of half precision as float32: every value of it is one."""
+    narrow = tensor.is_floating_point() and tensor.dtype != torch.float64
+    copied = tensor.detach().to("cpu", torch.float32 if narrow else None)
+    return copied.clone() if tensor.device.type == "cpu" else copied
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """A copy in float64, of integers as they are."""
+    return tensor.double().clone() if tensor.is_floating_point() else tensor.clone()

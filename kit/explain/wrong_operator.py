@@ -1,0 +1,209 @@
+"""The operator that is wrong inside a module, and logs/wrong_operator/: a script that shows it alone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from kit.arithmetic.behaviours import Behaviour
+from kit.arithmetic.emulation import Emulator
+from kit.explain.cuts import cuts
+from kit.explain.frames import Frame, watched
+from kit.explain.operators import Products
+from kit.explain.own_error import OwnError, own_error
+from kit.explain.values import mapped, on_cpu, tensors_of, widened
+
+SCRIPT, TENSORS = "replay.py", "operator.pt"
+LARGEST_BYTES = 1 << 20
+# An operator without a CPU kernel, or without a float64 one, cannot be judged here.
+_CANNOT = (RuntimeError, NotImplementedError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class OperatorCall:
+    """One operator as it ran on the device, on the CPU: what it took and what it gave."""
+
+    operator: Any
+    args: Any
+    kwargs: Any
+    output: Any
+
+    @property
+    def name(self) -> str:
+        """Such as aten::addmm."""
+        return str(self.operator._schema.name)
+
+    @property
+    def shapes(self) -> list[list[int]]:
+        """Of the tensors that it took."""
+        return [list(tensor.shape) for tensor in tensors_of(list(self.args))]
+
+    @property
+    def bytes(self) -> int:
+        """Size of what it took."""
+        taken = tensors_of([self.args, self.kwargs])
+        return sum(tensor.numel() * tensor.element_size() for tensor in taken)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrongOperator:
+    """The operator with the largest error of its own beside what is explained."""
+
+    call: OperatorCall
+    error: OwnError
+
+
+class _Recorder(TorchDispatchMode):
+    """Keeps what runs in one call of one module, without the modules that it calls."""
+
+    def __init__(self, key: tuple[str, int]) -> None:
+        super().__init__()
+        self.calls: list[OperatorCall] = []
+        self._key = key
+        self._running: list[tuple[str, int]] = []
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Ours to say: True, the default of newer torch, imports torch._dynamo (seconds, 70 MB)."""
+        return False
+
+    def began(self, frame: Frame) -> None:
+        """A module is called."""
+        self._running.append(frame.key)
+
+    def ended(self, frame: Frame) -> None:
+        """It has ended."""
+        self._running.pop()
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        if not self._running or self._running[-1] != self._key:
+            return func(*args, **kwargs)
+        taken = mapped(args, on_cpu), mapped(kwargs, on_cpu)
+        output = func(*args, **kwargs)
+        self.calls.append(OperatorCall(func, *taken, mapped(output, on_cpu)))
+        return output
+
+
+def operators_of(
+    run: Callable[[], object], model: nn.Module, key: tuple[str, int]
+) -> list[OperatorCall]:
+    """The operators of one call (module, number) of a forward on the device, which `run` runs."""
+    recorder = _Recorder(key)
+    with torch.no_grad(), watched(model, recorder.ended, recorder.began), recorder:
+        run()
+    return recorder.calls
+
+
+class Judge:
+    """Sets operators beside the same in fp64, and beside what the active behaviours predict of them."""
+
+    def __init__(self, behaviours: Sequence[Behaviour], unit: float) -> None:
+        self._behaviours, self._unit = behaviours, unit
+
+    def error(self, call: OperatorCall) -> OwnError | None:
+        """None for what computes nothing, or cannot be run on the CPU."""
+        found = [tensor.double() for tensor in tensors_of([call.output])]
+        if not found or not list(tensors_of([call.args, call.kwargs])):
+            return None
+        try:
+            with torch.no_grad():
+                truth = _run(call, widened)
+                products = Products()
+                with products, Emulator(nn.Module()).running(self._behaviours):
+                    emulated = _run(call, torch.clone)
+            return own_error(
+                found,
+                [tensor.double() for tensor in truth],
+                [tensor.double() for tensor in emulated],
+                summands=products.longest,
+                unit=self._unit,
+            )
+        except _CANNOT:
+            return None
+
+    def worst(self, calls: Sequence[OperatorCall]) -> WrongOperator | None:
+        """The one whose error leaves the band furthest; None where none does."""
+        judged = [(call, self.error(call)) for call in calls]
+        wrong = [
+            WrongOperator(call=call, error=error)
+            for call, error in judged
+            if error and error.unexplained
+        ]
+        return max(wrong, key=lambda each: each.error.over_band, default=None)
+
+
+def _run(call: OperatorCall, change: Callable[[Tensor], Tensor]) -> list[Tensor]:
+    result = call.operator(*mapped(call.args, change), **mapped(call.kwargs, change))
+    return list(tensors_of([result]))
+
+
+def alone(call: OperatorCall, device: str, dtype: torch.dtype) -> OperatorCall:
+    """The same operator on the same tensors, on the device again, on its own."""
+
+    def there(tensor: Tensor) -> Tensor:
+        return tensor.to(device, dtype if tensor.is_floating_point() else None)
+
+    with torch.no_grad():
+        output = call.operator(*mapped(call.args, there), **mapped(call.kwargs, there))
+    return OperatorCall(call.operator, call.args, call.kwargs, mapped(output, on_cpu))
+
+
+def smallest(
+    wrong: WrongOperator, judge: Judge, device: str, dtype: torch.dtype
+) -> WrongOperator | None:
+    """The fault on at most 1 MB of what the operator took, where it survives that, else on all of it; None
+    where it does not show when the operator runs alone."""
+    shown = None
+    for args in (wrong.call.args, *cuts(wrong.call.name, wrong.call.args)):
+        smaller = OperatorCall(wrong.call.operator, args, wrong.call.kwargs, None)
+        if shown is not None and smaller.bytes > LARGEST_BYTES:
+            continue
+        again = alone(smaller, device, dtype)
+        error = judge.error(again)
+        if error is not None and error.unexplained:
+            shown = WrongOperator(call=again, error=error)
+            if smaller.bytes <= LARGEST_BYTES:
+                break
+        elif shown is None:
+            return None
+    return shown
+
+
+def script_of(
+    wrong: WrongOperator, device: str, dtype: torch.dtype, flags: Mapping[str, Any]
+) -> str:
+    """The script, under 60 lines: it needs torch and the device's plugin, and the tensors beside it."""
+    template = resources.files("kit.explain").joinpath("replay.txt").read_text("utf-8")
+    values = {
+        "OPERATOR": str(wrong.call.operator),
+        "DEVICE": device,
+        "DTYPE": str(dtype),
+        "FLAGS": repr({name: value for name, value in flags.items() if isinstance(value, bool)}),
+        "WHOLE": f"{wrong.error.allowed.whole:.6g}",
+        "ROW": f"{wrong.error.allowed.worst_row:.6g}",
+    }
+    for name, value in values.items():
+        template = template.replace(f"@{name}@", value)
+    return template
+
+
+def tensors_file(wrong: WrongOperator) -> bytes:
+    """What the operator takes, as torch.load(weights_only=True) reads it."""
+    content = io.BytesIO()
+    taken = {"args": list(wrong.call.args), "kwargs": dict(wrong.call.kwargs)}
+    torch.save(mapped(taken, torch.clone), content)
+    return content.getvalue()

@@ -1,0 +1,187 @@
+"""Planted faults are found in the module that has them, and a healthy device is not accused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from conftest import ROOT, VIT, Finished, Kit
+from starting import kept_environment, start_python
+
+PLANTED = {
+    "vit_tiny_patch16_224": (
+        *("native_layer_norm:7+:eps", "addmm:10+:row", "gelu:3+:relu", "bmm:5+:head"),
+        *(
+            "addmm:20+:no_bias",
+            "convolution:1+:neighbour",
+            "_safe_softmax:4+:neighbour",
+            "add:5+:row",
+        ),
+    ),
+    "bert": (
+        *("native_layer_norm:5+:eps", "addmm:9+:no_bias", "gelu:2+:relu", "bmm:3+:head"),
+        *("addmm:15+:shift", "_safe_softmax:2+:tail"),
+    ),
+    "t5": ("mm:3+:row", "mm:30+:tail", "bmm:4+:shift", "_softmax:2+:row", "relu:2+:tail"),
+    "convnext_atto": (
+        *("convolution:5+:neighbour", "convolution:9+:no_bias", "native_layer_norm:4+:eps"),
+        *("gelu:3+:relu", "convolution:2+:shift"),
+    ),
+    "tf_efficientnet_lite0": (
+        *("convolution:4+:row", "convolution:10+:tail", "hardtanh_:3+:shift"),
+        *("native_batch_norm:5+:eps", "addmm:1+:no_bias"),
+    ),
+}
+
+
+def localised(architecture: str, *plans: str, scripts: bool = False) -> list[dict[str, Any]]:
+    environment = kept_environment() | {
+        "PYTHONPATH": f"{ROOT / 'tests' / 'simulated_npu'}:{ROOT}",
+        "TORCH_DEVICE_BACKEND_AUTOLOAD": "0",
+    }
+    more = ("--scripts",) if scripts else ()
+    script = ROOT / "tests" / "localising.py"
+    process = start_python(script, architecture, *plans, *more, env=environment)
+    out, err = process.communicate(timeout=1200)
+    assert process.returncode == 0, err
+    return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+
+
+def missed(architecture: str, plans: tuple[str, ...], *, scripts: bool) -> list[dict[str, Any]]:
+    """What was not named, or not shown by its script; wrong names are worse and end the test."""
+    told = localised(architecture, *(f"aten::{plan}" for plan in plans), scripts=scripts)
+    assert [each["plan"] for each in told] == [f"aten::{plan}" for plan in plans]
+    for each in told:
+        assert each["expected"] is not None, each
+        assert each["bad"] is None or each["bad"][0] == each["expected"], each
+        assert not each["skipped"], each
+    wrong = [each for each in told if each["bad"] is None or each["operator"] != each["planted"]]
+    if scripts:
+        wrong += [each for each in told if each["bad"] and each.get("codes") != [1, 0]]
+        assert all(each["bytes"] <= 1 << 20 for each in told if each.get("codes"))
+    return wrong
+
+
+def test_planted_faults_are_named_and_a_healthy_device_is_not() -> None:
+    assert not missed("bert", PLANTED["bert"][:4], scripts=False)
+    assert not [each for each in localised("t5", "clean:1", "clean:2") if each["bad"]]
+
+
+@pytest.mark.full
+def test_all_planted_faults_and_their_scripts() -> None:
+    assert sum(map(len, PLANTED.values())) >= 24
+    wrong = [each for name, plans in PLANTED.items() for each in missed(name, plans, scripts=True)]
+    assert len(wrong) <= 1, wrong
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("architecture", PLANTED)
+def test_ten_clean_runs_under_random_switches(architecture: str) -> None:
+    told = localised(architecture, *(f"clean:{architecture}{seed}" for seed in range(10)))
+    assert len(told) == 10 and not [each for each in told if each["bad"] or each["skipped"]]
+
+
+def test_the_scripts_name_the_module_and_the_file_shows_the_operator(
+    finished: Finished, npu: Kit
+) -> None:
+    shutil.copytree(finished(VIT[1], compared=False).logs, npu.logs)
+    planted = {"SIM_NPU_PLANT": "aten::gelu:3+:relu"}
+    result = npu.compare("--localize", **planted)
+    assert "FIRST BAD MODULE blocks.2.mlp.act (GELU" in result.out, result.err
+    rows = list(csv.DictReader((npu.logs / "layers.csv").open()))
+    bad = [row["module"] for row in rows if row["unexplained"] == "True"]
+    assert bad[0] == "blocks.2.mlp.act" and len(rows) > 100
+    assert "blocks.2.mlp.act" in (npu.logs / "accuracy_compare.log").read_text("utf-8")
+    script = npu.logs / "wrong_operator" / "replay.py"
+    assert len(script.read_text("utf-8").splitlines()) < 60
+    assert sum(path.stat().st_size for path in script.parent.iterdir()) <= 1.1 * 2**20
+    for plan, code in (("aten::gelu:*:relu", 1), ("", 0)):
+        ended = start_python(script, env=npu.environment(SIM_NPU_PLANT=plan))
+        out, err = ended.communicate(timeout=120)
+        assert ended.returncode == code, err
+        assert "expected" in out and "operator rule" in out
+    assert npu.compare().code == 0  # and what another comparison does not make, goes
+    assert not (npu.logs / "layers.csv").exists() and not script.exists()
+
+
+def test_localising_needs_the_device_of_the_run(finished: Finished, kit: Kit) -> None:
+    shutil.copytree(finished(VIT[1], compared=False).logs, kit.logs)
+    result = kit.compare("--localize")
+    assert result.code == 3
+    [line] = result.err.splitlines()
+    assert line.startswith("error: --localize needs the device of the run: npu:0 cannot be used")
+    assert kit.compare("--localize", "--rejudge").code == 2
+
+
+MODULES = """
+import copy, torch
+from collections import namedtuple
+from dataclasses import dataclass
+from pathlib import Path
+from torch import nn
+from kit.explain.localise import first_bad, localise
+from kit.explain.frames import WHOLE
+
+@dataclass
+class Result:
+    hidden: torch.Tensor
+    more: tuple
+
+class Cache:
+    def __init__(self):
+        self.seen = []
+
+class Odd(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.shared, self.act = nn.Linear(8, 8), nn.ReLU(inplace=True)
+        self.pair, self.caching, self.gain = Pair(), Caching(), 1.0
+    def forward(self, x):
+        cache = Cache()
+        x = self.shared(self.shared(x))
+        self.act(x)
+        first, (second, third) = self.pair(x, scale=torch.tensor(2.0))
+        x = self.caching(first + second * third, cache=cache)
+        return Result(self.caching(x, cache=cache) * self.gain, (x, None))
+
+class Pair(nn.Module):
+    def forward(self, x, scale):
+        return x * scale, [x.sin(), x.cos()]
+
+class Caching(nn.Module):
+    def forward(self, x, cache):
+        cache.seen.append(x)
+        return sum(cache.seen) / len(cache.seen)
+
+torch.manual_seed(0)
+reference = Odd()
+device = copy.deepcopy(reference)
+inputs = {"x": torch.randn(3, 8)}
+def forward(model, given):
+    model.gain = 1.001 if model is device and wrong else 1.0
+    output = model(given["x"])
+    return {"output": output.hidden}
+for wrong in (False, True):
+    pair = inputs, inputs
+    layers = localise(
+        forward, reference, device, pair, [], dtype=torch.float32, folder=Path(".")
+    )
+    assert not [layer.skipped for layer in layers if layer.skipped]
+    calls = [(layer.name, layer.number) for layer in layers]
+    assert ("shared", 1) in calls and ("caching", 1) in calls
+    bad = first_bad(layers)
+    assert (bad and bad.name) == (WHOLE if wrong else None), bad
+"""
+
+
+def test_modules_of_every_shape() -> None:
+    """Called twice, in place without its result being used, tuples, a dataclass, a cache in a keyword."""
+    ended = subprocess.run(
+        [sys.executable, "-c", MODULES], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
