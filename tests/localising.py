@@ -181,8 +181,8 @@ if __name__ == "__main__":
     made, taken = architecture(name)
     of = owners(made, taken)
     for each in plans:
-        operator, _, number = each.rpartition(":")[0].rpartition(":")
-        ran, at = of.get(operator, []), int(number.rstrip("+") or 0) - 1
-        expected = ran[at] if operator and at < len(ran) else None
+        operator, _, rest = each.rpartition(":")[0].rpartition(":")
+        ran, at = of.get(operator, []), int(rest.rstrip("+")) - 1 if operator else 0
+        expected = ran[at] if at < len(ran) else None
         told = {"planted": operator, "expected": expected}
         print(json.dumps(told | found(made, taken, each, scripts=scripts)), flush=True)
