@@ -1,9 +1,9 @@
-"""A parent that has imported the libraries and forks: most of a script's start is importing torch.
+"""A parent that has imported the libraries and the kit, and forks: most of a script's start is importing.
 
 What it forks is a process of its own, with the environment, working directory, descriptors, signals,
 search path and end of a Python that was started the usual way; only the libraries are there already, and
-nothing of the kit. tests/starting.py is its client, and starts cold where an environment changes more than
-what is read after the fork.
+the kit's modules where the script is of this checkout. tests/starting.py is its client, and starts cold
+where an environment changes more than what is read after the fork.
 
     python tests/fork_server.py LISTENER    (the descriptor of a listening SOCK_SEQPACKET socket)
 
@@ -19,6 +19,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import selectors
 import signal
@@ -44,6 +45,8 @@ LIBRARIES = (
     "matplotlib.backends.backend_svg",
     "matplotlib.backends.backend_agg",
 )
+# kit.start installs its handlers when it is imported; the rest is imported only where a library is there.
+OF_THE_PROCESS = ("kit.start", "kit.__main__", "kit.accuracy.compiled")
 LARGEST_REQUEST = 100_000
 
 
@@ -87,9 +90,10 @@ def main() -> None:
 
 
 def import_libraries() -> object:
-    """Import what the scripts import; the kit itself is forgotten again. Returns the declarations of
-    torchvision's operators, which end with this value."""
+    """Import what the scripts import. Returns the declarations of torchvision's operators, which end with
+    this value."""
     sys.path.insert(0, str(ROOT))
+    import kit
     from kit.models.families.torchvision_ops import declare_missing_ops, without_torchvision
 
     declarations = declare_missing_ops()
@@ -101,12 +105,20 @@ def import_libraries() -> object:
     for name in LIBRARIES:
         with suppress(ImportError):  # what is optional
             importlib.import_module(name)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "kit"]:
-        del sys.modules[name]
+    for module in pkgutil.walk_packages(kit.__path__, "kit."):
+        if not module.name.startswith(OF_THE_PROCESS):
+            importlib.import_module(module.name)
+    forget(lambda name: name.startswith(OF_THE_PROCESS))
     del sys.path[0]
     gc.collect()
     gc.freeze()
     return declarations
+
+
+def forget(which: Callable[[str], bool]) -> None:
+    """Have these modules imported anew."""
+    for name in filter(which, list(sys.modules)):
+        del sys.modules[name]
 
 
 def report_ends(children: dict[int, socket.socket]) -> None:
@@ -136,8 +148,7 @@ def become(request: dict[str, Any], descriptors: list[int], libraries: list[str]
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
     read_the_environment_again()
-    for name in [name for name in sys.modules if name.partition(".")[0] in request["hidden"]]:
-        del sys.modules[name]
+    forget(lambda name: name.partition(".")[0] in request["hidden"])
     for name in request["hidden"]:
         sys.modules[name] = None  # type: ignore[assignment]  # what import takes for "not there"
     sys.path[:] = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *libraries]
@@ -155,17 +166,18 @@ def read_the_environment_again() -> None:
 
 def run(argv: list[str]) -> None:
     """Run `-m MODULE ...`, `-c CODE ...` or `SCRIPT ...` as __main__."""
+    folder = Path.cwd() if argv[0] in ("-m", "-c") else Path(argv[0]).resolve().parent
+    if folder != ROOT:  # which has a kit of its own, or none
+        forget(lambda name: name.partition(".")[0] in ("kit", "models"))
+    sys.path.insert(0, "" if argv[0] == "-c" else str(folder))
     if argv[0] == "-m":
         sys.argv[:] = argv[1:]
-        sys.path.insert(0, str(Path.cwd()))
         runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
     elif argv[0] == "-c":
         sys.argv[:] = ["-c", *argv[2:]]
-        sys.path.insert(0, "")
         exec(compile(argv[1], "<string>", "exec"), {"__name__": "__main__"})
     else:
         sys.argv[:] = argv
-        sys.path.insert(0, str(Path(argv[0]).resolve().parent))
         runpy.run_path(argv[0], run_name="__main__")
 
 

@@ -21,7 +21,7 @@ from functools import partial
 from kit.devices import probe_seconds
 from kit.doctor import host, packages
 from kit.doctor.check import Check, worst
-from kit.doctor.child import probe
+from kit.doctor.child import devices_and_torch
 from kit.doctor.network import hub
 from kit.entry import parser_of
 from kit.machine.background import in_background
@@ -60,7 +60,7 @@ def _examine(offline: bool) -> Iterator[Check]:
         "CANN": partial(host.cann, facts),
         "driver": partial(host.driver, facts),
         "npu-smi": partial(host.npu_smi, facts),
-        "devices": probe,
+        "devices": devices_and_torch,
         "libraries": partial(packages.libraries, facts),
         "memory": partial(host.memory, facts),
         "disk": partial(host.disk, facts),

@@ -21,7 +21,7 @@ _PATIENCE_SECONDS = 4.0
 _WORK_SECONDS = 20.0
 
 
-def probe() -> Iterator[Check]:
+def devices_and_torch() -> Iterator[Check]:
     """What a child finds that imports torch and uses each device. Raises UsageError."""
     # The user's bound is for one allocation, which the child itself then gives up in time.
     patience = max(_PATIENCE_SECONDS, (probe_seconds() or 0) + 1)
