@@ -184,14 +184,17 @@ class Finished:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def __call__(self, model: str, *, simulated: bool = True, compared: bool = True) -> Kit:
+    def __call__(
+        self, model: str, *, simulated: bool = True, compared: bool = True, plots: bool = True
+    ) -> Kit:
         """A run of VIT or T5 on the simulated NPU or the CPU, perhaps with its comparison and plots."""
-        name = "-".join([model, "npu" if simulated else "cpu", "compared" if compared else "run"])
+        kind = ("compared" if plots else "unillustrated") if compared else "run"
+        name = "-".join([model, "npu" if simulated else "cpu", kind])
         scratch = self._folder / name
         with FileLock(self._folder / f"{name}.lock"):
             made = scratch.exists()
             scratch.mkdir(exist_ok=True)
-            kit = Kit(scratch, simulated, plots=True)
+            kit = Kit(scratch, simulated, plots)
             if not made and compared:
                 before = self(model, simulated=simulated, compared=False)
                 shutil.copytree(before.logs, kit.logs)

@@ -14,6 +14,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,35 +36,44 @@ Files = dict[str, bytes]
 
 
 @pytest.fixture(scope="session")
-def runs(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kit]:
-    """A judged run of ViT on the simulated NPU, and one of T5 on the CPU."""
-    made = {}
-    for name in MODELS:
-        made[name] = Kit(tmp_path_factory.mktemp(name), simulated=name == VIT_NAME, plots=True)
-        shutil.copytree(finished(name, simulated=name == VIT_NAME).logs, made[name].logs)
-    return made
+def runs(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Kit]:
+    """A judged run of ViT on the simulated NPU, or one of T5 on the CPU; without plots, whose drawing is
+    most of an export's time, unless a test asks for them."""
+
+    @cache
+    def run(name: str, plots: bool = False) -> Kit:
+        kit = Kit(tmp_path_factory.mktemp(name), simulated=name == VIT_NAME, plots=plots)
+        made = finished(name, simulated=name == VIT_NAME, plots=plots)
+        shutil.copytree(made.logs, kit.logs)
+        return kit
+
+    return run
 
 
 @pytest.fixture(scope="session")
-def published(runs: dict[str, Kit]) -> dict[str, Path]:
-    """Both models' repositories, only to be read."""
-    made = {}
-    for name, kit in runs.items():
-        made[name] = kit.scratch / "published"
-        result = kit.command("export", name, "--to", made[name], "--logs", kit.logs)
+def published(runs: Callable[..., Kit]) -> Callable[..., Path]:
+    """A model's repository, only to be read."""
+
+    @cache
+    def publish(name: str, plots: bool = False) -> Path:
+        kit = runs(name, plots)
+        to = kit.scratch / "published"
+        result = kit.command("export", name, "--to", to, "--logs", kit.logs)
         assert result.code == 0, result.err
-    return made
+        return to
+
+    return publish
 
 
 @pytest.fixture
-def vit(published: dict[str, Path], tmp_path: Path) -> Path:
+def vit(published: Callable[..., Path], tmp_path: Path) -> Path:
     """ViT's repository, to be run and changed at will."""
-    shutil.copytree(published[VIT_NAME], tmp_path / "vit")
+    shutil.copytree(published(VIT_NAME), tmp_path / "vit")
     return tmp_path / "vit"
 
 
 @pytest.fixture
-def checkout(runs: dict[str, Kit], tmp_path: Path) -> Path:
+def checkout(runs: Callable[..., Kit], tmp_path: Path) -> Path:
     """The kit with ViT's run in its logs, to be changed at will."""
     copy = tmp_path / "checkout"
     copy.mkdir()
@@ -73,13 +83,16 @@ def checkout(runs: dict[str, Kit], tmp_path: Path) -> Path:
             shutil.copytree(path, copy / path.name, ignore=generated)
         elif path.is_file() and path.name != ".git":
             shutil.copy(path, copy)
-    shutil.copytree(runs[VIT_NAME].logs, copy / "logs")
+    shutil.copytree(runs(VIT_NAME).logs, copy / "logs")
     return copy
 
 
 def inside(folder: Path, kit: Kit, *command: object, **extra: str) -> Result:
     """Run Python in a repository, as somebody who cloned it."""
-    return ended(start_python(*command, env=kit.environment(**extra), cwd=folder), timeout=1500)
+    return ended(
+        start_python(*command, env=kit.environment(**extra), cwd=folder, hidden=kit.hidden),
+        timeout=1500,
+    )
 
 
 def export(folder: Path, kit: Kit, *arguments: object) -> Result:
@@ -107,9 +120,9 @@ def check_sums(files: Files) -> None:
 
 @pytest.mark.parametrize("model", [VIT_NAME, pytest.param(T5_NAME, marks=pytest.mark.full)])
 def test_a_repository_is_complete_and_has_nothing_else(
-    published: dict[str, Path], runs: dict[str, Kit], model: str
+    published: Callable[..., Path], runs: Callable[..., Kit], model: str
 ) -> None:
-    files = tree(published[model])
+    files = tree(published(model, plots=True))
     check_sums(files)
     for script in ("inference.py", "compare_accuracy.py"):
         assert files[script] == (ROOT / script).read_bytes()
@@ -128,10 +141,10 @@ def test_a_repository_is_complete_and_has_nothing_else(
     for name, content in files.items():
         if name.startswith(("models/", "logs/")):
             assert load_adapter(other).info.hub_id.encode() not in content, name
-        for private in (ROOT, runs[model].scratch, Path(sys.prefix), Path.home()):
+        for private in (ROOT, runs(model, plots=True).scratch, Path(sys.prefix), Path.home()):
             assert f"{private}/".encode() not in content, name
     evidence = {name.removeprefix("logs/") for name in files if name.startswith("logs/")}
-    kept = tree(runs[model].logs).keys() - {".lock", "local_paths.json"}
+    kept = tree(runs(model, plots=True).logs).keys() - {".lock", "local_paths.json"}
     assert evidence == kept | {".gitkeep"}
     assert len(files) < 300 and sum(map(len, files.values())) < 40_000_000
 
@@ -139,9 +152,9 @@ def test_a_repository_is_complete_and_has_nothing_else(
 @pytest.mark.parametrize("model", [VIT_NAME, pytest.param(T5_NAME, marks=pytest.mark.full)])
 @pytest.mark.full
 def test_the_same_bytes_again(
-    published: dict[str, Path], runs: dict[str, Kit], tmp_path: Path, model: str
+    published: Callable[..., Path], runs: Callable[..., Kit], tmp_path: Path, model: str
 ) -> None:
-    kit, first = runs[model], tree(published[model])
+    kit, first = runs(model), tree(published(model))
     again, archive = tmp_path / "again", tmp_path / "again.zip"
     command = ("export", model, "--to", again, "--logs", kit.logs, "--zip")
     assert kit.command(*command).code == 0
@@ -194,16 +207,16 @@ def test_the_kit_itself_is_kept_as_it_is() -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_pages_of_a_repository_name_only_what_is_there(
-    published: dict[str, Path], kit: Kit, model: str
+    published: Callable[..., Path], kit: Kit, model: str
 ) -> None:
-    files = tree(published[model])
+    files = tree(published(model, plots=model == VIT_NAME))
     [other] = set(MODELS) - {model}
     pages = {name: text.decode() for name, text in files.items() if name.endswith(".md")}
     assert {"README.md", "KIT.md", "docs/usage.md", "docs/evidence.md"} <= pages.keys()
     named = {found for text in pages.values() for found in re.findall(r"-m kit ([\w-]+)", text)}
     assert "fetch" in named
     for command in named:
-        assert inside(published[model], kit, "-m", "kit", command, "--help").code == 0, command
+        assert inside(published(model), kit, "-m", "kit", command, "--help").code == 0, command
     for name, text in pages.items():
         assert other not in text, name
         for target, anchor in re.findall(r"\]\(([^)\s#:]*)(#[^)\s]*)?\)", text):
@@ -230,30 +243,30 @@ def test_a_repository_has_tests_that_can_be_run(vit: Path, kit: Kit) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("model", MODELS)
 def test_all_tests_of_a_repository_pass(
-    published: dict[str, Path], kit: Kit, tmp_path: Path, model: str
+    published: Callable[..., Path], kit: Kit, tmp_path: Path, model: str
 ) -> None:
-    shutil.copytree(published[model], tmp_path / model)
+    shutil.copytree(published(model), tmp_path / model)
     result = inside(tmp_path / model, kit, "-m", "pytest")
     assert result.code == 0, result.out
     assert "skipped" not in result.out.splitlines()[-1]
 
 
 def test_the_report_is_the_front_page(
-    published: dict[str, Path], runs: dict[str, Kit], checkout: Path, kit: Kit
+    published: Callable[..., Path], runs: Callable[..., Kit], checkout: Path, kit: Kit
 ) -> None:
-    for model in MODELS:
-        files = tree(published[model])
+    for model, plots in ((VIT_NAME, True), (T5_NAME, False)):
+        files = tree(published(model, plots=plots))
         report = files["logs/report.md"].decode()
-        assert "](plots/" in report
+        assert ("](plots/" in report) == plots
         assert files["README.md"].decode() == report.replace("](plots/", "](logs/plots/")
-        assert files["logs/report.md"] == (runs[model].logs / "report.md").read_bytes()
+        assert files["logs/report.md"] == (runs(model, plots=plots).logs / "report.md").read_bytes()
     # One that somebody has improved is not published, one that is missing is written.
     (checkout / "logs" / "report.md").write_text(report.replace("SELF_CHECK", "PASS"))
     result = export(checkout, kit, VIT_NAME, "--to", kit.scratch / "out")
     assert result.code == 4 and "is not what the evidence says" in result.error
     (checkout / "logs" / "report.md").unlink()
     assert export(checkout, kit, VIT_NAME, "--to", kit.scratch / "out").code == 0
-    own = (published[VIT_NAME] / "README.md").read_bytes()
+    own = (published(VIT_NAME) / "README.md").read_bytes()
     assert (kit.scratch / "out" / "README.md").read_bytes() == own
 
 
@@ -268,9 +281,9 @@ def test_without_a_run_the_front_page_claims_nothing(kit: Kit) -> None:
 
 
 def test_what_does_not_belong_stays_behind(
-    published: dict[str, Path], checkout: Path, kit: Kit
+    published: Callable[..., Path], checkout: Path, kit: Kit
 ) -> None:
-    expected = tree(published[VIT_NAME])
+    expected = tree(published(VIT_NAME))
     for name in (
         f"models/{VIT_NAME}/model.safetensors",
         f"models/{VIT_NAME}/pytorch_model.bin",
@@ -305,11 +318,11 @@ def test_what_does_not_belong_stays_behind(
 
 
 def test_large_tensors_are_left_out_and_named(
-    runs: dict[str, Kit], kit: Kit, monkeypatch: pytest.MonkeyPatch
+    runs: Callable[..., Kit], kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a limit that the run's inputs are over."""
     monkeypatch.setattr(published_run, "LARGEST_TENSORS", 100_000)
-    logs = runs[VIT_NAME].logs
+    logs = runs(VIT_NAME).logs
     assert publish([VIT_NAME, "--to", str(kit.scratch / "out"), "--logs", str(logs)]) == 0
     files = tree(kit.scratch / "out")
     assert "logs/inputs.safetensors" not in files
@@ -369,12 +382,12 @@ def a_folder(path: Path, private: Path) -> None:
     ],
 )
 def test_no_link_is_followed_out_of_the_logs(
-    runs: dict[str, Kit], kit: Kit, tmp_path: Path, name: str
+    runs: Callable[..., Kit], kit: Kit, tmp_path: Path, name: str
 ) -> None:
     """Symbolic and hard ones to a private file; a pipe, which nothing may wait for; a folder."""
     for place in (a_link, a_hard_link, a_pipe, a_folder):
         logs, private = tmp_path / f"logs_{place.__name__}", tmp_path / f"private_{place.__name__}"
-        shutil.copytree(runs[VIT_NAME].logs, logs)
+        shutil.copytree(runs(VIT_NAME).logs, logs)
         private.write_text("the diary of alice")
         (logs / name).unlink(missing_ok=True)
         place(logs / name, private)
@@ -385,11 +398,11 @@ def test_no_link_is_followed_out_of_the_logs(
 
 
 def test_pages_and_plots_are_drawn_afresh(
-    published: dict[str, Path], runs: dict[str, Kit], tmp_path: Path
+    published: Callable[..., Path], runs: Callable[..., Kit], tmp_path: Path
 ) -> None:
     """What lies under their names is never published: a chart with a script, links to private files."""
     logs, private = tmp_path / "logs", tmp_path / "private.svg"
-    shutil.copytree(runs[VIT_NAME].logs, logs)
+    shutil.copytree(runs(VIT_NAME, plots=True).logs, logs)
     private.write_text("the diary of alice")
     [chart, other, *_] = sorted((logs / "plots").glob("*.svg"))
     chart.write_text("<svg><script>alert(1)</script></svg>")
@@ -401,18 +414,18 @@ def test_pages_and_plots_are_drawn_afresh(
     (logs / "report.html").symlink_to(private)
     before = tree(logs)
     to = tmp_path / "out"
-    result = runs[VIT_NAME].command("export", VIT_NAME, "--to", to, "--logs", logs)
+    result = runs(VIT_NAME, plots=True).command("export", VIT_NAME, "--to", to, "--logs", logs)
     assert result.code == 0, result.err
-    assert tree(to) == tree(published[VIT_NAME])
+    assert tree(to) == tree(published(VIT_NAME, plots=True))
     assert tree(logs) == before  # an export changes nothing in the run
 
 
 def test_foreign_text_under_a_name_of_the_kit(
-    runs: dict[str, Kit], kit: Kit, tmp_path: Path
+    runs: Callable[..., Kit], kit: Kit, tmp_path: Path
 ) -> None:
     """Charts that are none end the export; samples of a run that had none stay behind."""
     logs = tmp_path / "logs"
-    shutil.copytree(runs[VIT_NAME].logs, logs)
+    shutil.copytree(runs(VIT_NAME).logs, logs)
     to = ("--to", kit.scratch / "out", "--logs", logs)
     (logs / "samples.jsonl").write_text('{"diary": "of alice"}\n')
     assert kit.command("export", VIT_NAME, *to).code == 0
@@ -482,10 +495,10 @@ def test_a_path_in_the_record_is_refused(checkout: Path, kit: Kit) -> None:
     assert result.code == 2 and "holds an absolute path" in result.error
 
 
-def test_logs_are_shortened(published: dict[str, Path], checkout: Path, kit: Kit) -> None:
+def test_logs_are_shortened(published: Callable[..., Path], checkout: Path, kit: Kit) -> None:
     log = checkout / "logs" / "run_npu.log"
     plain, short = (
-        path.read_text() for path in (log, published[VIT_NAME] / "logs" / "run_npu.log")
+        path.read_text() for path in (log, published(VIT_NAME) / "logs" / "run_npu.log")
     )
     alice = "/home/" + "alice"
     told = f'  File "{alice}/v/lib/python3.11/site-packages/timm/x.py", line 3\n'
@@ -506,14 +519,14 @@ def test_shortening_settles() -> None:
 
 
 def test_evidence_that_does_not_belong_together_is_refused(
-    published: dict[str, Path], runs: dict[str, Kit], checkout: Path, kit: Kit
+    published: Callable[..., Path], runs: Callable[..., Kit], checkout: Path, kit: Kit
 ) -> None:
     to = ("--to", kit.scratch / "out")
-    result = kit.command("export", T5_NAME, *to, "--logs", runs[VIT_NAME].logs)
+    result = kit.command("export", T5_NAME, *to, "--logs", runs(VIT_NAME).logs)
     assert result.code == 2
     assert f"holds a run of {VIT_NAME}, not of {T5_NAME}" in result.error
     # The summary of another run, then outputs that the record does not know.
-    shutil.copy(published[T5_NAME] / "logs" / "summary.json", kit.scratch / "summary.json")
+    shutil.copy(runs(T5_NAME).logs / "summary.json", kit.scratch / "summary.json")
     own = (checkout / "logs" / "summary.json").read_bytes()
     shutil.copy(kit.scratch / "summary.json", checkout / "logs" / "summary.json")
     assert export(checkout, kit, VIT_NAME, *to).code == 4
@@ -552,12 +565,12 @@ def a_file(to: Path) -> None:
     ],
 )
 def test_nobodys_work_is_replaced(
-    published: dict[str, Path], kit: Kit, prepare: Callable[[Path], None], said: str
+    published: Callable[..., Path], kit: Kit, prepare: Callable[[Path], None], said: str
 ) -> None:
     to, no_run = kit.scratch / "out", kit.scratch / "no_run"
     no_run.mkdir()
     if prepare in (worked_in, added_to):
-        shutil.copytree(published[VIT_NAME], to)
+        shutil.copytree(published(VIT_NAME), to)
     prepare(to)
     before = tree(to) if to.is_dir() else to.read_bytes()
     result = kit.command("export", VIT_NAME, "--to", to, "--logs", no_run)
@@ -602,13 +615,13 @@ def work_is_there(to: Path) -> bool:
     ],
 )
 def test_a_killed_export_leaves_the_earlier_one_or_none(
-    published: dict[str, Path], checkout: Path, kit: Kit, moment: Callable[[Path], bool]
+    published: Callable[..., Path], checkout: Path, kit: Kit, moment: Callable[[Path], bool]
 ) -> None:
     """Killed as soon as the moment is seen; whichever side of a rename that is, nothing is half there."""
     to, logs = kit.scratch / "out", kit.scratch / "no_run"
     logs.mkdir()
     assert export(checkout, kit, VIT_NAME, "--to", to, "--logs", logs).code == 0
-    earlier, new = tree(to), tree(published[VIT_NAME])
+    earlier, new = tree(to), tree(published(VIT_NAME))
     process = subprocess.Popen(
         [sys.executable, "-m", "kit", "export", VIT_NAME, "--to", str(to)],
         cwd=checkout,
