@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kit.errors import CannotRunError
 from kit.models.adapter import Adapter
 from kit.storage.fingerprint import fingerprint, fingerprint_of_files
+from kit.weights.batch_statistics import VARIANCE, fit_statistics
 from kit.weights.checkpoint import assign, published_tensors, read_checkpoint
 from kit.weights.fitting import Account, fit
 from kit.weights.model_parts import aliases_of, worked_out
@@ -48,16 +49,18 @@ def load_weights(
     complete = adapter.info.tensors is not None
     if paths:
         return load_files(model, paths, adapter.tied, seed=seed, complete=complete)
-    return initialise(model, adapter.tied, seed=seed)
+    return initialise(adapter, model, seed=seed)
 
 
-def initialise(model: nn.Module, tied: Mapping[str, str], *, seed: int) -> LoadedWeights:
-    """Give the model random weights. `tied` are the declared aliases; none: they are found."""
-    aliases = dict(tied) or aliases_of(model)
+def initialise(adapter: Adapter, model: nn.Module, *, seed: int) -> LoadedWeights:
+    """Give the model random weights; the tied aliases are the declared ones, else found."""
+    aliases = dict(adapter.tied) or aliases_of(model)
     like = published_tensors(model, aliases)
     check_room(sum(tensor.nbytes for tensor in like.values()), "random weights")
     # An index table, position codes: what the library works out itself is no weight.
     tensors = random_state_dict(like, seed) | {name: like[name] for name in worked_out(model, like)}
+    if any(name.endswith(VARIANCE) for name in tensors):
+        tensors |= fit_statistics(adapter, tensors, aliases)
     assign(model, tensors, aliases)
     return _loaded(tensors, aliases, fingerprint(tensors), None)
 

@@ -3,7 +3,8 @@
 Libraries' own initialisations hide errors: layer scales of 1e-6 and zero heads make a wrong block
 invisible, and the same seed gives other bytes under another version. Here each tensor comes from a
 Philox generator keyed by (seed, name), through integer and exactly rounded operations only, so any
-language can make the same bytes again.
+language can make the same bytes again. The running statistics of a BatchNorm are then scaled to what the
+model gives it: batch_statistics.py.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def _random_tensor(name: str, like: Tensor, seed: int) -> Tensor:
 
     if not like.is_floating_point():
         return torch.zeros(like.shape, dtype=like.dtype)  # counters, index tables
-    values = _uniform(f"{seed}/{name}", like.numel())
+    values = uniform(f"{seed}/{name}", like.numel())
     centre, half_width = _centre_and_half_width(name, tuple(like.shape))
     values *= np.float32(half_width)
     values += np.float32(centre)
@@ -52,7 +53,7 @@ def _centre_and_half_width(name: str, shape: tuple[int, ...]) -> tuple[float, fl
     return 0.0, math.sqrt(3.0 / max(fan_in, 1))
 
 
-def _uniform(key: str, count: int) -> NDArray[np.float32]:
+def uniform(key: str, count: int) -> NDArray[np.float32]:
     """`count` float32 in [-1, 1), multiples of 2^-23: exact, so equal on every platform.
 
     Philox4x64-10 (Salmon et al., SC'11) with the key's sha256 as its 128-bit key; each 64-bit word
