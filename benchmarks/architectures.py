@@ -2,7 +2,7 @@
 
 Each is built by the kit's rule from timm's registry, with random weights and the kit's photograph: two
 runs, the reference's two runs, the verdict. Prints one line each and the share; the rows and the reasons
-of failures go to --results.
+of failures go to --results, anew after each row, so that a run which is ended early leaves what it has.
 
     python benchmarks/architectures.py [--more 100] [--millions 300] [--results FILE.json]
 """
@@ -40,11 +40,26 @@ def main() -> None:
     for name in options.names or drawn(options.more, options.millions):
         rows.append(measured(name))
         print(json.dumps(rows[-1]), flush=True)
-    good = sum(row["verdict"] == "PASS" for row in rows)
+        good = sum(row["verdict"] == "PASS" for row in rows)
+        if options.results:
+            keep(options.results, rows, good)
     print(f"{good} of {len(rows)} run, repeat and compare")
-    if options.results:
-        document = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "good": good, "rows": rows}
-        options.results.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def keep(results: Path, rows: list[dict[str, Any]], good: int) -> None:
+    """Write the rows so far, with the machine and the versions."""
+    import timm
+    from overhead import describe_hardware
+
+    document = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "hardware": f"{describe_hardware()}, timm {timm.__version__}, one thread",
+        "seed": SEED,
+        "good": good,
+        "of": len(rows),
+        "rows": rows,
+    }
+    results.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def drawn(more: int, millions: float) -> Iterator[str]:
