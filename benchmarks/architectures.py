@@ -63,7 +63,7 @@ def keep(results: Path, rows: list[dict[str, Any]], good: int) -> None:
 
 
 def drawn(more: int, millions: float) -> Iterator[str]:
-    """The smallest-named architecture of each timm module that is small enough, then `more` of all the
+    """The first architecture, in a shuffled order, of each timm module that is small enough, then `more` of all the
     others, by a fixed seed."""
     from kit.models.families.torchvision_ops import declare_missing_ops
 
@@ -74,8 +74,9 @@ def drawn(more: int, millions: float) -> Iterator[str]:
     random.Random(SEED).shuffle(shuffled)
     taken = []
     for module in timm.list_modules():
-        of_module = [name for name in shuffled if name in timm.list_models(module=module)]
-        taken += next(([name] for name in of_module if size(name) <= millions), [])
+        of_module = set(timm.list_models(module=module))
+        small = (name for name in shuffled if name in of_module and size(name) <= millions)
+        taken += [name for name in (next(small, None),) if name]
     yield from taken
     others = (name for name in shuffled if name not in taken)
     for name in others:
