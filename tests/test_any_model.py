@@ -229,8 +229,9 @@ def test_timms_local_folder(tmp_path: Path) -> None:
     config = json.loads(adapter.files["config.json"])
     config["num_classes"] = 0
     (tmp_path / "config.json").write_text(json.dumps(config))
-    model = from_folder(tmp_path).build()
-    load_weights(adapter, model, [], seed=3)
+    folder = from_folder(tmp_path)
+    model = folder.build()
+    load_weights(folder, model, [], seed=3)
     save_file(model.state_dict(), tmp_path / WEIGHTS)
     adapter, verdict, outputs = ran(from_folder(tmp_path), [tmp_path / WEIGHTS])
     assert verdict == "PASS"
