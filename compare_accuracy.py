@@ -105,7 +105,9 @@ def compare_run(options: argparse.Namespace, logs: Logs) -> Summary:
             samples = judge_saved_samples(logs, new, adapter, run, saved.samples)
             repeats = device_repeats(run.noise)
             specs = judged_outputs(adapter.outputs, run.weights)
-            comparison = compare(specs, reference, on_device, repeats, samples)
+            comparison = compare(
+                specs, reference, on_device, repeats, samples, hf32=run.precision.hf32
+            )
             summary = summarise(run, comparison, saved)
             check_evidence(logs, run, summary)  # what readers would refuse is not told as a verdict
             write_summary(new, summary)

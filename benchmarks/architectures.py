@@ -63,8 +63,8 @@ def keep(results: Path, rows: list[dict[str, Any]], good: int) -> None:
 
 
 def drawn(more: int, millions: float) -> Iterator[str]:
-    """The first architecture of each timm module that is small enough, in an order shuffled by a fixed seed,
-    then `more` of all the others."""
+    """The first small enough architecture of each timm module, in an order shuffled by a fixed seed, then
+    `more` of all the others."""
     from kit.models.families.torchvision_ops import declare_missing_ops
 
     declare_missing_ops()

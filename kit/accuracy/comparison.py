@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kit.accuracy.dtypes import is_exact
+from kit.accuracy.further import Further, measure_further
 from kit.accuracy.judged import JudgedOutput
 from kit.accuracy.judged_samples import JudgedSamples
 from kit.accuracy.outcome import OutputVerdict, Verdict
@@ -50,27 +52,59 @@ def compare(
     device: Mapping[str, Tensor],
     device_repeats: Mapping[str, Repeat],
     samples: JudgedSamples | None = None,
+    *,
+    hf32: bool = False,
 ) -> Comparison:
-    """Judge every output of `specs` but the step scores. All tensors are on the CPU."""
+    """Judge every output of `specs` but the step scores. All tensors are on the CPU. `hf32`: the device's
+    convolutions or matrix products were told to use it."""
     verdicts = judge_outputs(specs, reference.outputs, device, device_repeats, reference.golden)
     truths = {
         name: against_truth(name, reference.golden, reference.outputs, device) for name in verdicts
     }
-    return conclude(specs, verdicts, truths, reference.repeats, samples)
+    further = {
+        name: _further(specs[name], found, reference, device.get(name), name)
+        for name, found in verdicts.items()
+    }
+    return conclude(specs, verdicts, truths, further, reference.repeats, samples, hf32=hf32)
+
+
+def _further(
+    spec: OutputSpec,
+    found: OutputVerdict,
+    reference: Reference,
+    device: Tensor | None,
+    name: str,
+) -> Further | None:
+    """The further figures of an output whose sides compare."""
+    ours = reference.outputs.get(name)
+    if ours is None or device is None or ours.shape != device.shape or not ours.numel():
+        return None
+    if found.metrics is None and not (is_exact(ours) and is_exact(device)):
+        return None
+    return measure_further(
+        ours,
+        device,
+        reference.golden.get(name),
+        ranked=spec.role == "logits",
+        ids=spec.role == "token_ids",
+    )
 
 
 def conclude(
     specs: Mapping[str, OutputSpec],
     verdicts: Mapping[str, OutputVerdict],
     truths: Mapping[str, Truth | None],
+    further: Mapping[str, Further | None],
     reference_repeat: Mapping[str, Repeat],
     samples: JudgedSamples | None,
+    *,
+    hf32: bool,
 ) -> Comparison:
     """The comparison that follows from what was found of each output."""
     readings = {
-        name: read(found.metrics)
+        name: read(found.metrics, further[name], hf32=hf32)
         for name, found in verdicts.items()
-        if found.metrics and not found.blank
+        if (found.metrics or further[name]) and not found.blank
     }
     unsound = _why_unsound(reference_repeat, verdicts)
     found = {"INVALID" if unsound else overall(verdicts), samples.verdict if samples else "PASS"}
@@ -86,6 +120,7 @@ def conclude(
                 within_1_percent=verdict.within_1_percent,
                 blank=verdict.blank,
                 metrics=verdict.metrics,
+                further=further[name],
                 readings=readings.get(name),
                 truth=truths[name],
             )

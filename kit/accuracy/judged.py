@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from kit.accuracy.figures import Metrics
+from kit.accuracy.further import Further
 from kit.accuracy.readings import OutputReading
 from kit.accuracy.spec import Role
 from kit.accuracy.thresholds import Thresholds
@@ -38,12 +39,13 @@ class JudgedOutput(Documented, frozen=True, kw_only=True):
         ),
     ]
     metrics: Annotated[Metrics | None, says("Null for integers and where shapes do not compare.")]
+    further: Annotated[
+        Further | None,
+        says("Figures that only some outputs have; null where the two sides do not compare."),
+    ]
     readings: Annotated[
         dict[str, OutputReading] | None,
-        says(
-            "The seven readings of 1% for this output; null where there are no metrics, "
-            "or the output is blank."
-        ),
+        says("The readings of this output; null where no figure is, or the output is blank."),
     ]
     truth: Annotated[
         Truth | None,

@@ -1,4 +1,4 @@
-"""The seven ways in which published reports read "within 1%", side by side."""
+"""The ways in which published reports read "within 1%", and other people's rules, side by side."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Annotated
 
 from kit.accuracy.figures import Metrics
+from kit.accuracy.further import Further, operator_limit
 from kit.accuracy.thresholds import ONE_PERCENT
 from kit.documented import Documented, says
 
 # name: (the rule in words, its figures with their limits). They disagree: cosine > 0.99 lets a relative
-# L2 of 14% through.
+# L2 of 14% through. A limit is in units of the figure "threshold" where the reading has one.
 _ONE = ONE_PERCENT
 READINGS: Mapping[str, tuple[str, Mapping[str, float]]] = {
     "mean_relative": ("mean of |diff|/|ref| <= 1%", {"mean_relative": _ONE}),
@@ -29,9 +30,30 @@ READINGS: Mapping[str, tuple[str, Mapping[str, float]]] = {
         "cosine > 0.99 and mean|diff| < 0.005 (the published reports' own)",
         {"one_minus_cosine": 0.01, "mean_abs_diff": 0.005},
     ),
+    "operator_rule": (
+        "MERE < T and MARE < 10 T; T = 2^-13 float32, 2^-11 HF32, 2^-10 float16, 2^-7 bfloat16 (the "
+        "chip maker's rule for a single operator, which a whole network may exceed)",
+        {"mere": 1.0, "mare": 10.0},
+    ),
+    "divergence": (
+        "largest Kullback-Leibler divergence of a row <= 2e-4 nats: no event's probability is then off "
+        "by more than 1% (Pinsker's inequality)",
+        {"divergence": 2 * _ONE**2},
+    ),
+    "overlap": (
+        "1 - smallest intersection over union of a class <= 1%",
+        {"one_minus_least_iou": _ONE},
+    ),
 }
-# The reports' own rule excludes its limits, the others include them.
-_STRICT = {"reports"}
+# These exclude their limits, the others include them.
+_STRICT = {"reports", "operator_rule"}
+# Readings that not every output has a figure for.
+_PARTIAL = {
+    "softmax": "softmax_max_diff",
+    "operator_rule": "threshold",
+    "divergence": "divergence",
+    "overlap": "one_minus_least_iou",
+}
 
 
 Figures = Annotated[
@@ -65,7 +87,7 @@ class WorstReading(Documented, frozen=True, kw_only=True):
 
 
 class Readings(Documented, frozen=True, kw_only=True):
-    """The seven ways in which reports read "within 1%", side by side; null where nothing was compared."""
+    """Readings of "within 1%" and other people's rules, side by side; null where nothing was compared."""
 
     mean_relative: WorstReading
     mean_relative_big: WorstReading
@@ -74,34 +96,61 @@ class Readings(Documented, frozen=True, kw_only=True):
     one_minus_cosine: WorstReading
     relative_l2: WorstReading
     reports: WorstReading
+    operator_rule: WorstReading
+    divergence: WorstReading
+    overlap: WorstReading
 
 
-def read(metrics: Metrics) -> dict[str, OutputReading]:
-    """All seven readings of one output."""
-    spread = None
-    if metrics.reference.min is not None and metrics.reference.max is not None:
-        spread = metrics.reference.max - metrics.reference.min
-    more = {
-        "softmax_max_diff": metrics.ranking.softmax_max_diff if metrics.ranking else None,
-        "max_over_spread": metrics.max_abs_diff / spread
-        if spread and metrics.max_abs_diff is not None
-        else None,
-    }
+def read(
+    metrics: Metrics | None, further: Further | None = None, *, hf32: bool = False
+) -> dict[str, OutputReading]:
+    """All readings of one output; `metrics` are None for integers. `hf32`: the device's convolutions or
+    matrix products were told to use it."""
+    known = _figures(metrics, further, hf32)
     found = {}
     for name, (_, limits) in READINGS.items():
-        figures: dict[str, float | None] = {
-            figure: more[figure] if figure in more else getattr(metrics, figure)
-            for figure in limits
-        }
-        within: bool | None = metrics.positions_agree and all(
-            value is not None
-            and (value < limits[figure] if name in _STRICT else value <= limits[figure])
-            for figure, value in figures.items()
-        )
-        if name == "softmax" and metrics.ranking is None:
-            within = None
+        figures = {figure: known.get(figure) for figure in limits}
+        if (threshold := known.get("threshold")) is not None and name == "operator_rule":
+            figures["threshold"] = threshold
+        needed = _PARTIAL.get(name)
+        applies = metrics is not None if needed is None else known.get(needed) is not None
+        within = _is_within(name, figures, metrics) if applies else None
         found[name] = OutputReading(figures=figures, within=within)
     return found
+
+
+def _figures(
+    metrics: Metrics | None, further: Further | None, hf32: bool
+) -> dict[str, float | None]:
+    """Every figure that a reading asks for, as far as the output has it."""
+    known: dict[str, float | None] = {}
+    if metrics is not None:
+        reference, ranking = metrics.reference, metrics.ranking
+        plain = "mean_relative mean_relative_big one_minus_cosine relative_l2 mean_abs_diff"
+        known |= {name: getattr(metrics, name) for name in plain.split()}
+        known["softmax_max_diff"] = ranking.softmax_max_diff if ranking else None
+        if reference.min is not None and reference.max is not None:
+            spread = reference.max - reference.min
+            if spread and metrics.max_abs_diff is not None:
+                known["max_over_spread"] = metrics.max_abs_diff / spread
+    if further is not None:
+        known |= {name: getattr(further, name) for name in ("mere", "mare", "divergence")}
+        known["threshold"] = operator_limit(further, hf32=hf32)
+        if further.least_iou is not None:
+            known["one_minus_least_iou"] = 1 - further.least_iou
+    return known
+
+
+def _is_within(name: str, figures: Mapping[str, float | None], metrics: Metrics | None) -> bool:
+    """Whether the positions agree and every figure is at or below its limit."""
+    limits, unit = READINGS[name][1], figures.get("threshold") or 1.0
+    if metrics is not None and not metrics.positions_agree:
+        return False
+    values = [(figures[figure], limit * unit) for figure, limit in limits.items()]
+    return all(
+        value is not None and (value < limit if name in _STRICT else value <= limit)
+        for value, limit in values
+    )
 
 
 def worst(readings: Mapping[str, Mapping[str, OutputReading]]) -> Readings:
@@ -120,9 +169,11 @@ def _worst(name: str, of_outputs: Mapping[str, OutputReading]) -> WorstReading:
 
     def excess(output: str) -> tuple[bool, float]:
         reading = applies[output]
+        unit = reading.figures.get("threshold") or 1.0
+        values = {figure: reading.figures[figure] for figure in limits}
         parts = [
-            float("inf") if value is None else value / limits[figure]
-            for figure, value in reading.figures.items()
+            float("inf") if value is None else value / (limits[figure] * unit)
+            for figure, value in values.items()
         ]
         return not reading.within, max(parts)
 

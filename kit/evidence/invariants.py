@@ -13,7 +13,7 @@ from kit.accuracy.judged_samples import JudgedSamples, SampleOutput
 from kit.accuracy.repeats import Repeat
 from kit.accuracy.sample_verdicts import wilson
 from kit.evidence.latency import FEWEST_RUNS, MOST_RUNS, Latency, latency_of
-from kit.evidence.metric_invariants import METRICS, RANKING, ordered, same
+from kit.evidence.metric_invariants import FURTHER, METRICS, RANKING, ordered, same
 from kit.evidence.types.run import RecordedSamples, Run
 from kit.evidence.types.summary import Summary
 from kit.storage.fingerprint import SavedTensor
@@ -38,6 +38,7 @@ def broken_claims(run: Run | None, summary: Summary) -> Iterator[str]:
             yield from _broken(_ONE_SIDED, output, name)
             continue
         yield from _broken(_OUTPUT, (output, device, reference, golden.get(name)), name)
+        yield from _broken(FURTHER, output.further, name)
         if output.metrics is not None:
             yield from _broken(METRICS, output.metrics, name)
             yield from _broken(RANKING, output.metrics.ranking, name)

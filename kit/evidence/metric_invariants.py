@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 from kit.accuracy.figures import Metrics, Ranking, Side
+from kit.accuracy.further import Further
 from kit.accuracy.part import Part
 from kit.accuracy.totals import CLOSE
 
@@ -204,4 +205,13 @@ RANKING: Mapping[str, Callable[[Ranking], bool]] = {
         and all(row.noise_p99 >= 0 and (row.row_relative_l2 or 0) >= 0 for row in r.disputed)
     ),
     "probabilities differ by 0 to 1": lambda r: ordered(0.0, r.softmax_max_diff, 1.0),
+}
+
+# On the further figures of an output.
+FURTHER: Mapping[str, Callable[[Further], bool]] = {
+    "the two relative errors are there together, the mean at most the largest": lambda f: (
+        (f.mere is None) is (f.mare is None) and ordered(0.0, f.mere, f.mare)
+    ),
+    "a divergence is not below 0": lambda f: ordered(0.0, f.divergence),
+    "an intersection is within its union": lambda f: ordered(0.0, f.least_iou, 1.0),
 }

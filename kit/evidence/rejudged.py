@@ -39,7 +39,9 @@ def rebuild_comparison(run: Run, summary: Summary) -> Comparison:
     )
     truths = {name: output.truth for name, output in outputs.items()}
     repeats = summary.noise.reference_repeat or {}
-    return conclude(specs, verdicts, truths, repeats, summary.samples)
+    further = {name: output.further for name, output in outputs.items()}
+    hf32 = run.precision is not None and run.precision.hf32
+    return conclude(specs, verdicts, truths, further, repeats, summary.samples, hf32=hf32)
 
 
 def _judge(saved: JudgedOutput, spec: OutputSpec, repeat: Repeat | None) -> OutputVerdict:

@@ -52,7 +52,10 @@ def check_measured(logs: Logs) -> None:
     device = read_tensors(logs, OUTPUTS, run.outputs)
     specs = judged_outputs(adapter.outputs, run.weights)
     claims = (
-        *_outputs(summary, compare(specs, reference, device, device_repeats(run.noise))),
+        *_outputs(
+            summary,
+            compare(specs, reference, device, device_repeats(run.noise), hf32=run.precision.hf32),
+        ),
         *_charts(logs, summary, reference, device),
         *_samples(logs, run, summary, specs),
     )
@@ -70,7 +73,7 @@ Claims = Iterator[tuple[str, Any, Any]]
 def _outputs(summary: Summary, found: Comparison) -> Claims:
     for name, output in (summary.outputs or {}).items():
         ours = found.outputs[name]
-        for section in ("verdict", "metrics", "truth", "within_1_percent", "blank"):
+        for section in ("verdict", "metrics", "truth", "further", "within_1_percent", "blank"):
             told, measured = (written(getattr(each, section)) for each in (output, ours))
             yield f"outputs.{name}.{section} in {SUMMARY}", told, measured
 

@@ -162,3 +162,8 @@ class PrecisionFlags(Documented, frozen=True, kw_only=True):
     requested: Annotated[PrecisionName, says("--precision.")]
     flags: Annotated[dict[str, bool | str | None], says("Flags as the library reads them back.")]
     not_set: Annotated[list[str], says("Flags that did not take the value asked for.")]
+
+    @property
+    def hf32(self) -> bool:
+        """Whether an Ascend device was told to use HF32, for convolutions or matrix products."""
+        return any(on is True for name, on in self.flags.items() if name.endswith("allow_hf32"))

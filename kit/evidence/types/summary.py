@@ -240,8 +240,8 @@ class Summary(Documented, frozen=True, kw_only=True):
     readings_of_1_percent: Annotated[
         Readings | None,
         says(
-            'The seven ways in which reports read "within 1%", side by side; null where '
-            "nothing was compared."
+            "The ways in which reports read 'within 1%' and other people's rules, side by side; null "
+            "where nothing was compared."
         ),
     ]
     latency_ms: Annotated[
