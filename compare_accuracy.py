@@ -25,7 +25,7 @@ from kit.accuracy.table import outputs_table
 from kit.devices import select_device
 from kit.entry import parser_of, run_script, tell_result
 from kit.errors import UsageError
-from kit.evidence.comparison_log import comparison_text, samples_text
+from kit.evidence.comparison_log import comparison_text, samples_text, trace_text
 from kit.evidence.documents import read_record
 from kit.evidence.handover import (
     check_heads,
@@ -157,7 +157,11 @@ def tell(summary: Summary) -> None:
     """The verdict and its reasons on the console."""
     log.info("input and weights are those of the run")
     log.info(f"outputs of {summary.device} against cpu:")
-    for line in (*outputs_table(summary.outputs or {}), *samples_text(summary.samples)):
+    for line in (
+        *outputs_table(summary.outputs or {}),
+        *trace_text(summary.trace),
+        *samples_text(summary.samples),
+    ):
         log.info(f"  {line}")
     log.info(f"verdict {summary.verdict}")
     for blocker in summary.submission_blockers:

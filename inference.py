@@ -116,7 +116,7 @@ def measure(
     paths = found.file.paths if found.file else []
     loaded = load_weights(adapter, model, paths, seed=options.seed)
     record.weights(found, loaded, seed=options.seed)
-    chosen = adapter.load_input(options.input, found.companions)
+    chosen = adapter.traced(model, adapter.load_input(options.input, found.companions))
     record.input(chosen)
     record.heads(outputs_of_heads(adapter, model, loaded.account, chosen.tensors, options.seed))
     logs.write_tensors(INPUTS, chosen.tensors)

@@ -23,6 +23,8 @@ def test_t5_outputs_and_generation(finished: Finished) -> None:
         "encoder_last_hidden_state": [1, 11, 512],
         "generated_ids": [1, steps + 1],
         "generated_scores": [1, steps, 32128],
+        "trace_logits": [2, 8, 32128],
+        "trace_logits_uncached": [2, 8, 32128],
     }
     assert generated["text"] is None and "tokenizer.json" in generated["text_reason"]
     assert npu.record["input"]["input_tokens"] == 11

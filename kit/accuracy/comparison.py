@@ -14,6 +14,7 @@ from kit.accuracy.outcome import OutputVerdict, Verdict
 from kit.accuracy.readings import Readings, read, worst
 from kit.accuracy.repeats import Repeat, unrepeatable
 from kit.accuracy.spec import OutputSpec
+from kit.accuracy.trace import Trace, follow
 from kit.accuracy.truth import Truth, against_truth
 from kit.accuracy.verdict import judge_outputs, overall
 from kit.words import Reason
@@ -42,6 +43,7 @@ class Comparison:
     unsound: Reason | None
     outputs: Mapping[str, JudgedOutput]
     readings: Readings
+    trace: Trace | None
     reference_repeat: Mapping[str, Repeat]
     samples: JudgedSamples | None
 
@@ -65,7 +67,10 @@ def compare(
         name: _further(specs[name], found, reference, device.get(name), name)
         for name, found in verdicts.items()
     }
-    return conclude(specs, verdicts, truths, further, reference.repeats, samples, hf32=hf32)
+    trace = follow(reference.outputs, device)
+    return conclude(
+        specs, verdicts, truths, further, reference.repeats, samples, hf32=hf32, trace=trace
+    )
 
 
 def _further(
@@ -99,6 +104,7 @@ def conclude(
     samples: JudgedSamples | None,
     *,
     hf32: bool,
+    trace: Trace | None,
 ) -> Comparison:
     """The comparison that follows from what was found of each output."""
     readings = {
@@ -127,6 +133,7 @@ def conclude(
             for name, verdict in verdicts.items()
         },
         readings=worst(readings),
+        trace=trace,
         reference_repeat=reference_repeat,
         samples=samples,
     )

@@ -75,7 +75,7 @@ def measure_further(
         against=None if exact else "reference" if best is reference else "golden",
         mere=mere,
         mare=mare,
-        divergence=_divergence(reference, device) if ranked and not exact else None,
+        divergence=largest_divergence(reference, device) if ranked and not exact else None,
         least_iou=_least_iou(reference, device) if exact and not ids else None,
     )
 
@@ -97,8 +97,9 @@ def _relative(golden: Tensor, device: Tensor) -> tuple[float | None, float | Non
     return (total / count, largest) if count else (None, None)
 
 
-def _divergence(reference: Tensor, device: Tensor) -> float | None:
-    """The largest of all rows; classes that are masked on both sides have no part in it."""
+def largest_divergence(reference: Tensor, device: Tensor) -> float | None:
+    """The largest Kullback-Leibler divergence (nats) of all rows, of softmax over the last dimension; None
+    where one is not finite. Classes that are masked on both sides have no part in it."""
     import torch
 
     width, largest = reference.shape[-1], 0.0

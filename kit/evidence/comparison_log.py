@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kit.accuracy.judged_samples import JudgedSamples
+from kit.accuracy.trace import Trace
 from kit.documented import written
 from kit.evidence.types.summary import Summary
 
@@ -24,6 +25,7 @@ def comparison_text(summary: Summary) -> str:
         )
     lines += [f"submission_blocker: {blocker}" for blocker in summary.submission_blockers]
     lines += samples_text(summary.samples)
+    lines += trace_text(summary.trace)
     for name, output in (summary.outputs or {}).items():
         lines += ["", f"output {name} ({output.role}): {output.verdict}"]
         lines += [f"  because: {reason}" for reason in output.reasons]
@@ -31,6 +33,20 @@ def comparison_text(summary: Summary) -> str:
             f"  {figure}: {value}" for figure, value in (written(output.metrics) or {}).items()
         ]
     return "\n".join(lines) + "\n"
+
+
+def trace_text(trace: Trace | None) -> list[str]:
+    """Where the steps of a text leave the CPU's first; nothing where there are none."""
+    if trace is None:
+        return []
+    if trace.first_bad is None:
+        return [f"text step by step: all {len(trace.steps)} steps are good"]
+    step = trace.steps[trace.first_bad]
+    return [
+        f"text step by step: the first bad one is step {trace.first_bad} of {len(trace.steps)} "
+        f"({trace.fault}): relative L2 {step.relative_l2}, divergence {step.divergence} nats, the CPU's "
+        f"token is the device's number {step.rank}, the CPU's margin {step.margin}"
+    ]
 
 
 def samples_text(samples: JudgedSamples | None) -> list[str]:

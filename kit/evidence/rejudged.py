@@ -41,7 +41,16 @@ def rebuild_comparison(run: Run, summary: Summary) -> Comparison:
     repeats = summary.noise.reference_repeat or {}
     further = {name: output.further for name, output in outputs.items()}
     hf32 = run.precision is not None and run.precision.hf32
-    return conclude(specs, verdicts, truths, further, repeats, summary.samples, hf32=hf32)
+    return conclude(
+        specs,
+        verdicts,
+        truths,
+        further,
+        repeats,
+        summary.samples,
+        hf32=hf32,
+        trace=summary.trace,
+    )
 
 
 def _judge(saved: JudgedOutput, spec: OutputSpec, repeat: Repeat | None) -> OutputVerdict:

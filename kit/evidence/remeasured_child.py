@@ -71,6 +71,7 @@ Claims = Iterator[tuple[str, Any, Any]]
 
 
 def _outputs(summary: Summary, found: Comparison) -> Claims:
+    yield f"trace in {SUMMARY}", written(summary.trace), written(found.trace)
     for name, output in (summary.outputs or {}).items():
         ours = found.outputs[name]
         for section in ("verdict", "metrics", "truth", "further", "within_1_percent", "blank"):

@@ -48,6 +48,7 @@ _COMPARED = (
     "readings_of_1_percent",
     "reference",
     "outputs",
+    "trace",
 )
 
 
@@ -227,6 +228,7 @@ def _what_was_compared(
         top1_match=ranking.top1_agree == ranking.rows if ranking else None,
         top5_match=ranking.top5_agree == ranking.rows if ranking else None,
     )
+    fields.put(Reason("no_trace"), trace=comparison.trace)
     fields.put(
         reference_device="cpu",
         readings_of_1_percent=comparison.readings,

@@ -96,6 +96,11 @@ class Adapter(ABC):
         Raises UsageError for a bad value, CannotRunError where a companion file it needs is absent.
         """
 
+    def traced(self, model: nn.Module, chosen: ModelInput) -> ModelInput:
+        """The input with what the loaded model itself adds to it on the CPU, before it is moved: of one
+        that generates text, the tokens that every device is then given step by step."""
+        return chosen
+
     @abstractmethod
     def forward(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The one forward that is timed and compared; its outputs include the primary one."""

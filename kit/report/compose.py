@@ -36,6 +36,10 @@ def compose(told: Told) -> Report:
         on_npu=claim.on_npu,
         lead=tuple(run.lead(told)),
         undrawn=say("charts.no_matplotlib"),
-        sections=(*(section(told) for section in _SECTIONS), *accuracy.samples(told)),
+        sections=(
+            *(section(told) for section in _SECTIONS),
+            *accuracy.trace(told),
+            *accuracy.samples(told),
+        ),
         closing=say("text.closing", version=summary.kit_version),
     )

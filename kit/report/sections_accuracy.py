@@ -91,6 +91,31 @@ def explanation(told: Told) -> Section:
     return told.without("explanation", "explanation")
 
 
+def trace(told: Told) -> Iterator[Section]:
+    """A text step by step, where the model generates one."""
+    if (found := told.summary.trace) is None:
+        return
+    rows = [
+        (
+            str(number),
+            step.phase,
+            told.figure(step.relative_l2),
+            told.figure(step.divergence),
+            str(step.rank),
+            told.figure(step.margin),
+            told.good(step.good),
+        )
+        for number, step in enumerate(found.steps)
+    ]
+    first = found.first_bad
+    said = told.say("text.no_bad_step") if first is None else f"{first} ({found.fault})"
+    head = told.heads(
+        "step", "phase", "relative_l2", "divergence", "device_rank_of", "margin", "within_it"
+    )
+    facts = [told.fact("first_bad_step", said)]
+    yield told.section("trace", facts, Table(head=head, rows=tuple(rows), words=2))
+
+
 def samples(told: Told) -> Iterator[Section]:
     """The samples of --data, where there were any."""
     found, say = told.summary.samples, told.say

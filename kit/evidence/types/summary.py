@@ -10,6 +10,7 @@ from kit.accuracy.judged import JudgedOutput
 from kit.accuracy.judged_samples import JudgedSamples
 from kit.accuracy.readings import Readings
 from kit.accuracy.repeats import Repeat
+from kit.accuracy.trace import Trace
 from kit.documented import Codes, Documented, says
 from kit.evidence.latency import Latency
 from kit.evidence.types.shared import (
@@ -290,6 +291,13 @@ class Summary(Documented, frozen=True, kw_only=True):
             "The samples of --data, each judged by the rules of the one input; "
             "samples.jsonl has the figures of each. Null where no --data was given or "
             "nothing was compared."
+        ),
+    ]
+    trace: Annotated[
+        Trace | None,
+        says(
+            "A text step by step, with the CPU's tokens on both sides; null where the model generates "
+            "none or nothing was compared."
         ),
     ]
     weights: Weights | None

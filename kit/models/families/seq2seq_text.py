@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -14,6 +15,7 @@ from kit.errors import UsageError
 from kit.models.adapter import Adapter, ModelInput
 from kit.models.building import built
 from kit.models.declaration import GENERATION, ModelInfo, read_config
+from kit.models.families.replay import CACHED, TOKENS, UNCACHED, replayed, with_tokens
 from kit.models.families.tokenizer import TOKENIZER, proven_tokenizer
 from kit.models.families.top5 import Labels, top5
 from kit.models.families.torchvision_ops import without_torchvision
@@ -96,6 +98,17 @@ class Seq2SeqText(Adapter):
             decoder_input=decoder,
         )
 
+    def traced(self, model: nn.Module, chosen: ModelInput) -> ModelInput:
+        """The input with the CPU's own greedy tokens."""
+        return with_tokens(model, chosen, _prompt(chosen.tensors))
+
+    def with_outputs(self, shapes: Mapping[str, Sequence[int]]) -> Self:
+        """The adapter that declares the logits of the CPU's tokens too, where they were replayed."""
+        known = copy.copy(self)
+        logits = {name: OutputSpec(role="logits") for name in (CACHED, UNCACHED) if name in shapes}
+        known.outputs = {**self.outputs, **logits}
+        return known
+
     def forward(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`logits` [1, 1, vocabulary] and `encoder_last_hidden_state` [1, tokens, d_model]."""
         result = model(
@@ -110,7 +123,7 @@ class Seq2SeqText(Adapter):
 
     def further_outputs(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`logits_teacher_forced` [1, 8, vocabulary]; greedy `generated_ids` [1, 1 + steps] with the
-        `generated_scores` [1, steps, vocabulary] that chose them."""
+        `generated_scores` [1, steps, vocabulary] that chose them; the logits of the CPU's tokens."""
         import torch
 
         teacher = model(
@@ -132,6 +145,7 @@ class Seq2SeqText(Adapter):
             "logits_teacher_forced": teacher.logits,
             "generated_ids": generated.sequences,
             "generated_scores": torch.stack(generated.scores, dim=1),
+            **replayed(model, _prompt(inputs), inputs.get(TOKENS)),
         }
 
     def describe(
@@ -164,6 +178,18 @@ class Seq2SeqText(Adapter):
         return proven_tokenizer(
             companions, options.default_text, options.default_ids, source_url=self.info.source_url
         )
+
+
+def _prompt(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What generate() takes: the text, and how the answer begins."""
+    import torch
+
+    mask = torch.ones_like(inputs["input_ids"])
+    return {
+        "input_ids": inputs["input_ids"],
+        "attention_mask": mask,
+        "decoder_input_ids": inputs["decoder_input_ids"],
+    }
 
 
 def _tokens(tokenizer: Any, indices: list[int]) -> list[str | None]:

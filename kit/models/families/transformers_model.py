@@ -14,6 +14,7 @@ from kit.models.adapter import Adapter, ModelInput, SampleKind
 from kit.models.building import built
 from kit.models.declaration import CONFIG, ModelInfo, read_config
 from kit.models.families.photo import check_photo
+from kit.models.families.replay import TOKENS, replayed, with_tokens
 from kit.models.families.top5 import top5
 from kit.models.families.torchvision_ops import without_torchvision
 from kit.models.families.transformers_config import check_config, library_class, library_config
@@ -80,11 +81,15 @@ class TransformersModel(Adapter):
 
         return make_inputs(self._config, self._class, value, companions)
 
+    def traced(self, model: nn.Module, chosen: ModelInput) -> ModelInput:
+        """The input with the CPU's own greedy tokens, where the class generates text."""
+        return with_tokens(model, chosen, chosen.tensors)
+
     def forward(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Every floating tensor of the model's output by its name there, nested names with dots."""
         extra = {"use_cache": False} if "use_cache" in _parameters(self._class) else {}
         try:
-            result = model(**inputs, **extra)
+            result = model(**_without_tokens(inputs), **extra)
         except (
             TypeError,
             ValueError,
@@ -101,6 +106,10 @@ class TransformersModel(Adapter):
         if not outputs:
             raise UnsupportedError(f"{self.info.architecture} gives no floating tensor to compare")
         return outputs
+
+    def further_outputs(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The logits of the CPU's tokens, step by step."""
+        return replayed(model, _without_tokens(inputs), inputs.get(TOKENS))
 
     def with_outputs(self, shapes: Mapping[str, Sequence[int]]) -> Self:
         """The adapter that declares these outputs: logits where the last dimension is the model's
@@ -141,6 +150,10 @@ class TransformersModel(Adapter):
     @cached_property
     def _class(self) -> Any:
         return library_class(self._document)
+
+
+def _without_tokens(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in inputs.items() if name != TOKENS}
 
 
 def _parameters(model_class: Any) -> Mapping[str, Any]:
