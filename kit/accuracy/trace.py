@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from kit.accuracy.further import largest_divergence
-from kit.accuracy.ranking import top1_dispute
 from kit.accuracy.thresholds import ONE_PERCENT
 from kit.documented import Documented, says
 
@@ -117,6 +116,8 @@ def _step(number: int, reference: Tensor, device: Tensor) -> Step:
 
 def _row(reference: Tensor, device: Tensor) -> tuple[int, float | None, float | None, bool]:
     """Rank of the reference's token, its margin, the error, and whether that is good."""
+    from kit.accuracy.ranking import top1_dispute  # here: documents are read without numpy
+
     first, second = reference.topk(2).indices.tolist()
     rank = 1 + int((~(device <= device[first])).sum())  # NaN is above everything
     top = int(device.nan_to_num(float("inf")).argmax())
