@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit.accuracy.spec import describe_roles
-from kit.accuracy.table import outputs_table
 from kit.devices import select_device
 from kit.entry import parser_of, run_script, tell_result
 from kit.errors import UsageError
-from kit.evidence.comparison_log import comparison_text, samples_text, trace_text
+from kit.evidence.comparison_log import comparison_text, what_was_found
 from kit.evidence.documents import read_record
 from kit.evidence.handover import (
     check_heads,
@@ -105,9 +104,8 @@ def compare_run(options: argparse.Namespace, logs: Logs) -> Summary:
             samples = judge_saved_samples(logs, new, adapter, run, saved.samples)
             repeats = device_repeats(run.noise)
             specs = judged_outputs(adapter.outputs, run.weights)
-            comparison = compare(
-                specs, reference, on_device, repeats, samples, hf32=run.precision.hf32
-            )
+            hf32 = run.precision.hf32
+            comparison = compare(specs, reference, on_device, repeats, samples, hf32=hf32)
             summary = summarise(run, comparison, saved)
             check_evidence(logs, run, summary)  # what readers would refuse is not told as a verdict
             write_summary(new, summary)
@@ -157,11 +155,7 @@ def tell(summary: Summary) -> None:
     """The verdict and its reasons on the console."""
     log.info("input and weights are those of the run")
     log.info(f"outputs of {summary.device} against cpu:")
-    for line in (
-        *outputs_table(summary.outputs or {}),
-        *trace_text(summary.trace),
-        *samples_text(summary.samples),
-    ):
+    for line in what_was_found(summary):
         log.info(f"  {line}")
     log.info(f"verdict {summary.verdict}")
     for blocker in summary.submission_blockers:

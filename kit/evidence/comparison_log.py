@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kit.accuracy.judged_samples import JudgedSamples
+from kit.accuracy.table import outputs_table
 from kit.accuracy.trace import Trace
 from kit.documented import written
 from kit.evidence.types.summary import Summary
@@ -33,6 +34,15 @@ def comparison_text(summary: Summary) -> str:
             f"  {figure}: {value}" for figure, value in (written(output.metrics) or {}).items()
         ]
     return "\n".join(lines) + "\n"
+
+
+def what_was_found(summary: Summary) -> list[str]:
+    """The console's lines: a table of the outputs, the text step by step, the samples."""
+    return [
+        *outputs_table(summary.outputs or {}),
+        *trace_text(summary.trace),
+        *samples_text(summary.samples),
+    ]
 
 
 def trace_text(trace: Trace | None) -> list[str]:
