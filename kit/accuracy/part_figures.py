@@ -110,7 +110,11 @@ def _scale_of_error(truth: Floats) -> Floats:
 
 def _joined(table: Floats, classes: NDArray[np.int64]) -> Floats:
     """Sums over the parts of each class; what is largest in one is left out."""
-    found = np.stack([np.bincount(classes, column) for column in table.T], axis=1, dtype=np.float64)
+    if classes.any():
+        columns = [np.bincount(classes, column) for column in table.T]
+        found = np.stack(columns, axis=1, dtype=np.float64)
+    else:  # mostly there is one
+        found = table.sum(0, keepdims=True)
     found[:, MAX_R:] = 0.0
     return np.asarray(found)
 

@@ -37,7 +37,7 @@ _WIDE = 1 << 12  # columns of a tensor that has fewer rows than these
 TABLE = 32  # columns at most, one of which may be of ids
 _FEW_VALUES = 64  # of a whole output: each is a part
 # A longer row is cut into stretches of at least this length (up to four times), where that is even.
-_LONG_ROW, _STRETCH = 1 << 12, 256
+_LONG_ROW, _STRETCH, _MOST_STRETCHES = 1 << 12, 256, 1 << 14
 _SAMPLED, _SAMPLED_ELEMENTS = 64, 1 << 18
 # A row is looked at by octaves where a 16th of it is below this, times its RMS (a 40th of a normal one).
 QUIET = 2.0**-5
@@ -75,7 +75,8 @@ def by_rows(tensor: Tensor) -> tuple[Tensor, bool]:
     row = tensor.shape[-1]
     if row == tensor.numel() <= _FEW_VALUES:
         return tensor.reshape(row, 1), False
-    even = (size for size in range(_STRETCH, 4 * _STRETCH) if row % size == 0)
+    least = max(_STRETCH, tensor.numel() // _MOST_STRETCHES)
+    even = (size for size in range(least, 4 * _STRETCH) if row % size == 0)
     if row >= _LONG_ROW and (size := next(even, None)):
         return tensor.unflatten(-1, (-1, size)), True
     return tensor, False
