@@ -79,7 +79,7 @@ def documented_commands(page: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize(("english", "chinese"), zip(ENGLISH, CHINESE, strict=True))
+@pytest.mark.parametrize(("english", "chinese"), [*zip(ENGLISH, CHINESE, strict=True)])
 def test_both_languages_name_the_same_things(english: str, chinese: str) -> None:
     """Commands, options, files, fields and values stand in code spans and in fenced blocks."""
     pair = english, chinese
