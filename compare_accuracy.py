@@ -1,13 +1,14 @@
 """Judge a run of inference.py against the CPU.
 
 Reads the record in logs/, rebuilds the same weights, refuses to go on where a fingerprint of weights or
-inputs differs, runs the same input on the CPU, and writes accuracy_compare.log, charts.json and
-summary.json with the verdict: PASS, FAIL, SELF_CHECK (the device was a CPU too) or INVALID; then
-report.md and report.html, of them alone. An earlier comparison stands until this one is finished. It may
-run on another machine than the NPU's. With --data, every further sample is run and judged too
-(samples.jsonl). The reference's outputs stay in logs/: --rejudge judges them again, by today's
-thresholds, without running a model. --localize, where the run's device is, names the first module whose own
-error the device's arithmetic does not explain (layers.csv: every module; wrong_operator/: the operator).
+inputs differs, runs the same input on the CPU, explains the difference by emulating there what the device
+may do to fp32, and writes accuracy_compare.log, charts.json and summary.json with the verdict: PASS,
+FAIL, SELF_CHECK (the device was a CPU too) or INVALID; then report.md and report.html, of them alone. An
+earlier comparison stands until this one is finished. It may run on another machine than the NPU's. With
+--data, every further sample is run and judged too (samples.jsonl). The reference's outputs stay in logs/:
+--rejudge judges them again, by today's thresholds, without running a model. --localize, where the run's
+device is, names the first module whose own error the device's arithmetic does not explain (layers.csv:
+every module; wrong_operator/: the operator).
 
     python compare_accuracy.py
     python compare_accuracy.py --logs logs --weights model.safetensors
@@ -16,13 +17,13 @@ error the device's arithmetic does not explain (layers.csv: every module; wrong_
 
 import kit.start  # noqa: F401, I001  (first: Ctrl-C ends what follows)
 
-import argparse
-from pathlib import Path
+import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kit.accuracy.spec import describe_roles
 from kit.devices import select_device
-from kit.entry import parser_of, run_script, tell_result
+from kit.entry import run_script, tell_result
 from kit.errors import UsageError
 from kit.evidence.comparison_log import comparison_text, what_was_found
 from kit.evidence.documents import read_record
@@ -50,12 +51,17 @@ from kit.evidence.logs import (
     log,
 )
 from kit.evidence.summary import summarise
+from kit.evidence.types.explanation import Explanation
 from kit.evidence.types.run import FinishedRun
 from kit.evidence.types.shared import Shard
 from kit.evidence.types.summary import SavedReference, Summary
 from kit.models.adapter import Adapter
+from kit.run.compare_options import CompareOptions, parse_compare_options
+from kit.words import Reason
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from kit.accuracy.comparison import Reference
 
 EXIT_CODES = {"PASS": 0, "SELF_CHECK": 0, "FAIL": 1, "INVALID": 4}
@@ -63,7 +69,7 @@ EXIT_CODES = {"PASS": 0, "SELF_CHECK": 0, "FAIL": 1, "INVALID": 4}
 
 def main() -> int:
     """The story of a comparison. Returns the exit code; raises KitError."""
-    options = parse_arguments()
+    options = parse_compare_options(__doc__)
     if not options.logs.is_dir():
         raise UsageError(f"--logs {options.logs}: there is no such folder; run inference.py first")
     # Heavy imports come only now: --help and a wrong argument need none of them.
@@ -79,7 +85,7 @@ def main() -> int:
     return EXIT_CODES[summary.verdict]
 
 
-def compare_run(options: argparse.Namespace, logs: Logs) -> Summary:
+def compare_run(options: CompareOptions, logs: Logs) -> Summary:
     """From the record to the verdict, which is written, told and returned; raises KitError."""
     from kit.accuracy.comparison import compare
     from kit.evidence.charts import write_charts
@@ -98,15 +104,17 @@ def compare_run(options: argparse.Namespace, logs: Logs) -> Summary:
 
         with logs.replacing_comparison() as new:
             if options.rejudge:
-                reference, saved = adopt_reference(logs, new)
+                reference, saved, explained = adopt_reference(logs, new)
             else:
-                reference, saved = run_reference(options, logs, new, adapter, run)
+                reference, saved, explained = run_reference(
+                    options, logs, new, adapter, run, on_device
+                )
             samples = judge_saved_samples(logs, new, adapter, run, saved.samples)
             repeats = device_repeats(run.noise)
             specs = judged_outputs(adapter.outputs, run.weights)
             hf32 = run.precision.hf32
             comparison = compare(specs, reference, on_device, repeats, samples, hf32=hf32)
-            summary = summarise(run, comparison, saved)
+            summary = summarise(run, comparison, saved, explained)
             check_evidence(logs, run, summary)  # what readers would refuse is not told as a verdict
             write_summary(new, summary)
             located = locate_run(options.weights, logs, new, adapter, run, device) if device else ""
@@ -118,14 +126,21 @@ def compare_run(options: argparse.Namespace, logs: Logs) -> Summary:
 
 
 def run_reference(
-    options: argparse.Namespace, logs: Logs, new: Logs, adapter: Adapter, run: FinishedRun
-) -> tuple["Reference", SavedReference]:
-    """The same weights and the same input on the CPU; the outputs are saved in `new`. Raises KitError
-    where weights or input are not the same."""
+    options: CompareOptions,
+    logs: Logs,
+    new: Logs,
+    adapter: Adapter,
+    run: FinishedRun,
+    on_device: Mapping[str, "Tensor"],
+) -> tuple["Reference", SavedReference, Explanation | Reason]:
+    """The same weights and the same input on the CPU, and what explains the device's outputs beside
+    them; the reference's are saved in `new`. Raises KitError where weights or input are not the same."""
+    began = time.monotonic()
     device = select_device("cpu")
     log.info(f"reference {device.spec} ({device.name}), float32")
     from kit.evidence.reference import save_reference
     from kit.evidence.sample_files import check_shards
+    from kit.explain.explain import explain
     from kit.run.heads import outputs_of_heads
     from kit.run.reference import run_references
     from kit.run.samples import find_samples_again, run_reference_samples
@@ -143,12 +158,16 @@ def run_reference(
     check_weights(loaded.fingerprint, run.weights)
     check_heads(outputs_of_heads(adapter, model, loaded.account, inputs, seed), run.weights)
     reference = run_references(adapter, model, inputs, options.golden)
+    spent = time.monotonic() - began
+    explained = explain(
+        adapter, model, inputs, run, reference, on_device, options.explain, spent=spent
+    )
     files: list[Shard] = []
     if run.samples:
         at_hand = companions(adapter.info, paths[0].parent if paths else None)
         files = run_reference_samples(adapter, model, samples, at_hand, new, run.samples)
     saved = save_reference(new, reference, files, describe_roles(adapter.outputs))
-    return reference, saved
+    return reference, saved, explained
 
 
 def tell(summary: Summary) -> None:
@@ -160,39 +179,6 @@ def tell(summary: Summary) -> None:
     log.info(f"verdict {summary.verdict}")
     for blocker in summary.submission_blockers:
         log.info(f"  not ready for submission: {blocker}")
-
-
-def parse_arguments() -> argparse.Namespace:
-    """The command line; ends the process with exit code 2 where it is wrong."""
-    parser = parser_of(__doc__)
-    parser.add_argument(
-        "--logs", type=Path, default=Path("logs"), metavar="DIR", help="of the run (default: logs)"
-    )
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        metavar="PATH",
-        help="the run's weights file, where it lies elsewhere on this machine",
-    )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR|FILE",
-        help="the run's --data, where it lies elsewhere on this machine",
-    )
-    parser.add_argument(
-        "--golden",
-        choices=("auto", "on", "off"),
-        default="auto",
-        help="the fp64 truth beside the fp32 reference (default: auto, where memory holds it)",
-    )
-    how = parser.add_mutually_exclusive_group()
-    for name, help_text in (
-        ("--rejudge", "judge the saved outputs again; runs no model"),
-        ("--localize", "find the first bad module, on the run's device"),
-    ):
-        how.add_argument(name, action="store_true", help=help_text)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -198,7 +198,7 @@ class Finished:
             if not made and compared:
                 before = self(model, simulated=simulated, compared=False)
                 shutil.copytree(before.logs, kit.logs)
-                assert kit.compare().code == 0
+                assert kit.compare("--explain", "on").code == 0
             elif not made:
                 assert kit.infer("--model", model, *QUICK).code == 0
         return kit

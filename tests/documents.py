@@ -7,7 +7,7 @@ from typing import Any
 from kit.documented import read, written
 from kit.evidence.rejudged import rebuild_comparison
 from kit.evidence.schema import TYPES, parse
-from kit.evidence.summary import summarise
+from kit.evidence.summary import explanation_of, summarise
 from kit.evidence.types.run import Run
 from kit.evidence.types.summary import Summary
 
@@ -29,5 +29,7 @@ def what_follows(
     record["reason_codes"] = written(read(Run, record))["reason_codes"]
     run, told = parse(Run, record), parse(Summary, summary)
     comparison = rebuild_comparison(run, told) if compared else None
-    again: dict[str, Any] = written(summarise(run, comparison, told.reference))
+    again: dict[str, Any] = written(
+        summarise(run, comparison, told.reference, explanation_of(told))
+    )
     return again

@@ -170,6 +170,13 @@ def test_weights_are_rounded_once_and_activations_each_time() -> None:
         assert relative_l2(linear(linear(X)), first) > 0.1
 
 
+def test_operands_past_fp16_are_counted() -> None:
+    emulator = Emulator(nn.Identity())
+    with emulator.running([BEHAVIOURS["fp16_operands"]]):
+        product = torch.tensor([[70000.0, 1.0]]) @ torch.tensor([[1.0], [1.0]])
+    assert (emulator.overflowed, float(product)) == (1, float("inf"))
+
+
 def test_other_dtypes_are_left_alone() -> None:
     assert torch.equal(
         under(lambda: X.double() @ W.double().t(), BOTH), X.double() @ W.double().t()

@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Reference:
     """The reference's outputs (CPU, fp32), its second run's difference, and the fp64 golden's outputs,
-    empty with `golden_reason` where it was left out."""
+    empty with `golden_reason` where it was left out. `forward_seconds` is what the one forward took in
+    fp32, None where it was not run here."""
 
     outputs: Mapping[str, Tensor]
     repeats: Mapping[str, Repeat]
     golden: Mapping[str, Tensor]
     golden_reason: Reason | None
+    forward_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,35 +45,48 @@ class Behaviour:
 
     `operators` are those that it changes (ATen's names, for all overloads), and where in each the operands
     stand that `rounding` rounds. Without a rounding they are GELUs: the exact formula becomes the tanh
-    one. `source` says where it is documented.
+    one. `source` says where it is documented, `switch` what switches it off (None: nothing does).
     """
 
     name: str
     operators: Mapping[str, tuple[int, ...]]
     rounding: Rounding | None = None
     source: str
+    switch: str | None
 
 
 _HF32 = "{}.allow_hf32 in torch_npu/npu/npu_config.py; cubeMathType 3 of the aclnn operators"
 _TRUNCATED = "no document says whether HF32 rounds to nearest or towards zero"
 _TF32 = "torch.backends.{}.allow_tf32; NVIDIA's A100 architecture paper"
 _EVERY_PRODUCT = {**CONVOLUTIONS, **MATMULS}
+_STRICT = "--precision strict ({} = False)"
 _ROUNDED = (
-    ("hf32_conv", CONVOLUTIONS, HF32, _HF32.format("conv")),
-    ("hf32_matmul", MATMULS, HF32, _HF32.format("matmul")),
-    ("hf32_conv_truncated", CONVOLUTIONS, HF32_TRUNCATED, _TRUNCATED),
-    ("hf32_matmul_truncated", MATMULS, HF32_TRUNCATED, _TRUNCATED),
-    ("tf32_conv", CONVOLUTIONS, TF32, _TF32.format("cudnn")),
-    ("tf32_matmul", MATMULS, TF32, _TF32.format("cuda.matmul")),
-    ("fp16_operands", _EVERY_PRODUCT, FP16, "the 910A and the 310P have no fp32 matrix unit"),
-    ("bf16_operands", _EVERY_PRODUCT, BF16, "torch.set_float32_matmul_precision('medium')"),
+    ("hf32_conv", CONVOLUTIONS, HF32, _HF32.format("conv"), "conv.allow_hf32"),
+    ("hf32_matmul", MATMULS, HF32, _HF32.format("matmul"), "matmul.allow_hf32"),
+    ("hf32_conv_truncated", CONVOLUTIONS, HF32_TRUNCATED, _TRUNCATED, "conv.allow_hf32"),
+    ("hf32_matmul_truncated", MATMULS, HF32_TRUNCATED, _TRUNCATED, "matmul.allow_hf32"),
+    ("tf32_conv", CONVOLUTIONS, TF32, _TF32.format("cudnn"), "cudnn.allow_tf32"),
+    ("tf32_matmul", MATMULS, TF32, _TF32.format("cuda.matmul"), "cuda.matmul.allow_tf32"),
+    ("fp16_operands", _EVERY_PRODUCT, FP16, "the 910A and the 310P have no fp32 matrix unit", None),
+    ("bf16_operands", _EVERY_PRODUCT, BF16, "torch.set_float32_matmul_precision('medium')", None),
 )
-_GELU_TANH = "aclnnGelu, unless TORCH_NPU_USE_COMPATIBLE_IMPL=1 stood at the import of torch_npu"
+_COMPATIBLE = "TORCH_NPU_USE_COMPATIBLE_IMPL=1"
 
 BEHAVIOURS: Mapping[str, Behaviour] = {
     **{
-        name: Behaviour(name=name, operators=operators, rounding=rounding, source=source)
-        for name, operators, rounding, source in _ROUNDED
+        name: Behaviour(
+            name=name,
+            operators=operators,
+            rounding=rounding,
+            source=source,
+            switch=_STRICT.format(flag) if flag else None,
+        )
+        for name, operators, rounding, source, flag in _ROUNDED
     },
-    "gelu_tanh": Behaviour(name="gelu_tanh", operators=GELUS, source=_GELU_TANH),
+    "gelu_tanh": Behaviour(
+        name="gelu_tanh",
+        operators=GELUS,
+        source=f"aclnnGelu, unless {_COMPATIBLE} stood at the import of torch_npu",
+        switch=f"--precision strict ({_COMPATIBLE})",
+    ),
 }

@@ -8,7 +8,7 @@ own error and small beside any of the behaviours.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,40 +27,60 @@ _COMPOSED_ATTENTION = torch.ops.aten._scaled_dot_product_attention_math.default
 class Emulator:
     """Runs a model on the CPU in fp32 as a device with certain behaviours would.
 
-    Weights are rounded once to each format and kept: as much memory again as those in products take, for
-    each format. The tensors of `model` must stay where they are while this is used.
+    Weights are rounded once and kept until a run without their format: as much memory again as those in
+    products take. The tensors of `model` must stay where they are while something runs.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        tensors = [*model.parameters(), *model.buffers()]
-        self._weights = {tensor.untyped_storage().data_ptr() for tensor in tensors}
+        self._model = model
+        self._weights: set[int] = set()
         self._rounded: dict[tuple[Any, ...], Tensor] = {}
+        # Finite elements of operands that fp16 made infinite, each time that they were rounded.
+        self.overflowed = 0
 
     @contextmanager
-    def running(self, behaviours: Collection[Behaviour]) -> Iterator[Counter[str]]:
+    def running(
+        self, behaviours: Collection[Behaviour], watched: Collection[Behaviour] = ()
+    ) -> Iterator[Counter[str]]:
         """What runs inside computes under all of `behaviours`; without gradients. Gives how often each has
         changed an operator so far, by name: one that never does is of no consequence in this model.
+        Those `watched` are counted as well, and change nothing.
 
         Where several round one operand they do so in the order given. Modes and backend settings are the
         caller's again afterwards, whatever happens inside.
         """
+        self._keep({behaviour.rounding for behaviour in behaviours})
         fired: Counter[str] = Counter()
         with _composed_of_products() as fast:
             # Not in inference mode: it hands over composite operators whole, with the products inside.
-            changed = _Changed(behaviours, self._operand, fired, fast)
+            changed = _Changed(behaviours, watched, self._operand, fired, fast)
             with torch.inference_mode(mode=False), torch.no_grad(), changed:
                 yield fired
+
+    def _keep(self, formats: Collection[Rounding | None]) -> None:
+        """See where the weights are now, and let go of what is rounded otherwise or was elsewhere."""
+        tensors = [*self._model.parameters(), *self._model.buffers()]
+        weights = {tensor.untyped_storage().data_ptr() for tensor in tensors}
+        kept = self._rounded if weights == self._weights else {}
+        self._rounded = {key: x for key, x in kept.items() if key[0] in formats}
+        self._weights = weights
 
     def _operand(self, x: Tensor, rounding: Rounding) -> Tensor:
         """`x` rounded; a weight, whichever view of it this is, only once."""
         storage = x.untyped_storage().data_ptr()
         if storage not in self._weights:
-            return rounding(x)
+            return self._round(x, rounding)
         version = 0 if x.is_inference() else x._version
         key = (rounding, storage, version, x.storage_offset(), x.shape, x.stride())
         if key not in self._rounded:
-            self._rounded[key] = rounding(x)
+            self._rounded[key] = self._round(x, rounding)
         return self._rounded[key]
+
+    def _round(self, x: Tensor, rounding: Rounding) -> Tensor:
+        rounded = rounding(x)
+        if rounding.fp16_range:
+            self.overflowed += int((rounded.isinf() & x.isfinite()).sum())
+        return rounded
 
 
 @contextmanager
@@ -83,13 +103,16 @@ class _Changed(TorchDispatchMode):
     def __init__(
         self,
         behaviours: Collection[Behaviour],
+        watched: Collection[Behaviour],
         operand: Callable[[Tensor, Rounding], Tensor],
         fired: Counter[str],
         fast: bool,
     ) -> None:
         super().__init__()
+        active = {behaviour.name for behaviour in behaviours}
+        self._active = active
         self._changes: dict[str, list[Behaviour]] = {}
-        for behaviour in behaviours:
+        for behaviour in (*behaviours, *(each for each in watched if each.name not in active)):
             for operator in behaviour.operators:
                 self._changes.setdefault(operator, []).append(behaviour)
         self._operand, self._fired, self._fast = operand, fired, fast
@@ -116,8 +139,11 @@ class _Changed(TorchDispatchMode):
         name = func._schema.name
         changed = list(args)
         for behaviour in self._changes.get(name, ()):
-            if self._change(behaviour, name, changed, kwargs):
-                self._fired[behaviour.name] += 1
+            if not _has_work(behaviour, name, args, kwargs):
+                continue
+            self._fired[behaviour.name] += 1
+            if behaviour.name in self._active:
+                self._change(behaviour, name, changed, kwargs)
         torch._C._set_mkldnn_enabled(self._fast)
         try:
             return func(*changed, **kwargs)
@@ -126,17 +152,22 @@ class _Changed(TorchDispatchMode):
 
     def _change(
         self, behaviour: Behaviour, name: str, args: list[Any], kwargs: dict[str, Any]
-    ) -> bool:
-        """Change the arguments as the behaviour does; whether it has anything to do with this call."""
+    ) -> None:
+        """Change the arguments in place as the behaviour does."""
         if behaviour.rounding is None:
-            before, kwargs["approximate"] = kwargs.get("approximate"), "tanh"
-            return before != "tanh"
-        positions = behaviour.operators[name]
-        if args[positions[0]].dtype != torch.float32:
-            return False
-        for position in positions:
+            kwargs["approximate"] = "tanh"
+            return
+        for position in behaviour.operators[name]:
             args[position] = self._operand(args[position], behaviour.rounding)
-        return True
+
+
+def _has_work(
+    behaviour: Behaviour, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> bool:
+    """Whether a call is one that the behaviour changes: an exact GELU, or a product in float32."""
+    if behaviour.rounding is None:
+        return kwargs.get("approximate") != "tanh"
+    return bool(args[behaviour.operators[name][0]].dtype == torch.float32)
 
 
 def _attention(

@@ -1,4 +1,4 @@
-"""accuracy_compare.log, and what the console says of the further samples."""
+"""accuracy_compare.log, and what the console says of the further samples and the explanation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from kit.accuracy.judged_samples import JudgedSamples
 from kit.accuracy.table import outputs_table
 from kit.accuracy.trace import Trace
 from kit.documented import written
+from kit.evidence.summary import explanation_of
+from kit.evidence.types.explanation import ExplainedOutput, Explanation, FoundBehaviour
 from kit.evidence.types.summary import Summary
+from kit.words import Reason
 
 
 def comparison_text(summary: Summary) -> str:
@@ -27,6 +30,7 @@ def comparison_text(summary: Summary) -> str:
     lines += [f"submission_blocker: {blocker}" for blocker in summary.submission_blockers]
     lines += samples_text(summary.samples)
     lines += trace_text(summary.trace)
+    lines += explanation_text(explanation_of(summary))
     for name, output in (summary.outputs or {}).items():
         lines += ["", f"output {name} ({output.role}): {output.verdict}"]
         lines += [f"  because: {reason}" for reason in output.reasons]
@@ -37,11 +41,12 @@ def comparison_text(summary: Summary) -> str:
 
 
 def what_was_found(summary: Summary) -> list[str]:
-    """The console's lines: a table of the outputs, the text step by step, the samples."""
+    """The console's lines: a table of the outputs, the text step by step, the samples, the explanation."""
     return [
         *outputs_table(summary.outputs or {}),
         *trace_text(summary.trace),
         *samples_text(summary.samples),
+        *explanation_text(explanation_of(summary)),
     ]
 
 
@@ -81,3 +86,44 @@ def samples_text(samples: JudgedSamples | None) -> list[str]:
             f"{top1.rate:.4f}, 95% interval (Wilson) {top1.low:.4f} to {top1.high:.4f}"
         )
     return lines
+
+
+def explanation_text(explanation: Explanation | Reason | None) -> list[str]:
+    """What explains the error: every output's, then every behaviour, in a few lines; what has no
+    explanation comes loudly."""
+    if not isinstance(explanation, Explanation):
+        return [f"the difference is not explained: {explanation}"] if explanation else []
+    lines = ["what explains the difference (relative L2 against fp64):"]
+    lines += [f"  {name}: {_explained(output)}" for name, output in explanation.outputs.items()]
+    lines += [f"  {each.name}: {_found(each)}" for each in explanation.behaviours]
+    lines += [
+        f"  UNEXPLAINED: the error of {name} is far above what this arithmetic gives, as of a wrong "
+        "operator, whatever the verdict says"
+        for name, output in explanation.outputs.items()
+        if output.unexplained
+    ]
+    return lines
+
+
+def _explained(output: ExplainedOutput) -> str:
+    text = f"{output.observed_relative_l2:.3g}, predicted {output.predicted_relative_l2:.3g}"
+    if output.observed_over_predicted is not None:
+        text += f" (observed/predicted {output.observed_over_predicted:.2f})"
+    text += f", CPU fp32 {output.fp32_relative_l2:.3g}"
+    if output.explained_share is not None:
+        text += f"; what was found explains {output.explained_share:.0%}"
+    return text
+
+
+def _found(behaviour: FoundBehaviour) -> str:
+    flags = {True: "on", False: "off", None: "unknown"}[behaviour.active]
+    if not behaviour.identifiable:
+        return f"not identifiable here ({behaviour.why}); by the flags it is {flags}"
+    text = "found" if behaviour.found else "not found"
+    text += f", by the flags {flags}"
+    if behaviour.active is not None and behaviour.active is not behaviour.found:
+        text = f"{text.upper()}: the flags are not what the device does"
+    if behaviour.relative_l2_without is None:
+        return text
+    without = ", ".join(f"{name} {x:.3g}" for name, x in behaviour.relative_l2_without.items())
+    return f"{text}; {behaviour.switch or 'nothing'} removes it: then expect {without}"

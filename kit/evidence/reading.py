@@ -18,7 +18,7 @@ from kit.evidence.handover import read_adapter
 from kit.evidence.invariants import broken_claims
 from kit.evidence.logs import RECORD, SUMMARY, Logs
 from kit.evidence.rejudged import rebuild_comparison
-from kit.evidence.summary import summarise
+from kit.evidence.summary import explanation_of, summarise
 from kit.evidence.types.run import Run
 from kit.evidence.types.summary import Summary
 
@@ -82,7 +82,8 @@ def _check_summary(run: Run | None, summary: Summary) -> None:
     invalid = None
     if comparison is None and summary.verdict == "INVALID":
         invalid = summary.null_reasons["outputs"]
-    again = summarise(run, comparison, summary.reference, invalid=invalid)
+    explanation = explanation_of(summary)
+    again = summarise(run, comparison, summary.reference, explanation, invalid=invalid)
     if different := next(_differences(written(again), written(summary)), None):
         raise UntrustedError(f"{different} in {SUMMARY} does not follow from {RECORD}: {AGAIN}")
 

@@ -9,10 +9,13 @@ from kit.errors import UsageError
 from kit.evidence.documents import read_summary
 from kit.evidence.handover import read_tensors
 from kit.evidence.logs import GOLDEN, REFERENCE, SAMPLES, Logs
+from kit.evidence.summary import explanation_of
+from kit.evidence.types.explanation import Explanation
 from kit.evidence.types.shared import Shard
 from kit.evidence.types.summary import SavedGolden, SavedReference
 from kit.machine.environment import describe_environment
 from kit.storage.fingerprint import describe_tensors
+from kit.words import Reason
 
 
 def save_reference(
@@ -32,9 +35,11 @@ def save_reference(
     )
 
 
-def adopt_reference(logs: Logs, new: Logs) -> tuple[Reference, SavedReference]:
+def adopt_reference(
+    logs: Logs, new: Logs
+) -> tuple[Reference, SavedReference, Explanation | Reason | None]:
     """The reference that an earlier comparison in `logs` saved, checked against the hashes in its
-    summary, for another comparison in `new`.
+    summary, for another comparison in `new`; and what explained the difference from it.
 
     Raises UsageError where nothing was compared yet, UntrustedError where a file is another one.
     """
@@ -53,4 +58,4 @@ def adopt_reference(logs: Logs, new: Logs) -> tuple[Reference, SavedReference]:
         golden=read_tensors(new, GOLDEN, golden.outputs) if golden.outputs else {},
         golden_reason=golden.reason,
     )
-    return reference, saved
+    return reference, saved, explanation_of(summary)

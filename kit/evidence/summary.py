@@ -17,6 +17,7 @@ from kit.accuracy.thresholds import ONE_PERCENT
 from kit.evidence.blockers import find_blockers, why_not_passed, within_1_percent
 from kit.evidence.schema import SCHEMA_VERSION
 from kit.evidence.trust import why_no_latency
+from kit.evidence.types.explanation import Explanation
 from kit.evidence.types.run import ChosenDevice, DeclaredModel, Run
 from kit.evidence.types.shared import Weights
 from kit.evidence.types.summary import Noise, SavedReference, Summary, Verdict
@@ -83,10 +84,12 @@ def summarise(
     run: Run | None,
     comparison: Comparison | None = None,
     reference: SavedReference | None = None,
+    explanation: Explanation | Reason | None = None,
     *,
     invalid: str | None = None,
 ) -> Summary:
-    """The summary of a run, and of its comparison with the saved `reference` where there is one.
+    """The summary of a run, and of its comparison with the saved `reference` where there is one; its
+    `explanation`, or why it has none.
 
     `run` is None where run.json cannot be read. `invalid` is why the evidence cannot be trusted.
     """
@@ -104,7 +107,12 @@ def summarise(
         submission_blockers=blockers,
         submission_ready=not blockers,
     )
-    fields.put(Reason("not_analysed"), explanation=None)
+    if comparison is None or explanation is None:
+        fields.put(not_judged, explanation=None)
+    elif isinstance(explanation, Reason):
+        fields.put(explanation, explanation=None)
+    else:
+        fields.put(explanation=explanation)
     if run is not None:
         _what_was_asked(fields, run)
         _what_ran(fields, run)
@@ -128,6 +136,11 @@ def summarise(
             )
         )
     return fields.summary(Reason("not_reached") if run else Reason("no_record", why=str(invalid)))
+
+
+def explanation_of(summary: Summary) -> Explanation | Reason | None:
+    """What a summary has of it: the explanation, or why there is none."""
+    return summary.explanation or summary.null_reasons.get("explanation")
 
 
 def ranked_output(model: DeclaredModel) -> str | None:

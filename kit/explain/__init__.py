@@ -1,1 +1,1 @@
-"""Why a device's results differ: what it computes with, which module, which operator."""
+"""Why a device's results differ: what it computes with, which module, which operator; and what to expect."""

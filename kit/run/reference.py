@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from kit.accuracy.comparison import Reference
 from kit.accuracy.repeats import compare_runs
 from kit.errors import CannotRunError, UntrustedError
 from kit.models.adapter import Adapter
+from kit.run.compare_options import Choice
 from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Golden = Literal["auto", "on", "off"]
 log = logging.getLogger("kit")
 
 
 def run_references(
-    adapter: Adapter, model: nn.Module, inputs: Mapping[str, Tensor], golden: Golden
+    adapter: Adapter, model: nn.Module, inputs: Mapping[str, Tensor], golden: Choice
 ) -> Reference:
     """Everything the adapter declares, from a model on the CPU (which is left in fp64 by the golden).
 
@@ -28,8 +29,9 @@ def run_references(
     and says so. Raises UntrustedError where the inputs, which came from a record, are nothing the model
     takes; CannotRunError for a golden that is `on` and cannot be.
     """
-    first = _run(adapter, model, inputs)
-    repeats = compare_runs(first, _run(adapter, model, inputs))
+    first, _ = _run(adapter, model, inputs)
+    second, seconds = _run(adapter, model, inputs)
+    repeats = compare_runs(first, second)
     truth, reason = _golden(adapter, model, inputs, golden)
     if reason:
         log.info(f"no fp64 golden: {reason}")
@@ -38,11 +40,12 @@ def run_references(
         repeats=repeats,
         golden=truth,
         golden_reason=reason,
+        forward_seconds=seconds,
     )
 
 
 def _golden(
-    adapter: Adapter, model: nn.Module, inputs: Mapping[str, Tensor], golden: Golden
+    adapter: Adapter, model: nn.Module, inputs: Mapping[str, Tensor], golden: Choice
 ) -> tuple[dict[str, Tensor], Reason | None]:
     from kit.arithmetic.fp64 import golden_skipped, run_golden
 
@@ -58,13 +61,19 @@ def _golden(
         return {}, Reason.said(error.message)
 
 
-def _run(adapter: Adapter, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _run(
+    adapter: Adapter, model: nn.Module, inputs: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], float]:
+    """Every output, and the seconds of the one forward among what gives them."""
     import torch
 
     model.float()
     try:
         with torch.inference_mode():
-            return adapter.every_output(model, inputs)
+            began = time.monotonic()
+            outputs = adapter.forward(model, inputs)
+            seconds = time.monotonic() - began
+            return {**outputs, **adapter.further_outputs(model, inputs)}, seconds
     except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UntrustedError(
             f"the reference cannot run on the record's inputs ({type(error).__name__}: {error}): run "

@@ -13,6 +13,7 @@ from kit.accuracy.repeats import Repeat
 from kit.accuracy.trace import Trace
 from kit.documented import Codes, Documented, says
 from kit.evidence.latency import Latency
+from kit.evidence.types.explanation import Explanation
 from kit.evidence.types.shared import (
     DeviceProof,
     PrecisionFlags,
@@ -310,7 +311,10 @@ class Summary(Documented, frozen=True, kw_only=True):
         Noise | None, says("How repeatable both sides are; null where the run ended before.")
     ]
     precision: PrecisionFlags | None
-    explanation: Annotated[None, says("What explains the error; null in this version.")]
+    explanation: Annotated[
+        Explanation | None,
+        says("What explains the error; null where nothing was compared, or it was left out."),
+    ]
     device_proof: DeviceProof | None
     null_reasons: Annotated[
         dict[str, Reason],
