@@ -12,6 +12,7 @@ from kit.entry import Parser, run_script
 # was asked for is imported. A published repository has fewer of them.
 _ALL = {
     "doctor": ("kit.doctor", "look at this machine: what works, what does not, and the cure"),
+    "predict": ("kit.explain.predict", "the errors to expect on an NPU, without one"),
     "judge": ("kit.evidence.judge", "judge two saved sets of outputs, without a model"),
     "diff": ("kit.evidence.diff", "what differs between two runs"),
     "report": ("kit.report.command", "write the report of a run again"),
