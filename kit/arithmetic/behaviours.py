@@ -52,7 +52,7 @@ class Behaviour:
     operators: Mapping[str, tuple[int, ...]]
     rounding: Rounding | None = None
     source: str
-    switch: str | None
+    switch: str | None = None
 
 
 _HF32 = "{}.allow_hf32 in torch_npu/npu/npu_config.py; cubeMathType 3 of the aclnn operators"

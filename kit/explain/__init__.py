@@ -1,1 +1,1 @@
-"""Why a device's results differ: what it computes with, which module, which operator; and what to expect."""
+"""Why a device's results differ: what it computes with, which module and operator; what to expect."""
