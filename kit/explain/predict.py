@@ -70,7 +70,8 @@ def main(arguments: Sequence[str]) -> int:
     """Predict, and tell. Returns 0; raises KitError."""
     options = _parse(arguments)
     mirrors = mirror_list(options.mirror)
-    adapter = find_model(options.model, offline=options.offline, mirrors=mirrors, log=log.info)
+    say = log.debug if options.json else log.info  # stdout is then one JSON document
+    adapter = find_model(options.model, offline=options.offline, mirrors=mirrors, log=say)
     adapter.check_input(options.input)
     found = locate(
         adapter.info,
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
         mirrors=mirrors,
         timeout=options.download_timeout,
         to_load=True,
-        log=log.info,
+        log=say,
     )
     select_device("cpu")
     model, inputs, described, left_out = _loaded(adapter, found, options.input, options.seed)
