@@ -124,7 +124,7 @@ def test_option_tables_of_the_scripts_are_their_help(page: str, script: str) -> 
     # No option twice, and what an option takes is called as in --help, choices aside.
     named = [span for cell in cells for span in re.findall(r"`(--[^`]+)`", cell)]
     assert len(named) == len(documented)
-    shown = usage(script)
+    shown = usage(script).replace(" | ", "] [")  # of options that exclude each other
     for span in named:
         option, _, value = span.replace("\\|", "|").partition(" ")
         [taken] = re.findall(rf"\[{option}(?: ([^\]]+))?\]", shown)
