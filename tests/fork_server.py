@@ -107,7 +107,8 @@ def import_libraries() -> object:
             importlib.import_module(name)
     for module in pkgutil.walk_packages(kit.__path__, "kit."):
         if not module.name.startswith(OF_THE_PROCESS):
-            importlib.import_module(module.name)
+            with suppress(ImportError):  # of a library that is optional
+                importlib.import_module(module.name)
     forget(lambda name: name.startswith(OF_THE_PROCESS))
     del sys.path[0]
     gc.collect()

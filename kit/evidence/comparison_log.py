@@ -121,8 +121,10 @@ def _found(behaviour: FoundBehaviour) -> str:
         return f"not identifiable here ({behaviour.why}); by the flags it is {flags}"
     text = "found" if behaviour.found else "not found"
     text += f", by the flags {flags}"
-    if behaviour.active is not None and behaviour.active is not behaviour.found:
+    if behaviour.found and behaviour.active is False:
         text = f"{text.upper()}: the flags are not what the device does"
+    elif behaviour.active and not behaviour.found:
+        text += ": they allow it, and the device did without it here"
     if behaviour.relative_l2_without is None:
         return text
     without = ", ".join(f"{name} {x:.3g}" for name, x in behaviour.relative_l2_without.items())

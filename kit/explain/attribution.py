@@ -5,7 +5,7 @@ So the error vectors are compared. Where the CPU emulates the very behaviours of
 error vector lies on the emulated one, and what is left is the order of the sums. Adding or removing one
 behaviour moves the emulated vector by what that behaviour does among the others; the device holds it where
 the projection of its error on that step is above one half, which is to say that the set with it is nearer
-to the device. From the set that the flags record, steps are taken as long as they come nearer.
+to the device. From the set that the flags record, steps are taken as long as they come clearly nearer.
 
 A step is always one between whole sets. Under HF32 a small deviation decides which way values round, so
 that the error of a behaviour alone and its error beside another one point in different directions.
@@ -82,14 +82,15 @@ class Attribution:
         }
 
     def search(self, candidates: Sequence[str], others: Sequence[str]) -> Names:
-        """The nearest set that steps from the recorded one lead to; `others` are candidates only where
-        what is left is much."""
+        """The set that steps from the recorded one lead to, each of which comes clearly nearer: formats of
+        one width cannot be told apart in most models, and then what the flags say stands. `others` are
+        candidates only where what is left is much."""
         best = self.recorded
         self._run(best)
         while True:
             steps = [each for name in candidates if (each := self.step(best, name)) is not None]
             nearer = min(steps, key=self.distance, default=best)
-            if self.distance(nearer) < self.distance(best):
+            if nearer != best and self.told_apart(nearer, best):
                 best = nearer
             elif others and self.distance(best) > _WELL_EXPLAINED * self._of_nothing():
                 candidates, others = [*candidates, *others], ()

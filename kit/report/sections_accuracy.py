@@ -122,8 +122,10 @@ def _behaviour(told: Told, of: FoundBehaviour) -> tuple[Cell, ...]:
         result: Cell = Toned(told.say("text.unidentified", why=told.say.reason(of.why)), "absent")
     elif of.active is None or of.active is of.found:
         result = told.yes(bool(of.found))
-    else:
-        result = Toned(told.say("text.against_flags", found=told.yes(bool(of.found))), "bad")
+    elif of.found:
+        result = Toned(told.say("text.against_flags", found=told.yes(True)), "bad")
+    else:  # a flag allows, it does not force: cuDNN takes TF32 for some convolutions only
+        result = told.say("text.flags_allow", found=told.yes(False))
     without = of.relative_l2_without
     return (
         of.name,
