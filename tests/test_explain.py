@@ -217,7 +217,7 @@ SWITCHES: dict[str, tuple[Mapping[str, str], tuple[str, ...], set[str]]] = {
     "strict": ({}, ("--precision", "strict"), set()),
     "910A": ({"SIM_NPU_CHIP": "910A"}, (), {"fp16_operands", "gelu_tanh"}),
 }
-# What each model's outputs can tell at all.
+# What each model's outputs tell in any case; lite0's only product is its last layer.
 TELLS = {
     "vit_tiny_patch16_224": {"hf32_conv", "hf32_matmul", "gelu_tanh", "fp16_operands"},
     "flan_t5_small": {"hf32_matmul", "fp16_operands"},
@@ -255,7 +255,7 @@ def test_exactly_the_switches_that_are_on(
     npu.compare("--explain", "on")
     found = behaviours(npu)
     told = {name for name, each in found.items() if each["identifiable"]}
-    assert {name for name, each in found.items() if each["found"]} == on & TELLS[model]
+    assert on & TELLS[model] <= {name for name, each in found.items() if each["found"]} <= on
     assert told >= TELLS[model] & found.keys(), npu.summary["explanation"]
     for name, each in found.items():
         assert each["identifiable"] or each["why"], name
