@@ -24,7 +24,7 @@ sys.meta_path.insert(0, Finder())
 def test_a_runtime_that_prints_at_import_and_at_the_first_operator(npu: Kit) -> None:
     result = npu.infer(*VIT, SIM_NPU_STDOUT="1")
     assert result.code == 0
-    heads = ["device npu:0", "input ", "second run", "latency ", "done: ", "RESULT "]
+    heads = ["device npu:0", "input ", "arithmetic ", "second run", "latency ", "done: ", "RESULT "]
     assert [
         line.startswith(head) for line, head in zip(result.out.splitlines(), heads, strict=True)
     ]

@@ -47,6 +47,8 @@ def read_evidence(folder: Path) -> Evidence:
     logs = Logs(folder)
     summary = read_summary(logs)
     run = _read_run(logs, summary)
+    if run is not None and run.status == "INTERRUPTED" and summary.verdict == "NOT_COMPARED":
+        summary = summarise(run)  # the run may have been ended between the writes of the two
     check_evidence(logs, run, summary)
     return Evidence(run=run, summary=summary)
 

@@ -35,9 +35,8 @@ OWN_ERROR = 3  # an error up to so many times the CPU fp32's own is fp32's
 _NEARER = (
     1.2  # the other set must be so many times further from the device to be told from this one
 )
-_WELL_EXPLAINED = (
-    0.5  # the distance left, as a share of the error: beyond it other formats are tried
-)
+# The distance left, as a share of the error: beyond it other formats are tried, and none is told.
+_WELL_EXPLAINED = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +91,7 @@ class Attribution:
             nearer = min(steps, key=self.distance, default=best)
             if nearer != best and self.told_apart(nearer, best):
                 best = nearer
-            elif others and self.distance(best) > _WELL_EXPLAINED * self._of_nothing():
+            elif others and not self.explains(best):
                 candidates, others = [*candidates, *others], ()
             else:
                 return best
@@ -131,6 +130,13 @@ class Attribution:
     def below_own_error(self, figures: Mapping[str, float]) -> bool:
         """Whether distances are fp32's own in every output."""
         return all(figures[name] < OWN_ERROR * self._own[name] for name in figures)
+
+    def explains(self, names: Names) -> bool:
+        """Whether the set leaves little of the device's error, or no more than fp32's own."""
+        left = self.sides.distances(self._outputs[names], self.sides.device)
+        return self.below_own_error(left) or (
+            self._combined(left) <= _WELL_EXPLAINED * self._of_nothing()
+        )
 
     def told_apart(self, names: Names, other: Names) -> bool:
         """Whether the device is clearly nearer to the first set than to the other."""

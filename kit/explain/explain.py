@@ -169,6 +169,8 @@ def _behaviour(
         why = Reason("never_fires" if attribution.never_fires(name) else "not_tried")
     elif attribution.below_own_error(relative):
         why = Reason("below_fp32")
+    elif not attribution.explains(found):
+        why = Reason("mixed")
     elif not attribution.told_apart(found, other):
         why = Reason("hidden")
     is_found = None if why else name in found
