@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from kit.arithmetic.behaviours import Behaviour
+from kit.arithmetic.interception import EveryOperator
 from kit.arithmetic.rounding import Rounding
 
 _FUSED_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
@@ -97,7 +97,7 @@ def _composed_of_products() -> Iterator[bool]:
         torch._C._set_mkldnn_enabled(fast)
 
 
-class _Changed(TorchDispatchMode):
+class _Changed(EveryOperator):
     """Changes the arguments of those ATen operators that a behaviour is about."""
 
     def __init__(
@@ -117,19 +117,7 @@ class _Changed(TorchDispatchMode):
                 self._changes.setdefault(operator, []).append(behaviour)
         self._operand, self._fired, self._fast = operand, fired, fast
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Ours to say: True, the default of newer torch, imports torch._dynamo (seconds, 70 MB)."""
-        return False
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        kwargs = dict(kwargs or {})
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func is _FUSED_ATTENTION and "aten::bmm" in self._changes:
             with self:
                 return _attention(*args, **kwargs)

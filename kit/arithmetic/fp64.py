@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from kit.arithmetic.interception import EveryOperator
 from kit.errors import CannotRunError
 from kit.machine.memory import available_bytes
 from kit.models.adapter import Adapter
@@ -107,25 +107,10 @@ def float64_only() -> Iterator[None]:
         torch.set_default_dtype(default)
 
 
-class _WideOperators(TorchDispatchMode):
-    """Widens what goes into every ATen operator: dtypes asked for, and tensors that are narrower.
+class _WideOperators(EveryOperator):
+    """Widens what goes into every ATen operator: dtypes asked for, and tensors that are narrower."""
 
-    Here everything arrives: C++ and TorchScript code, and softmax(dtype=) as the cast it contains.
-    """
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Ours to say: True, the default of newer torch, imports torch._dynamo (seconds, 70 MB)."""
-        return False
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         _refuse(func, args, kwargs)
         wide = {name: _widened(value) for name, value in kwargs.items()}
         return func(*[_widened(value) for value in args], **wide)

@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from kit.arithmetic.behaviours import CONVOLUTIONS, MATMULS
+from kit.arithmetic.interception import EveryOperator
 
 
-class Products(TorchDispatchMode):
+class Products(EveryOperator):
     """The longest sum of products among the operators that run inside."""
 
     def __init__(self) -> None:
         super().__init__()
         self.longest = 0
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Ours to say: True, the default of newer torch, imports torch._dynamo (seconds, 70 MB)."""
-        return False
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.longest = max(self.longest, summands(func._schema.name, args))
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 def summands(operator: str, args: tuple[Any, ...]) -> int:

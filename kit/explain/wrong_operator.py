@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from kit.arithmetic.behaviours import Behaviour
 from kit.arithmetic.emulation import Emulator
+from kit.arithmetic.interception import EveryOperator
 from kit.explain.cuts import cuts
 from kit.explain.frames import Frame, watched
 from kit.explain.operators import Products
@@ -60,7 +60,7 @@ class WrongOperator:
     error: OwnError
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(EveryOperator):
     """Keeps what runs in one call of one module, without the modules that it calls."""
 
     def __init__(self, key: tuple[str, int]) -> None:
@@ -68,11 +68,6 @@ class _Recorder(TorchDispatchMode):
         self.calls: list[OperatorCall] = []
         self._key = key
         self._running: list[tuple[str, int]] = []
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Ours to say: True, the default of newer torch, imports torch._dynamo (seconds, 70 MB)."""
-        return False
 
     def began(self, frame: Frame) -> None:
         """A module is called."""
@@ -82,14 +77,7 @@ class _Recorder(TorchDispatchMode):
         """It has ended."""
         self._running.pop()
 
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        kwargs = dict(kwargs or {})
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self._running or self._running[-1] != self._key:
             return func(*args, **kwargs)
         taken = mapped(args, on_cpu), mapped(kwargs, on_cpu)
