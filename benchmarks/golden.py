@@ -8,7 +8,6 @@ after 3 of warm-up. Ends with 1 where the median of the pair ratios is above the
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -19,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
-from overhead import describe_hardware
+from overhead import describe_hardware, tell
 
 from kit.arithmetic.fp64 import float64_only
 from kit.models.known import load_adapter, model_names
@@ -44,9 +43,7 @@ def main() -> None:
         "limit_ratio": RATIO_LIMIT,
         **measured,
     }
-    print(json.dumps(figures, indent=2))
-    if options.results:
-        options.results.write_text(json.dumps(figures, indent=2) + "\n")
+    tell(figures, options.results)
     sys.exit(1 if any(row["median_ratio"] > RATIO_LIMIT for row in measured.values()) else 0)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import statistics
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from golden import milliseconds
-from overhead import describe_hardware
+from overhead import describe_hardware, tell
 from torch import Tensor, nn
 
 from kit.arithmetic.behaviours import BEHAVIOURS
@@ -51,9 +50,7 @@ def main() -> None:
         "limit_ratio": RATIO_LIMIT,
         **measured,
     }
-    print(json.dumps(figures, indent=2))
-    if options.results:
-        options.results.write_text(json.dumps(figures, indent=2) + "\n")
+    tell(figures, options.results)
     sys.exit(1 if any(row["median_ratio"] > RATIO_LIMIT for row in measured.values()) else 0)
 
 

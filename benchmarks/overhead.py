@@ -42,9 +42,15 @@ def main() -> None:
         measured = measure_all(options.model or list(PLAIN_NAMES), options.pairs, elsewhere)
         hardware = elsewhere.submit(describe_hardware).result()
     figures = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "hardware": hardware, **measured}
-    print(json.dumps(figures, indent=2))
-    if options.results:
-        options.results.write_text(json.dumps(figures, indent=2) + "\n")
+    tell(figures, options.results)
+
+
+def tell(figures: dict[str, Any], results: Path | None) -> None:
+    """Print the figures, and keep them where `results` names a file."""
+    text = json.dumps(figures, indent=2)
+    print(text)
+    if results:
+        results.write_text(text + "\n")
 
 
 def measure_all(models: list[str], pairs: int, elsewhere: ProcessPoolExecutor) -> dict[str, Any]:

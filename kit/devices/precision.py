@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Literal
 
+Dtype = Literal["float32", "float16", "bfloat16"]
+"""What a run may compute in, by torch's names."""
 PrecisionName = Literal["default", "strict", "fast"]
 PRECISIONS: tuple[PrecisionName, ...] = ("default", "strict", "fast")
 

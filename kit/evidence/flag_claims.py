@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+import msgspec
+
 from kit.evidence.types.arithmetic import FlagContradiction, ProbedArithmetic
 from kit.words import Reason
 
@@ -31,6 +33,14 @@ def contradicted_flags(
 ) -> list[FlagContradiction]:
     """The flags that promise more than was found; none of what was not found out."""
     return [*_about_products(flags, device_name, probed), *_about_gelu(flags, probed)]
+
+
+def held_to_flags(
+    probed: ProbedArithmetic, flags: Mapping[str, bool | str | None], device_name: str
+) -> ProbedArithmetic:
+    """The findings of a probe with the flags that they contradict."""
+    contradicted = contradicted_flags(flags, device_name, probed)
+    return msgspec.structs.replace(probed, contradictions=contradicted)
 
 
 def _about_products(

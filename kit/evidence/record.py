@@ -21,7 +21,7 @@ from kit.devices import Device, Precision
 from kit.documented import written
 from kit.errors import UnsupportedError
 from kit.evidence.declared import declared_model, keep_description
-from kit.evidence.flag_claims import contradicted_flags
+from kit.evidence.flag_claims import held_to_flags
 from kit.evidence.logs import LOCAL_PATHS, RECORD, RUN_LOG, SUMMARY, WEIGHTS_LOG, Logs, log
 from kit.evidence.schema import SCHEMA_VERSION, checked
 from kit.evidence.summary import summarise
@@ -176,8 +176,7 @@ class RunRecord:
         """What crafted inputs say of how the device computes, and what of the flags that contradicts."""
         device, precision, proof = self.run.device, self.run.precision, self.run.device_proof
         assert device and precision and proof
-        contradicted = contradicted_flags(precision.flags, device.name, probed)
-        probed = msgspec.structs.replace(probed, contradictions=contradicted)
+        probed = held_to_flags(probed, precision.flags, device.name)
         self._fill(device_proof=msgspec.structs.replace(proof, arithmetic=probed))
         tell_arithmetic(device.kind, probed)
 

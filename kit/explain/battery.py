@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from kit.devices import Device
-from kit.evidence.types.arithmetic import Gelu, ProbedArithmetic, ProductArithmetic
+from kit.devices.precision import Dtype
+from kit.evidence.types.arithmetic import PROBE_SEED, Gelu, ProbedArithmetic, ProductArithmetic
 from kit.explain.crafted import SIZE, Product, read_accumulator, read_operands, read_order
 
 _T = TypeVar("_T")
-DtypeName = Literal["float32", "float16", "bfloat16"]
-SEED = 20_26
 _SIDE = 16  # an image of SIDE x SIDE pixels has a product's SIZE rows
 # What a device's RuntimeError, or the lack of an operator or a dtype, is no reason to end a run.
 _CANNOT = (RuntimeError, NotImplementedError, TypeError)
 
 
 def probe_arithmetic(
-    device: Device, dtype: DtypeName = "float32", seed: int = SEED
+    device: Device, dtype: Dtype = "float32", seed: int = PROBE_SEED
 ) -> ProbedArithmetic:
     """Run the battery on `device`, in `dtype`, and read its results. The flags are left as they are, and
     contradictions are left to who knows them. What fails is unknown, with the error."""

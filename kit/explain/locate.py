@@ -15,6 +15,7 @@ from kit.evidence.logs import LAYERS, WRONG_OPERATOR, Logs
 from kit.evidence.types.run import FinishedRun
 from kit.explain.layers import layers_csv
 from kit.explain.localise import Layer, behaviours_of, first_bad, localise
+from kit.explain.values import on_cpu
 from kit.explain.wrong_operator import (
     SCRIPT,
     TENSORS,
@@ -34,7 +35,7 @@ from kit.weights.load import LoadedWeights
 
 
 @dataclass(frozen=True, kw_only=True)
-class Located:
+class Localised:
     """Every module call, the first whose own error is unexplained, the operators that ran in it, and of
     them the wrong one, reduced and shown to be wrong alone; None where there is none of it."""
 
@@ -53,7 +54,7 @@ def locate(
     run: FinishedRun,
     device: Device,
     folder: Path,
-) -> Located:
+) -> Localised:
     """Watch one forward on the run's device, and look into the first bad module.
 
     `model` has the run's weights, on the CPU, and is the reference afterwards: with the weights as they
@@ -72,30 +73,25 @@ def locate(
         device.synchronize()
         return adapter.forward(module, taken)
 
-    reference = model.float()
-    as_fed = {name: tensor.float() if tensor.is_floating_point() else tensor
-              for name, tensor in _cast(inputs, dtype).items()}  # fmt: skip
+    as_fed = {
+        name: on_cpu(tensor.to(dtype) if tensor.is_floating_point() else tensor)
+        for name, tensor in inputs.items()
+    }
+    both = as_fed, fed
     layers = localise(
-        forward, reference, on_device, (as_fed, fed), behaviours, dtype=dtype, folder=folder
+        forward, model.float(), on_device, both, behaviours, dtype=dtype, folder=folder
     )
     bad = first_bad(layers)
     if bad is None:
-        return Located(layers=layers, bad=None, operators=[], wrong=None, alone=None)
+        return Localised(layers=layers, bad=None, operators=[], wrong=None, alone=None)
     operators = operators_of(lambda: forward(on_device, fed), on_device, (bad.name, bad.number))
     judge = Judge(behaviours, torch.finfo(dtype).eps / 2)
     wrong = judge.worst(operators)
     alone = smallest(wrong, judge, device.spec, dtype) if wrong else None
-    return Located(layers=layers, bad=bad, operators=operators, wrong=wrong, alone=alone)
+    return Localised(layers=layers, bad=bad, operators=operators, wrong=wrong, alone=alone)
 
 
-def _cast(inputs: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    return {
-        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
-        for name, tensor in inputs.items()
-    }
-
-
-def write_located(logs: Logs, found: Located, run: FinishedRun) -> None:
+def write_located(logs: Logs, found: Localised, run: FinishedRun) -> None:
     """layers.csv, and wrong_operator/ where an operator is wrong alone."""
     logs.write_text(LAYERS, layers_csv(found.layers))
     if found.alone is None:
@@ -107,7 +103,7 @@ def write_located(logs: Logs, found: Located, run: FinishedRun) -> None:
     logs.write_bytes(f"{WRONG_OPERATOR}/{TENSORS}", tensors_file(found.alone))
 
 
-def located_lines(found: Located) -> list[str]:
+def located_lines(found: Localised) -> list[str]:
     """What the console and the log say of the first bad module."""
     if found.bad is None or found.bad.error is None:
         return ["no module's own error leaves what the device's arithmetic explains"]

@@ -16,16 +16,15 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-
-import msgspec
+from typing import get_args
 
 from kit.devices import PRECISIONS, select_device
+from kit.devices.precision import Dtype
 from kit.documented import written
 from kit.entry import log, parser_of
-from kit.evidence.flag_claims import contradicted_flags, why_not_believed
+from kit.evidence.flag_claims import held_to_flags, why_not_believed
 from kit.evidence.telling import arithmetic_lines
-
-_DTYPES = ("float32", "float16", "bfloat16")
+from kit.evidence.types.arithmetic import PROBE_SEED
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -37,8 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     from kit.explain.battery import probe_arithmetic
 
     probed = probe_arithmetic(device, options.dtype, options.seed)
-    contradicted = contradicted_flags(precision.flags, device.name, probed)
-    probed = msgspec.structs.replace(probed, contradictions=contradicted)
+    probed = held_to_flags(probed, precision.flags, device.name)
     doubts = why_not_believed(device.kind, probed)
     if options.json:
         head = {"device": device.spec, "device_name": device.name, "simulated": device.simulated}
@@ -54,7 +52,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = parser_of(__doc__, "python -m kit probe")
     parser.add_argument("--device", default="auto", help="auto, npu:N, cuda:N or cpu")
     parser.add_argument("--precision", choices=PRECISIONS, default="default")
-    parser.add_argument("--dtype", choices=_DTYPES, default="float32", help="of the inputs")
-    parser.add_argument("--seed", type=int, default=2026, help="of the inputs (default: 2026)")
+    parser.add_argument("--dtype", choices=get_args(Dtype), default="float32", help="of the inputs")
+    parser.add_argument(
+        "--seed", type=int, default=PROBE_SEED, help="of the inputs (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="the findings, as JSON")
     return parser.parse_args(list(arguments))

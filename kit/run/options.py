@@ -6,17 +6,15 @@ import argparse
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from kit.devices import PRECISIONS, check_device_name
-from kit.devices.precision import PrecisionName
+from kit.devices.precision import Dtype, PrecisionName
 from kit.entry import at_least, parser_of
 from kit.evidence.types.run import Arguments
 from kit.models.known import model_names
 from kit.weights.arguments import DOWNLOAD_SECONDS, add_download_arguments
 from kit.weights.endpoints import mirror_list, shown
-
-Dtype = Literal["float32", "float16", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)

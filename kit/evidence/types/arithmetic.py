@@ -6,7 +6,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from kit.devices.precision import Dtype
 from kit.documented import Documented, says
+
+PROBE_SEED = 2026
+"""Of the crafted inputs, unless another is asked for."""
 
 Rounding = Literal["none", "nearest_even", "nearest_away", "towards_zero", "unknown"]
 Order = Literal["sequential", "blocks", "pairwise", "other", "unknown"]
@@ -70,9 +74,7 @@ class ProbedArithmetic(Documented, frozen=True, kw_only=True):
     """What the device computed of inputs crafted so that the result shows how. Nothing here is what the
     device says of itself."""
 
-    dtype: Annotated[
-        Literal["float32", "float16", "bfloat16"], says("Of the crafted inputs: the run's.")
-    ]
+    dtype: Annotated[Dtype, says("Of the crafted inputs: the run's.")]
     seed: Annotated[int, says("Of the inputs.")]
     matmul: Annotated[
         ProductArithmetic | None, says("Of matrix products; null where they could not be run.")

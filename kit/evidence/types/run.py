@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from kit.accuracy.repeats import Repeat
 from kit.accuracy.thresholds import Thresholds
 from kit.devices.device import DeviceKind
-from kit.devices.precision import PrecisionName
+from kit.devices.precision import Dtype, PrecisionName
 from kit.documented import Codes, Documented, Sha256, says
 from kit.evidence.latency import Latency
 from kit.evidence.types.shared import (
@@ -71,7 +71,7 @@ class Arguments(Documented, frozen=True, kw_only=True):
         int, says("--batch-size as asked for; samples.batch_size is what was taken.", ge=1)
     ]
     dtype: Annotated[
-        Literal["float32", "float16", "bfloat16"],
+        Dtype,
         says("What parameters and floating point inputs were cast to."),
     ]
     precision: Annotated[PrecisionName, says("--precision.")]

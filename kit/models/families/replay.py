@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from kit.accuracy.trace import CACHED, UNCACHED
 from kit.models.adapter import ModelInput
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 TOKENS = "trace_ids"
-CACHED, UNCACHED = "trace_logits", "trace_logits_uncached"
 STEPS = 8
 
 

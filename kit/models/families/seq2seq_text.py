@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from kit.accuracy.spec import OutputSpec
+from kit.accuracy.trace import CACHED, UNCACHED
 from kit.errors import UsageError
 from kit.models.adapter import Adapter, ModelInput
 from kit.models.building import built
 from kit.models.declaration import GENERATION, ModelInfo, read_config
-from kit.models.families.replay import CACHED, TOKENS, UNCACHED, replayed, with_tokens
+from kit.models.families.replay import TOKENS, replayed, with_tokens
 from kit.models.families.tokenizer import TOKENIZER, proven_tokenizer
 from kit.models.families.top5 import Labels, top5
 from kit.models.families.torchvision_ops import without_torchvision
