@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import QUICK, T5, VIT, Finished, Kit
+from msgspec.structs import replace
 from real_weights import MINILM, lite0_folder, timm_folder, unpacked
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -19,8 +20,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from kit.arithmetic.behaviours import BEHAVIOURS, CONVOLUTIONS, MATMULS
 from kit.arithmetic.emulation import Emulator
 from kit.arithmetic.fp64 import float64_only
+from kit.evidence.documents import read_record
+from kit.evidence.flag_claims import contradicted_flags
+from kit.evidence.logs import Logs
 from kit.explain.attribution import Attribution, Names, Sides, in_order
-from kit.explain.expected import npu_behaviours
+from kit.explain.expected import expected_of
 
 NPU = ("hf32_conv", "hf32_matmul", "gelu_tanh")
 OTHERS = ("hf32_conv_truncated", "hf32_matmul_truncated", "fp16_operands")
@@ -127,25 +131,35 @@ def test_what_takes_too_long_is_not_tried(net: tuple[Net, Tensor]) -> None:
     ("chip", "fp16_only"),
     [
         ("Ascend910B4", False),
+        ("Ascend910B4-1", False),
         ("Ascend910_9392", False),
         ("Ascend910B2C", False),
-        ("Simulated NPU (Ascend910B4)", False),
+        ("Ascend950PR_9589", False),
+        ("Simulated NPU (910B4)", False),
+        ("910B", False),
+        ("RTX 3100", False),
         ("Ascend910A", True),
+        ("Ascend910B", True),
         ("Ascend910PremiumA", True),
+        ("910Premium", True),
         ("Ascend910ProB", True),
         ("Ascend910", True),
-        ("Ascend310P3", True),
+        ("Ascend 310P3", True),
+        ("310B4", True),
         ("Simulated NPU (Ascend910A)", True),
     ],
 )
-def test_which_chips_have_no_fp32_products(chip: str, fp16_only: bool) -> None:
-    from kit.explain.expected import _FP16_ONLY
-
-    assert bool(_FP16_ONLY.search(chip)) is fp16_only
-    flags = {"conv_hf32": True, "matmul_hf32": False, "gelu_tanh": None}
-    expected = npu_behaviours(fp16_only=fp16_only, **flags)
+def test_which_chips_have_no_fp32_products(finished: Finished, chip: str, fp16_only: bool) -> None:
+    """What is expected of them, and what their flags are held to: no more than fp16's 10 bits."""
+    recorded = read_record(Logs(finished(VIT[1]).logs))
+    assert recorded.device and recorded.device_proof and recorded.device_proof.arithmetic
+    run = replace(recorded, device=replace(recorded.device, name=chip))
     wanted = {"fp16_operands", "gelu_tanh"} if fp16_only else {"hf32_conv", "gelu_tanh"}
-    assert expected.recorded == wanted
+    assert expected_of(run).recorded == wanted
+    probed = recorded.device_proof.arithmetic
+    ten_bits = replace(probed, matmul=replace(probed.convolution, operand_bits=10))
+    told = contradicted_flags({"matmul.allow_hf32": False}, chip, ten_bits)
+    assert not told if fp16_only else [each.flag for each in told] == ["matmul.allow_hf32"]
 
 
 def behaviours(kit: Kit) -> dict[str, dict[str, Any]]:

@@ -6,11 +6,11 @@ device that computes with more than it has to contradicts nothing.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from kit.devices.chips import multiplies_in_fp16
 from kit.evidence.types.arithmetic import FlagContradiction, ProbedArithmetic
 from kit.words import Reason
 
@@ -22,9 +22,6 @@ _PRODUCTS = {
     "cudnn.allow_tf32": ("convolution", _TF32),
     "cuda.matmul.allow_tf32": ("matmul", _TF32),
 }
-# The first generation (910A, 910ProA, 310P) has no fp32 matrix unit: products are fp16's there, whatever
-# the flags say.
-_WITHOUT_FP32 = re.compile(r"910A|910Pro|310")
 _FP16 = 10
 
 
@@ -48,7 +45,7 @@ def _about_products(
 ) -> Iterator[FlagContradiction]:
     if probed.dtype != "float32":  # the flags are of float32
         return
-    least = _FP16 if _WITHOUT_FP32.search(device_name) else _FP32
+    least = _FP16 if multiplies_in_fp16(device_name) else _FP32
     for flag, (operator, allowed) in _PRODUCTS.items():
         product = probed.matmul if operator == "matmul" else probed.convolution
         found = product.operand_bits if product else None

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kit.devices.chips import multiplies_in_fp16
 from kit.evidence.types.run import FinishedRun
-
-# 910A, 910 Pro, 910 Premium and 310 chips: their matrix units know fp16 and no fp32. 910B and later, which
-# are called Ascend910B4 or Ascend910_9392, have HF32.
-_FP16_ONLY = re.compile(r"Ascend(310|910(A|Pro|Premium|\b(?!_)))")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +29,7 @@ def expected_of(run: FinishedRun) -> Expected:
     if run.device.kind == "npu":
         exact_gelu = _flag(flags.get("compatible_impl"))
         return npu_behaviours(
-            fp16_only=bool(_FP16_ONLY.search(run.device.name)),
+            fp16_only=multiplies_in_fp16(run.device.name),
             conv_hf32=_flag(flags.get("conv.allow_hf32")),
             matmul_hf32=_flag(flags.get("matmul.allow_hf32")),
             gelu_tanh=None if exact_gelu is None else not exact_gelu,
