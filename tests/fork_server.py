@@ -110,10 +110,26 @@ def import_libraries() -> object:
             with suppress(ImportError):  # of a library that is optional
                 importlib.import_module(module.name)
     forget(lambda name: name.startswith(OF_THE_PROCESS))
+    prepare()
     del sys.path[0]
     gc.collect()
     gc.freeze()
     return declarations
+
+
+def prepare() -> None:
+    """What every script works out once: the words, the page's template, the documents' decoders."""
+    from kit.evidence.schema import TYPES, parse
+    from kit.words import catalogue
+
+    catalogue()
+    for kind in TYPES.values():
+        with suppress(ValueError):  # of what is no document, after the decoder was made
+            parse(kind, {})
+    with suppress(ImportError):  # jinja2 is optional
+        from kit.report.page import template
+
+        template()
 
 
 def forget(which: Callable[[str], bool]) -> None:

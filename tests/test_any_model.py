@@ -242,25 +242,33 @@ def test_timms_local_folder(tmp_path: Path) -> None:
         from_folder(tmp_path).build()
 
 
+@pytest.mark.parametrize("name", ["resnet18", "swin_tiny_patch4_window7_224"])
+def test_parameters_that_are_let_go_again_are_not_filled(name: str) -> None:
+    ours = from_timm_registry(name)
+    assert ours is not None
+    drawn = torch.get_rng_state()
+    ours.build()
+    assert torch.equal(torch.get_rng_state(), drawn)
+
+
 @pytest.mark.parametrize(
     "name", ["timm:swin_tiny_patch4_window7_224", "timm:vit_small_r26_s32_224", *DOZEN, "roformer"]
 )
 def test_buffers_are_those_of_the_librarys_own_construction(name: str, saved: Saved) -> None:
     """No file holds them: position ids, rotary frequencies, relative positions, Swin's masks."""
     library, _, timm_name = name.rpartition(":")
+    ours = from_timm_registry(timm_name) if library else from_folder(saved(name))
+    assert ours is not None
+    built = ours.build()
     if library:
         import timm
 
-        ours = from_timm_registry(timm_name)
         ordinary: torch.nn.Module = timm.create_model(timm_name)
     else:
         import transformers
 
-        ours = from_folder(saved(name))
         config = transformers.AutoConfig.from_pretrained(saved(name))
         ordinary = getattr(transformers, TYPES[name]["class"])(config)
-    assert ours is not None
-    built = ours.build()
     assert {key: each.shape for key, each in built.named_parameters()} == {
         key: each.shape for key, each in ordinary.named_parameters()
     }

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-# In-place fills of a parameter, which a file or the kit's own initialisation will replace.
+# In-place fills of a parameter, and what an initialisation does to the filled one: a file or the kit's own
+# initialisation will replace it. torch.nn.init's own functions fill where no mode sees it.
 _FILLS = frozenset(
-    "normal_ uniform_ trunc_normal_ log_normal_ exponential_ bernoulli_ random_ fill_ zero_".split()
+    "normal_ uniform_ trunc_normal_ log_normal_ exponential_ bernoulli_ random_ fill_ zero_ "
+    "kaiming_uniform_ kaiming_normal_ erfinv_ mul_ add_ clamp_".split()
 )
 
 
@@ -52,9 +54,10 @@ def _skipped_fills() -> Any:
             args: tuple[Any, ...] = (),
             kwargs: Mapping[str, Any] | None = None,
         ) -> Any:
-            name = getattr(func, "__name__", "")
-            if name in _FILLS and args and isinstance(args[0], nn.Parameter):
-                return args[0]
-            return func(*args, **(kwargs or {}))
+            given = kwargs or {}
+            filled = args[0] if args else given.get("tensor")
+            if getattr(func, "__name__", "") in _FILLS and isinstance(filled, nn.Parameter):
+                return filled
+            return func(*args, **given)
 
     return SkippedFills()

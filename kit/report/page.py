@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import groupby
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from kit.evidence.logs import PAGE, Logs
@@ -34,14 +35,20 @@ def write_page(logs: Logs, evidence: Evidence, language: Language = "zh") -> Non
     logs.write_text(PAGE, render_page(compose(told), plots, told.say))
 
 
-def render_page(report: Report, plots: Mapping[str, Drawn], say: Texts) -> str:
-    """The page's HTML. `plots` are the drawn ones of the report's, by name."""
+@cache
+def template() -> Template:
+    """The page's template."""
     settings: Any = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
     loader = PackageLoader("kit.report")
     environment = Environment(loader=loader, undefined=StrictUndefined, **settings)
     environment.tests["toned"] = lambda cell: isinstance(cell, Toned)
+    return environment.get_template("page.html.j2")
+
+
+def render_page(report: Report, plots: Mapping[str, Drawn], say: Texts) -> str:
+    """The page's HTML. `plots` are the drawn ones of the report's, by name."""
     place = {key: number for number, key in enumerate(_FIRST)}
-    return environment.get_template("page.html.j2").render(
+    return template().render(
         report=report,
         sections=sorted(report.sections, key=lambda section: place.get(section.key, len(place))),
         language=say("phrase.language"),
