@@ -57,6 +57,8 @@ def run(options: RunOptions) -> FinishedRun:
         mirrors=mirrors,
         log=log.info,
     )
+    if options.attention:
+        adapter = adapter.with_attention(options.attention)
     check_value(adapter, options.input, "--input")
     if options.weights:
         check_explicit(options.weights, adapter.info)
@@ -107,6 +109,7 @@ def measure(
     from kit.weights.load import load_weights
 
     model = adapter.build()
+    adapter = adapter.as_built(model)
     found = search.result()
     record.attempts(found)
     if found.file is None and options.require_pretrained:

@@ -8,17 +8,20 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
-from conftest import QUICK, ROOT, Kit
+from conftest import QUICK, ROOT, VIT, Kit
 from small_transformers import TYPES, save_small
 
 from kit.accuracy.comparison import compare
 from kit.accuracy.repeats import compare_runs
 from kit.errors import UnsupportedError, UsageError
-from kit.models.adapter import Adapter
+from kit.evidence.declared import adapter_of
+from kit.evidence.documents import read_record
+from kit.evidence.logs import Logs
+from kit.models.adapter import Adapter, Attention
 from kit.models.derived import from_folder, from_timm_registry
 from kit.run.reference import run_references
 from kit.weights.load import load_weights
@@ -120,6 +123,45 @@ def test_a_folder_through_both_scripts(model_type: str, npu: Kit, saved: Saved) 
     assert npu.summary["verdict"] == "PASS"
     assert "in no repository" in npu.summary["null_reasons"]["source_url"]
     assert str(folder.parent) not in (npu.logs / "report.md").read_text("utf-8")
+
+
+def test_the_attention_that_was_chosen_is_the_references_too(saved: Saved, npu: Kit) -> None:
+    model = ("--model", saved("clip"), *QUICK)
+    result = npu.infer(*model, "--attention", "eager")
+    assert result.code == 0, result.err
+    assert npu.record["arguments"]["attention"] == npu.record["model"]["attention"] == "eager"
+    assert npu.compare().code == 0
+    assert npu.summary["attention"] == "eager"
+    assert "--attention eager" in (npu.logs / "report.md").read_text("utf-8")
+    # The reference builds what the record says, and the record of another one is of another run.
+    kept = adapter_of(Logs(npu.logs), read_record(Logs(npu.logs)))
+    parts: Any = kept.build()
+    assert {each.config._attn_implementation for each in (parts, parts.vision_model)} == {"eager"}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "by_library", "lacking"),
+    [("electra", "sdpa", None), ("llava", "sdpa", None), ("roformer", "eager", "sdpa")],
+)
+def test_a_class_has_the_attention_that_its_library_gives_it(
+    model_type: str, by_library: str, lacking: str | None, saved: Saved
+) -> None:
+    adapter = from_folder(saved(model_type))
+    assert adapter.attention is None
+    assert adapter.as_built(adapter.build()).attention == by_library
+    for wanted in get_args(Attention):
+        chosen = adapter.with_attention(wanted)
+        if wanted == lacking:
+            with pytest.raises(UsageError, match="has no sdpa attention for RoFormer"):
+                chosen.build()
+        else:
+            assert chosen.as_built(chosen.build()).attention == wanted
+
+
+def test_no_other_library_has_a_choice_of_attention(kit: Kit) -> None:
+    result = kit.infer(*VIT, "--attention", "sdpa")
+    assert result.code == 2 and not kit.logs.exists()
+    assert "--attention sdpa: timm has no choice of it; leave it out" in result.error
 
 
 @pytest.fixture

@@ -43,6 +43,8 @@ def adapter_of(logs: Logs, run: Run) -> Adapter:
         raise
     except KitError as error:
         raise UntrustedError(f"{RECORD} names another model: {error.message}") from error
+    if model.attention:
+        adapter = adapter.with_attention(model.attention)
     if run.outputs:
         adapter = adapter.with_outputs({name: each.shape for name, each in run.outputs.items()})
     if model != declared_model(adapter):

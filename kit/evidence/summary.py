@@ -165,6 +165,7 @@ def _what_was_asked(fields: _Fields, run: Run) -> None:
         source_url=model.source_url,
         revision=model.revision,
     )
+    fields.put(Reason("no_attention") if run.outputs else None, attention=model.attention)
     if run.arguments.data is None:
         fields.put(Reason("no_data"), samples=None)
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SampleKind = Literal["images", "texts"]
+Attention = Literal["eager", "sdpa"]
+"""transformers' implementations of attention that run on any device, by its names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,8 @@ class Adapter(ABC):
     # What --data is: a folder of images, which are stacked, or a file of texts, which go one at a time;
     # load_input() takes each. None: this model has no use for it.
     samples: SampleKind | None = None
+    # What build() takes; None: what the library chooses, or a library without a choice.
+    attention: Attention | None = None
 
     def __init__(
         self,
@@ -88,6 +92,17 @@ class Adapter(ABC):
     @abstractmethod
     def build(self) -> nn.Module:
         """The architecture in eval mode: parameters on the meta device, buffers with their values."""
+
+    def with_attention(self, wanted: Attention) -> Self:
+        """The adapter that builds with this implementation of attention. Raises UsageError where the
+        model's library has no choice of it."""
+        raise UsageError(
+            f"--attention {wanted}: {self.info.library} has no choice of it; leave it out"
+        )
+
+    def as_built(self, model: nn.Module) -> Self:
+        """The adapter that declares what the library chose in building `model`, which build() gave."""
+        return self
 
     @abstractmethod
     def load_input(self, value: str | None, companions: Mapping[str, Path]) -> ModelInput:
@@ -139,6 +154,7 @@ def describe_model(adapter: Adapter) -> dict[str, Any]:
         **{name: getattr(info, name) for name in declared.split()},
         "primary_output": adapter.primary,
         "outputs": {name: written(spec) for name, spec in adapter.outputs.items()},
+        "attention": adapter.attention,
     }
     if adapter.folder is None:
         described["files"] = {

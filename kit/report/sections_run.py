@@ -15,7 +15,7 @@ from kit.report.outline import Block, Cell, Code, Fact, Facts, Note, Points, Sec
 _FILES = {"run_log": RUN_LOG, "weights_log": WEIGHTS_LOG, "compare_log": COMPARE_LOG,
           "record": RECORD, "summary": SUMMARY}  # fmt: skip
 # Options of inference.py that take a value, by their names in the record; the second are of --data.
-_OPTIONS = "device weights input data dtype precision warmup iterations seed".split()
+_OPTIONS = "device weights input data dtype precision attention warmup iterations seed".split()
 _DATA_OPTIONS = "samples batch_size".split()
 _FLAGS = "require_pretrained offline".split()
 # What a grader looks for, under the summary's own names.
@@ -196,7 +196,8 @@ def results(told: Told) -> Section:
     facts = [
         *told.facts("status", "started_at", "device", "input"),
         *(told.named("input_tokens", "decoder_input") if text else ()),
-        *told.facts("dtype", "output_shape", "npu_latency_ms", "latency_ms"),
+        *told.facts("dtype", *["attention"] * (summary.attention is not None)),
+        *told.facts("output_shape", "npu_latency_ms", "latency_ms"),
     ]
     described = told.run.described if told.run else None
     for place, found in enumerate((described and described.top5) or (), 1):

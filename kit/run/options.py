@@ -12,6 +12,7 @@ from kit.devices import PRECISIONS, check_device_name
 from kit.devices.precision import Dtype, PrecisionName
 from kit.entry import at_least, parser_of
 from kit.evidence.types.run import Arguments
+from kit.models.adapter import Attention
 from kit.models.known import model_names
 from kit.weights.arguments import DOWNLOAD_SECONDS, add_download_arguments
 from kit.weights.endpoints import mirror_list, shown
@@ -36,6 +37,7 @@ class RunOptions:
     batch_size: int = 8
     dtype: Dtype = "float32"
     precision: PrecisionName = "default"
+    attention: Attention | None = None
     warmup: int = 3
     iterations: int | None = None
     seed: int = 0
@@ -60,6 +62,7 @@ class RunOptions:
             batch_size=self.batch_size,
             dtype=self.dtype,
             precision=self.precision,
+            attention=self.attention,
             warmup=self.warmup,
             iterations=self.iterations,
             seed=self.seed,
@@ -119,6 +122,11 @@ def parse_options(documentation: str | None) -> RunOptions:
         "--precision",
         choices=PRECISIONS,
         help="default: the library's flags; strict: full fp32; fast: HF32/TF32 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--attention",
+        choices=get_args(Attention),
+        help="of a transformers model (default: what the library chooses)",
     )
     parser.add_argument("--warmup", type=at_least(0), metavar="N", help="default: %(default)s")
     parser.add_argument(

@@ -21,6 +21,7 @@ from kit.evidence.types.shared import (
     Weights,
 )
 from kit.machine.environment import Environment
+from kit.models.adapter import Attention
 from kit.storage.fingerprint import SavedTensor
 from kit.words import Reason
 
@@ -75,6 +76,10 @@ class Arguments(Documented, frozen=True, kw_only=True):
         says("What parameters and floating point inputs were cast to."),
     ]
     precision: Annotated[PrecisionName, says("--precision.")]
+    attention: Annotated[
+        Attention | None,
+        says("--attention; null where it was left to the library. model.attention is what it was."),
+    ]
     warmup: Annotated[int, says("Untimed runs before the timed ones.", ge=0)]
     iterations: Annotated[
         Annotated[int, Meta(ge=1)] | None,
@@ -143,6 +148,13 @@ class DeclaredModel(Documented, frozen=True, kw_only=True):
         dict[str, DeclaredOutput],
         says(
             "Declared outputs by name; of a model without a folder those that it gave, empty before."
+        ),
+    ]
+    attention: Annotated[
+        Attention | None,
+        says(
+            "transformers' implementation of attention, of the run and of the reference; null for other "
+            "libraries, for other implementations, and where the run ended before."
         ),
     ]
     files: Annotated[

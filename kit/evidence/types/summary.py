@@ -22,6 +22,7 @@ from kit.evidence.types.shared import (
     Weights,
 )
 from kit.machine.environment import Environment
+from kit.models.adapter import Attention
 from kit.storage.fingerprint import SavedTensor
 from kit.words import Reason
 
@@ -115,6 +116,13 @@ class Summary(Documented, frozen=True, kw_only=True):
         says(
             "What parameters and floating point inputs were cast to; null where the "
             "record cannot be read."
+        ),
+    ]
+    attention: Annotated[
+        Attention | None,
+        says(
+            "transformers' implementation of attention, on both sides; null for other libraries, for other "
+            "implementations, and where the run ended before."
         ),
     ]
     primary_output: Annotated[

@@ -13,9 +13,9 @@ import msgspec
 from kit.accuracy.spec import OutputSpec
 from kit.accuracy.trace import CACHED, UNCACHED
 from kit.errors import UsageError
-from kit.models.adapter import Adapter, ModelInput
-from kit.models.building import built
+from kit.models.adapter import ModelInput
 from kit.models.declaration import GENERATION, ModelInfo, read_config
+from kit.models.families.attention import ChoosesAttention
 from kit.models.families.replay import TOKENS, replayed, with_tokens
 from kit.models.families.tokenizer import TOKENIZER, proven_tokenizer
 from kit.models.families.top5 import Labels, top5
@@ -37,7 +37,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_new_tokens: int = 16
 
 
-class Seq2SeqText(Adapter):
+class Seq2SeqText(ChoosesAttention):
     """A transformers encoder-decoder with a config.json and, perhaps, a generation_config.json.
 
     In its options `default_ids` are the published tokenizer's ids of `default_text`, so that the default
@@ -70,7 +70,7 @@ class Seq2SeqText(Adapter):
         """The class of config.json in eval mode, its parameters on the meta device."""
         with without_torchvision():
             make = library_class(self._document)
-            model: Any = built(partial(make, library_config(self._document)))
+            model: Any = self._built(make, library_config(self._document))
         if GENERATION in self.files:
             import transformers
 

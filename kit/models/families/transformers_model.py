@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from kit.accuracy.spec import OutputSpec
 from kit.errors import KitError, UnsupportedError, UsageError
-from kit.models.adapter import Adapter, ModelInput, SampleKind
-from kit.models.building import built
+from kit.models.adapter import ModelInput, SampleKind
 from kit.models.declaration import CONFIG, ModelInfo, read_config
+from kit.models.families.attention import ChoosesAttention
 from kit.models.families.photo import check_photo
 from kit.models.families.replay import TOKENS, replayed, with_tokens
 from kit.models.families.top5 import top5
@@ -34,7 +34,7 @@ _HEADLINE = (
 )
 
 
-class TransformersModel(Adapter):
+class TransformersModel(ChoosesAttention):
     """A transformers model with a config.json; its outputs are known when it has run once.
 
     Inputs come from the model's own tokenizer and processor files where they are at hand, else from its
@@ -56,11 +56,11 @@ class TransformersModel(Adapter):
             check_photo(Path(value))
 
     def build(self) -> nn.Module:
-        """The named class in eval mode with the attention that the library chooses, on the meta device
-        but for its buffers. Raises UnsupportedError, UsageError for a config that cannot be built."""
+        """The named class in eval mode with the chosen attention, on the meta device but for its
+        buffers. Raises UnsupportedError, UsageError for a config that cannot be built."""
         try:
             with without_torchvision():
-                model = built(partial(self._class, copy.deepcopy(self._config)))
+                return self._built(self._class, self._config)
         except KitError:
             raise
         except ImportError as error:
@@ -72,7 +72,6 @@ class TransformersModel(Adapter):
                 f"transformers cannot build {self.info.architecture} of {CONFIG} ({_one_line(error)}): "
                 "fetch it again"
             ) from error
-        return model
 
     def load_input(self, value: str | None, companions: Mapping[str, Path]) -> ModelInput:
         """What the class's forward takes, batch 1, without padding. Raises UnsupportedError where it needs
