@@ -28,11 +28,7 @@ from kit.errors import UsageError
 from kit.evidence.comparison_log import comparison_text, what_was_found
 from kit.evidence.documents import read_record
 from kit.evidence.handover import (
-    check_heads,
-    check_input,
-    check_weights,
     distrust_on_record,
-    find_weights_again,
     finished,
     local_path,
     read_adapter,
@@ -42,7 +38,6 @@ from kit.evidence.handover import (
 from kit.evidence.left_out import judged_outputs
 from kit.evidence.logs import (
     COMPARE_LOG,
-    INPUTS,
     OUTPUTS,
     RUN_LOG,
     SUMMARY,
@@ -63,6 +58,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kit.accuracy.comparison import Reference
+    from kit.run.load_run import LoadedRun
 
 EXIT_CODES = {"PASS": 0, "SELF_CHECK": 0, "FAIL": 1, "INVALID": 4}
 
@@ -106,9 +102,11 @@ def compare_run(options: CompareOptions, logs: Logs) -> Summary:
             if options.rejudge:
                 reference, saved, explained = adopt_reference(logs, new)
             else:
-                reference, saved, explained = run_reference(
+                again, reference, saved, explained = run_reference(
                     options, logs, new, adapter, run, on_device
                 )
+                if device:
+                    explained = locate_run(explained, new, adapter, run, again, device)
             samples = judge_saved_samples(logs, new, adapter, run, saved.samples)
             repeats = device_repeats(run.noise)
             specs = judged_outputs(adapter.outputs, run.weights)
@@ -117,8 +115,7 @@ def compare_run(options: CompareOptions, logs: Logs) -> Summary:
             summary = summarise(run, comparison, saved, explained)
             check_evidence(logs, run, summary)  # what readers would refuse is not told as a verdict
             write_summary(new, summary)
-            located = locate_run(options.weights, logs, new, adapter, run, device) if device else ""
-            new.write_text(COMPARE_LOG, comparison_text(summary) + located)
+            new.write_text(COMPARE_LOG, comparison_text(summary, new))
             sides = (reference.outputs, on_device, reference.golden)
             write_charts(logs, new, adapter, run, summary, *sides)
         tell(summary)
@@ -132,7 +129,7 @@ def run_reference(
     adapter: Adapter,
     run: FinishedRun,
     on_device: Mapping[str, "Tensor"],
-) -> tuple["Reference", SavedReference, Explanation | Reason]:
+) -> tuple["LoadedRun", "Reference", SavedReference, Explanation | Reason]:
     """The same weights and the same input on the CPU, and what explains the device's outputs beside
     them; the reference's are saved in `new`. Raises KitError where weights or input are not the same."""
     began = time.monotonic()
@@ -141,33 +138,23 @@ def run_reference(
     from kit.evidence.reference import save_reference
     from kit.evidence.sample_files import check_shards
     from kit.explain.explain import explain
-    from kit.run.heads import outputs_of_heads
+    from kit.run.load_run import load_run
     from kit.run.reference import run_references
     from kit.run.samples import find_samples_again, run_reference_samples
-    from kit.weights.load import load_weights
     from kit.weights.sources import companions
 
-    inputs = read_tensors(logs, INPUTS, run.input.tensors)
-    check_input(inputs, run.input)
     check_shards(logs, run)
     samples = find_samples_again(adapter, run, options.data or local_path(logs, "data"))
-    paths = find_weights_again(logs, adapter, run.weights, options.weights)
-    model = adapter.build()
-    seed = run.arguments.seed if run.weights.seed is None else run.weights.seed
-    loaded = load_weights(adapter, model, paths, seed=seed)
-    check_weights(loaded.fingerprint, run.weights)
-    check_heads(outputs_of_heads(adapter, model, loaded.account, inputs, seed), run.weights)
-    reference = run_references(adapter, model, inputs, options.golden)
+    again = load_run(logs, adapter, run, options.weights)
+    reference = run_references(adapter, again.model, again.inputs, options.golden)
     spent = time.monotonic() - began
-    explained = explain(
-        adapter, model, inputs, run, reference, on_device, options.explain, spent=spent
-    )
+    explained = explain(adapter, again, run, reference, on_device, options.explain, spent=spent)
     files: list[Shard] = []
     if run.samples:
-        at_hand = companions(adapter.info, paths[0].parent if paths else None)
-        files = run_reference_samples(adapter, model, samples, at_hand, new, run.samples)
+        at_hand = companions(adapter.info, again.paths[0].parent if again.paths else None)
+        files = run_reference_samples(adapter, again.model, samples, at_hand, new, run.samples)
     saved = save_reference(new, reference, files, describe_roles(adapter.outputs))
-    return reference, saved, explained
+    return again, reference, saved, explained
 
 
 def tell(summary: Summary) -> None:

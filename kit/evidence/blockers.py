@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kit.accuracy.judged import JudgedOutput
 from kit.evidence.flag_claims import why_not_believed
 from kit.evidence.trust import why_no_latency
+from kit.evidence.types.explanation import Explanation
 from kit.evidence.types.run import Run
 from kit.evidence.types.shared import Weights
 from kit.evidence.types.summary import Verdict
@@ -48,6 +49,18 @@ def find_blockers(
     if run and run.latency and run.noise and (refused := why_no_latency(run.latency, run.noise)):
         blockers.append(Reason("no_latency", why=refused))
     return blockers + _fallbacks(run)
+
+
+def unexplained(explanation: Explanation) -> list[Reason]:
+    """What looks like a wrong operator, whatever the verdict."""
+    found = [
+        Reason("unexplained_output", output=name)
+        for name, output in explanation.outputs.items()
+        if output.unexplained
+    ]
+    if bad := explanation.first_bad_module:
+        found.append(Reason("unexplained_module", module=bad.name, kind=bad.kind))
+    return found
 
 
 def why_not_passed(comparison: Comparison) -> Reason | None:

@@ -1,4 +1,4 @@
-"""accuracy_compare.log, and what the console says of the further samples and the explanation."""
+"""accuracy_compare.log, and what the console says of a comparison."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from kit.accuracy.judged_samples import JudgedSamples
 from kit.accuracy.table import outputs_table
 from kit.accuracy.trace import Trace
 from kit.documented import written
+from kit.evidence.explanation_text import explanation_text
+from kit.evidence.layers import layers_table, read_layers
+from kit.evidence.logs import Logs
 from kit.evidence.summary import explanation_of
-from kit.evidence.types.explanation import ExplainedOutput, Explanation, FoundBehaviour
 from kit.evidence.types.summary import Summary
-from kit.words import Reason
 
 
-def comparison_text(summary: Summary) -> str:
-    """accuracy_compare.log: the headline figures, then every figure of every output."""
+def comparison_text(summary: Summary, logs: Logs) -> str:
+    """accuracy_compare.log: the headline figures, then every figure of every output, and of `logs` the
+    worst module calls, where there are any."""
     headline = (
         "model device device_name reference_device pretrained_used weight_path input output_shape "
         "max_abs_diff mean_abs_diff cosine_similarity top1_match top5_match "
@@ -37,6 +39,8 @@ def comparison_text(summary: Summary) -> str:
         lines += [
             f"  {figure}: {value}" for figure, value in (written(output.metrics) or {}).items()
         ]
+    if summary.explanation and (described := summary.explanation.layers):
+        lines += ["", *layers_table(read_layers(logs, described))]
     return "\n".join(lines) + "\n"
 
 
@@ -86,46 +90,3 @@ def samples_text(samples: JudgedSamples | None) -> list[str]:
             f"{top1.rate:.4f}, 95% interval (Wilson) {top1.low:.4f} to {top1.high:.4f}"
         )
     return lines
-
-
-def explanation_text(explanation: Explanation | Reason | None) -> list[str]:
-    """What explains the error: every output's, then every behaviour, in a few lines; what has no
-    explanation comes loudly."""
-    if not isinstance(explanation, Explanation):
-        return [f"the difference is not explained: {explanation}"] if explanation else []
-    lines = ["what explains the difference (relative L2 against fp64):"]
-    lines += [f"  {name}: {_explained(output)}" for name, output in explanation.outputs.items()]
-    lines += [f"  {each.name}: {_found(each)}" for each in explanation.behaviours]
-    lines += [
-        f"  UNEXPLAINED: the error of {name} is far above what this arithmetic gives, as of a wrong "
-        "operator, whatever the verdict says"
-        for name, output in explanation.outputs.items()
-        if output.unexplained
-    ]
-    return lines
-
-
-def _explained(output: ExplainedOutput) -> str:
-    text = f"{output.observed_relative_l2:.3g}, predicted {output.predicted_relative_l2:.3g}"
-    if output.observed_over_predicted is not None:
-        text += f" (observed/predicted {output.observed_over_predicted:.2f})"
-    text += f", CPU fp32 {output.fp32_relative_l2:.3g}"
-    if output.explained_share is not None:
-        text += f"; what was found explains {output.explained_share:.0%}"
-    return text
-
-
-def _found(behaviour: FoundBehaviour) -> str:
-    flags = {True: "on", False: "off", None: "unknown"}[behaviour.active]
-    if not behaviour.identifiable:
-        return f"not identifiable here ({behaviour.why}); by the flags it is {flags}"
-    text = "found" if behaviour.found else "not found"
-    text += f", by the flags {flags}"
-    if behaviour.found and behaviour.active is False:
-        text = f"{text.upper()}: the flags are not what the device does"
-    elif behaviour.active and not behaviour.found:
-        text += ": they allow it, and the device did without it here"
-    if behaviour.relative_l2_without is None:
-        return text
-    without = ", ".join(f"{name} {x:.3g}" for name, x in behaviour.relative_l2_without.items())
-    return f"{text}; {behaviour.switch or 'nothing'} removes it: then expect {without}"

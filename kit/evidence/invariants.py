@@ -31,6 +31,7 @@ def broken_claims(run: Run | None, summary: Summary) -> Iterator[str]:
     if run is None or summary.outputs is None or summary.reference is None:
         return
     yield from _broken(_REFERENCE, summary.reference, "reference")
+    yield from _broken(_EXPLANATION, summary.explanation, "explanation")
     golden = summary.reference.golden.outputs or {}
     for name, output in summary.outputs.items():
         device, reference = (run.outputs or {}).get(name), summary.reference.outputs.get(name)
@@ -148,6 +149,19 @@ _OUTPUT: Mapping[str, Callable[..., bool]] = {
 _REFERENCE: Mapping[str, Callable[..., bool]] = {
     "there is a golden, or the reason why not": lambda r: (
         (r.golden.outputs is None) is not (r.golden.reason is None)
+    ),
+}
+
+_EXPLANATION: Mapping[str, Callable[..., bool]] = {
+    "a bad module or an output makes it unexplained": lambda e: (
+        e.unexplained
+        is (e.first_bad_module is not None or any(o.unexplained for o in e.outputs.values()))
+    ),
+    "there is a first bad module, or the reason why not": lambda e: (
+        (e.first_bad_module is None) is not (e.first_bad_module_reason is None)
+    ),
+    "a bad module is one of the calls that were looked at": lambda e: (
+        e.first_bad_module is None or e.layers is not None
     ),
 }
 

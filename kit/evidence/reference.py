@@ -8,7 +8,7 @@ from kit.accuracy.comparison import Reference
 from kit.errors import UsageError
 from kit.evidence.documents import read_summary
 from kit.evidence.handover import read_tensors
-from kit.evidence.logs import GOLDEN, REFERENCE, SAMPLES, Logs
+from kit.evidence.logs import GOLDEN, LAYERS, REFERENCE, SAMPLES, WRONG_OPERATOR, Logs
 from kit.evidence.summary import explanation_of
 from kit.evidence.types.explanation import Explanation
 from kit.evidence.types.shared import Shard
@@ -51,7 +51,8 @@ def adopt_reference(
             "without --rejudge"
         )
     golden = saved.golden
-    new.copy_from(logs, REFERENCE, GOLDEN, f"{SAMPLES}/reference-*.safetensors")
+    localised = (LAYERS, f"{WRONG_OPERATOR}/*")
+    new.copy_from(logs, REFERENCE, GOLDEN, f"{SAMPLES}/reference-*.safetensors", *localised)
     reference = Reference(
         outputs=read_tensors(new, REFERENCE, saved.outputs),
         repeats=noise.reference_repeat,

@@ -14,7 +14,12 @@ import msgspec
 import kit
 from kit.accuracy.judged import JudgedOutput
 from kit.accuracy.thresholds import ONE_PERCENT
-from kit.evidence.blockers import find_blockers, why_not_passed, within_1_percent
+from kit.evidence.blockers import (
+    find_blockers,
+    unexplained,
+    why_not_passed,
+    within_1_percent,
+)
 from kit.evidence.schema import SCHEMA_VERSION
 from kit.evidence.trust import why_no_latency
 from kit.evidence.types.explanation import Explanation
@@ -98,6 +103,8 @@ def summarise(
     verdict = _verdict(run, comparison, invalid)
     not_judged = Reason.said(invalid) if invalid else Reason("not_compared")
     blockers = find_blockers(run, verdict, comparison, not_judged)
+    if isinstance(explanation, Explanation):
+        blockers += unexplained(explanation)
     fields = _Fields()
     fields.put(
         schema_version=SCHEMA_VERSION,

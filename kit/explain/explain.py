@@ -9,7 +9,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kit.errors import KitError
-from kit.evidence.types.explanation import ExplainedOutput, Explanation, FoundBehaviour
+from kit.evidence.types.explanation import (
+    ExplainedOutput,
+    Explanation,
+    FoundBehaviour,
+    attributed,
+)
 from kit.evidence.types.run import FinishedRun
 from kit.explain.expected import Expected, expected_of
 from kit.models.adapter import Adapter
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
 
     from kit.accuracy.comparison import Reference
     from kit.explain.attribution import Attribution, Names, Outputs, Sides
+    from kit.run.load_run import LoadedRun
 
 # Of the time that the comparison has taken so far, explaining may take this share on top.
 _SHARE = 0.25
@@ -33,8 +39,7 @@ _SUSPECT_OWN = 5  # ... or, if that is larger, of so many times the CPU fp32's o
 
 def explain(
     adapter: Adapter,
-    model: nn.Module,
-    inputs: Mapping[str, Tensor],
+    again: LoadedRun,
     run: FinishedRun,
     reference: Reference,
     on_device: Mapping[str, Tensor],
@@ -44,7 +49,7 @@ def explain(
 ) -> Explanation | Reason:
     """Which behaviours the error of the run's device holds, or why that was left out.
 
-    `model` is on the CPU and left in fp32. `spent` seconds have gone into the reference so far: auto takes
+    The model is left in fp32. `spent` seconds have gone into the reference so far: auto takes
     a quarter of that at most, and tries fewer behaviours where more would take longer.
     """
     if choice == "off":
@@ -59,7 +64,7 @@ def explain(
     from kit.explain.attribution import Attribution
 
     expected = expected_of(run)
-    emulation = _Emulation(adapter, model, inputs)
+    emulation = _Emulation(adapter, again.model, again.inputs)
     emulation.takes = _ROUNDING * (reference.forward_seconds or 0.0)
     if choice == "auto":
         emulation.may_take = _SHARE * spent
@@ -71,11 +76,7 @@ def explain(
         found = attribution.search([*expected.active], expected.others)
     except (KitError, RuntimeError, TypeError, ValueError) as error:
         return Reason("explain_failed", error=f"{type(error).__name__}: {error}")
-    return Explanation(
-        outputs=_outputs(attribution, found),
-        behaviours=_behaviours(attribution, found, expected),
-        first_bad_module=None,
-    )
+    return attributed(_outputs(attribution, found), _behaviours(attribution, found, expected))
 
 
 class _Emulation:

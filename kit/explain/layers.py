@@ -1,65 +1,111 @@
-"""logs/layers.csv and the lines of the log: every call of every module, and the first bad one."""
+"""What localisation found, as the evidence has it: rows of layers.csv, and the first bad module."""
 
 from __future__ import annotations
 
-import csv
-import io
+import math
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
+import msgspec
+
+from kit.evidence.layers import LayerRow
+from kit.evidence.logs import WRONG_OPERATOR
+from kit.evidence.types import explanation as told
+from kit.evidence.types.explanation import Explanation, LayersFile
 from kit.explain.localise import Layer
-
-_HEAD = (
-    *("order", "module", "call", "kind", "output_shapes", "accumulated_relative_l2"),
-    *("own_relative_l2", "predicted_relative_l2", "own_worst_row", "predicted_worst_row"),
-    *("over_band", "unexplained", "not_checked"),
-)
-_SHOWN = 12
+from kit.explain.locate import Localised
+from kit.explain.wrong_operator import SCRIPT, OperatorCall
+from kit.words import Reason
 
 
-def layers_csv(layers: Sequence[Layer]) -> str:
-    """Every row. Figures that are not known are empty, with the reason in the last column."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(_HEAD)
-    for order, layer in enumerate(layers):
-        rows.writerow(
-            (order, layer.name, layer.number, layer.kind, _shapes(layer), *_figures(layer))
-        )
-    return text.getvalue()
+def rows_of(layers: Sequence[Layer]) -> list[LayerRow]:
+    """Every call, in the order in which they ended."""
+    return [_row(order, layer) for order, layer in enumerate(layers)]
 
 
-def layers_table(layers: Sequence[Layer]) -> list[str]:
-    """The worst of them by their own error over what is explained, in the order of the forward."""
-    checked = [layer for layer in layers if layer.error is not None]
-    skipped = len(layers) - len(checked)
-    worst = sorted(checked, key=lambda layer: -_over(layer))[:_SHOWN]
-    lines = [f"{len(checked)} module calls checked, {skipped} not; the worst by their own error:"]
-    lines.append(f"  {'own':>9} {'predicted':>9} {'over band':>9} {'accumulated':>11}  module")
-    for layer in (each for each in layers if each in worst):
-        assert layer.error is not None
-        accumulated = "-" if layer.accumulated is None else f"{layer.accumulated:.2e}"
-        lines.append(
-            f"  {layer.error.own.whole:9.2e} {layer.error.predicted.whole:9.2e} "
-            f"{layer.error.over_band:9.3g} {accumulated:>11}  {layer.name} ({layer.kind})"
-        )
-    return lines
-
-
-def _over(layer: Layer) -> float:
-    return layer.error.over_band if layer.error else 0.0
-
-
-def _shapes(layer: Layer) -> str:
-    return " ".join("x".join(map(str, shape)) for shape in layer.shapes)
-
-
-def _figures(layer: Layer) -> tuple[object, ...]:
-    accumulated = "" if layer.accumulated is None else layer.accumulated
-    if layer.error is None:
-        return accumulated, "", "", "", "", "", "", layer.skipped
-    error = layer.error
-    return (
-        *(accumulated, error.own.whole, error.predicted.whole),
-        *(error.own.worst_row, error.predicted.worst_row),
-        *(error.over_band, error.unexplained, ""),
+def _row(order: int, layer: Layer) -> LayerRow:
+    row = LayerRow(
+        order=order,
+        module=layer.name,
+        call=layer.number,
+        kind=layer.kind,
+        output_shapes=" ".join("x".join(map(str, shape)) for shape in layer.shapes),
+        accumulated_relative_l2=layer.accumulated,
+        not_checked=layer.skipped,
     )
+    if (error := layer.error) is None:
+        return row
+    return replace(
+        row,
+        own_relative_l2=error.own.whole,
+        predicted_relative_l2=error.predicted.whole,
+        explained_up_to=error.allowed.whole,
+        own_worst_row=error.own.worst_row,
+        predicted_worst_row=error.predicted.worst_row,
+        over_band=error.over_band,
+        unexplained=error.unexplained,
+    )
+
+
+def with_located(
+    explained: Explanation | Reason, found: Localised, layers: LayersFile
+) -> Explanation:
+    """What explains the difference, and the first bad module beside it, or that there is none."""
+    if isinstance(explained, Reason):
+        explained = told.attributed({}, [], explained)
+    bad, reason = _bad_module(found), None
+    if bad is None:
+        reason = Reason("all_explained", checked=layers.checked, not_checked=layers.not_checked)
+    return msgspec.structs.replace(
+        explained,
+        unexplained=explained.unexplained or bad is not None,
+        first_bad_module=bad,
+        first_bad_module_reason=reason,
+        layers=layers,
+    )
+
+
+def _bad_module(found: Localised) -> told.BadModule | None:
+    bad = found.bad
+    if bad is None or bad.error is None:
+        return None
+    why = None if found.alone else Reason("right_alone" if found.wrong else "no_single_operator")
+    return told.BadModule(
+        name=bad.name,
+        kind=bad.kind,
+        call=bad.number,
+        own_relative_l2=_finite(bad.error.own.whole),
+        predicted_relative_l2=_finite(bad.error.predicted.whole),
+        explained_up_to=_finite(bad.error.allowed.whole),
+        over_band=_finite(bad.error.over_band),
+        operators=_operators(found.operators),
+        wrong_operator=_wrong_operator(found),
+        reproduction=f"{WRONG_OPERATOR}/{SCRIPT}" if found.alone else None,
+        reproduction_reason=why,
+    )
+
+
+def _operators(calls: Sequence[OperatorCall]) -> list[told.ModuleOperator]:
+    counted = Counter(
+        (call.name, tuple(tuple(shape) for shape in call.shapes)) for call in calls if call.shapes
+    )
+    return [
+        told.ModuleOperator(name=name, shapes=[list(shape) for shape in shapes], calls=count)
+        for (name, shapes), count in counted.items()
+    ]
+
+
+def _wrong_operator(found: Localised) -> told.WrongOperator | None:
+    if (wrong := found.wrong) is None:
+        return None
+    return told.WrongOperator(
+        name=wrong.call.name,
+        shapes=wrong.call.shapes,
+        own_relative_l2=_finite(wrong.error.own.whole),
+        explained_up_to=_finite(wrong.error.allowed.whole),
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

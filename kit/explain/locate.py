@@ -1,4 +1,4 @@
-"""compare_accuracy.py --localize: the first bad module of a run's forward, and its wrong operator."""
+"""The first bad module of a run's forward, and its wrong operator."""
 
 from __future__ import annotations
 
@@ -11,27 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from kit.devices import Device
-from kit.evidence.logs import LAYERS, WRONG_OPERATOR, Logs
 from kit.evidence.types.run import FinishedRun
-from kit.explain.layers import layers_csv
 from kit.explain.localise import Layer, behaviours_of, first_bad, localise
 from kit.explain.values import on_cpu
 from kit.explain.wrong_operator import (
-    SCRIPT,
-    TENSORS,
     Judge,
     OperatorCall,
     WrongOperator,
     operators_of,
-    script_of,
     smallest,
-    tensors_file,
 )
 from kit.models.adapter import Adapter
+from kit.run.load_run import LoadedRun
 from kit.run.passes import to_device
 from kit.run.placement import move
 from kit.weights.casting import cast_weights
-from kit.weights.load import LoadedWeights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,24 +41,19 @@ class Localised:
 
 
 def locate(
-    adapter: Adapter,
-    model: nn.Module,
-    loaded: LoadedWeights,
-    inputs: Mapping[str, Tensor],
-    run: FinishedRun,
-    device: Device,
-    folder: Path,
+    adapter: Adapter, again: LoadedRun, run: FinishedRun, device: Device, folder: Path
 ) -> Localised:
     """Watch one forward on the run's device, and look into the first bad module.
 
-    `model` has the run's weights, on the CPU, and is the reference afterwards: with the weights as they
-    were cast. `folder` takes what memory should not. Raises UntrustedError where the device's weights are
-    not those sent there.
+    The model, which may come in fp64, is the reference afterwards: with the weights as they were cast.
+    `folder` takes what memory should not. Raises UntrustedError where the device's weights are not those
+    sent there.
     """
     dtype = getattr(torch, run.arguments.dtype)
+    model, inputs = again.model.float(), again.inputs
     cast = cast_weights(model, dtype)
     on_device = copy.deepcopy(model)
-    move(on_device, loaded.tied, device, cast, loaded.fingerprint)
+    move(on_device, again.loaded.tied, device, cast, again.loaded.fingerprint)
     fed = to_device(inputs, device, dtype)
     probed = run.device_proof.arithmetic
     behaviours = behaviours_of(probed) if probed else []
@@ -89,44 +78,3 @@ def locate(
     wrong = judge.worst(operators)
     alone = smallest(wrong, judge, device.spec, dtype) if wrong else None
     return Localised(layers=layers, bad=bad, operators=operators, wrong=wrong, alone=alone)
-
-
-def write_located(logs: Logs, found: Localised, run: FinishedRun) -> None:
-    """layers.csv, and wrong_operator/ where an operator is wrong alone."""
-    logs.write_text(LAYERS, layers_csv(found.layers))
-    if found.alone is None:
-        return
-    dtype = getattr(torch, run.arguments.dtype)
-    script = script_of(found.alone, run.device.spec, dtype, run.precision.flags)
-    logs.path(WRONG_OPERATOR).mkdir()
-    logs.write_text(f"{WRONG_OPERATOR}/{SCRIPT}", script)
-    logs.write_bytes(f"{WRONG_OPERATOR}/{TENSORS}", tensors_file(found.alone))
-
-
-def located_lines(found: Localised) -> list[str]:
-    """What the console and the log say of the first bad module."""
-    if found.bad is None or found.bad.error is None:
-        return ["no module's own error leaves what the device's arithmetic explains"]
-    bad, error = found.bad, found.bad.error
-    names = sorted({call.name for call in found.operators})
-    lines = [
-        f"FIRST BAD MODULE {bad.name} ({bad.kind}, call {bad.number}): its own error is "
-        f"{error.own.whole:.3g}, {error.over_band:.3g} times what is explained; operators: "
-        f"{', '.join(names) or 'unknown'}"
-    ]
-    if found.wrong is None:
-        lines.append("  no single operator of it is to blame by itself")
-    else:
-        call = found.wrong.call
-        shapes = ", ".join("x".join(map(str, shape)) for shape in call.shapes)
-        lines.append(
-            f"  the wrong operator is {call.name} of {shapes}: relative L2 "
-            f"{found.wrong.error.own.whole:.3g}, at most {found.wrong.error.allowed.whole:.3g}"
-        )
-        if found.alone is None:
-            lines.append("  alone, on the same tensors, it is right: no file shows it")
-        else:
-            lines.append(
-                f"  {WRONG_OPERATOR}/{SCRIPT} shows it: exit code 1 while the fault is there"
-            )
-    return lines

@@ -1,15 +1,21 @@
-"""compare_accuracy.py --localize: the run's device and weights again, and what is told of them."""
+"""compare_accuracy.py --localize: the first bad module of a run, on its device."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kit.devices import Device, select_device
 from kit.errors import CannotRunError
-from kit.evidence.handover import find_weights_again, read_tensors
-from kit.evidence.logs import INPUTS, Logs, log
+from kit.evidence.layers import write_layers
+from kit.evidence.logs import WRONG_OPERATOR, Logs
+from kit.evidence.types.explanation import Explanation
 from kit.evidence.types.run import FinishedRun
 from kit.models.adapter import Adapter
+from kit.run.load_run import LoadedRun
+from kit.words import Reason
+
+if TYPE_CHECKING:
+    from kit.explain.wrong_operator import WrongOperator
 
 
 def device_of(run: FinishedRun) -> Device:
@@ -25,27 +31,31 @@ def device_of(run: FinishedRun) -> Device:
 
 
 def locate_run(
-    weights: Path | None,
-    logs: Logs,
+    explained: Explanation | Reason,
     new: Logs,
     adapter: Adapter,
     run: FinishedRun,
+    again: LoadedRun,
     device: Device,
-) -> str:
-    """Watch one forward on the device, module by module; the files of it go into `new`, the findings to the
-    console. Returns what the log says. `weights` is the user's word on where they are."""
-    from kit.explain.layers import layers_table
-    from kit.explain.locate import locate, located_lines, write_located
-    from kit.weights.load import load_weights
+) -> Explanation:
+    """What explains the difference, and the first bad module beside it. Every module call, and the wrong
+    operator in a file of its own, go into `new`."""
+    from kit.explain.layers import rows_of, with_located
+    from kit.explain.locate import locate
 
-    inputs = read_tensors(logs, INPUTS, run.input.tensors)
-    paths = find_weights_again(logs, adapter, run.weights, weights)
-    model = adapter.build()
-    seed = run.arguments.seed if run.weights.seed is None else run.weights.seed
-    loaded = load_weights(adapter, model, paths, seed=seed)
-    found = locate(adapter, model, loaded, inputs, run, device, new.folder)
-    write_located(new, found, run)
-    lines = located_lines(found)
-    for line in lines:
-        log.info(line)
-    return "".join(f"{line}\n" for line in ("", *lines, *layers_table(found.layers)))
+    found = locate(adapter, again, run, device, new.folder)
+    layers = write_layers(new, rows_of(found.layers))
+    if found.alone is not None:
+        _write_operator(new, found.alone, run)
+    return with_located(explained, found, layers)
+
+
+def _write_operator(new: Logs, alone: WrongOperator, run: FinishedRun) -> None:
+    import torch
+
+    from kit.explain.wrong_operator import SCRIPT, TENSORS, script_of, tensors_file
+
+    dtype = getattr(torch, run.arguments.dtype)
+    script = script_of(alone, run.device.spec, dtype, run.precision.flags)
+    new.write_text(f"{WRONG_OPERATOR}/{SCRIPT}", script)
+    new.write_bytes(f"{WRONG_OPERATOR}/{TENSORS}", tensors_file(alone))

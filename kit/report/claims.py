@@ -17,7 +17,8 @@ _TONES: dict[str, Tone] = {"verified": "good", "unknown": "absent"}
 
 @dataclass(frozen=True)
 class Claim:
-    """Keys of the texts `outcome.*`, `place.*` and `weights.*`, which together are the first sentence.
+    """Keys of the texts `outcome.*`, `place.*` and `weights.*`, which together are the first sentence, and
+    whether something in it looks like a wrong operator.
 
     `on_npu`: a run that succeeded on a real NPU and was judged; only then does a report carry its tags.
     """
@@ -25,6 +26,7 @@ class Claim:
     outcome: str
     place: str
     weights: str
+    unexplained: bool = False
 
     @property
     def on_npu(self) -> bool:
@@ -42,7 +44,8 @@ class Claim:
         if self.outcome in ("FAIL", "INVALID", "FAILED"):
             return "bad"
         real = self.place == "npu" and self.weights in ("verified", "unverified")
-        return "good" if real and self.outcome == "PASS" else "caution"
+        good = real and self.outcome == "PASS" and not self.unexplained
+        return "good" if good else "caution"
 
 
 def claim_of(summary: Summary) -> Claim:
@@ -53,10 +56,13 @@ def claim_of(summary: Summary) -> Claim:
     weights = "unknown" if summary.fallback_used is None else _WEIGHTS[summary.pretrained_used]
     if summary.verdict == "INVALID":
         place, weights = _UNTRUSTED.get(place, place), _UNTRUSTED.get(weights, weights)
-    return Claim(summary.verdict if succeeded else summary.status, place, weights)
+    unexplained = summary.explanation is not None and summary.explanation.unexplained
+    outcome = summary.verdict if succeeded else summary.status
+    return Claim(outcome, place, weights, unexplained)
 
 
 def sentence(claim: Claim, say: Texts) -> str:
     """The first sentence of a report: how the run ended, where it ran, with which weights."""
-    keys = (f"outcome.{claim.outcome}", f"place.{claim.place}", f"weights.{claim.weights}")
+    keys = [f"outcome.{claim.outcome}", f"place.{claim.place}", f"weights.{claim.weights}"]
+    keys += ["outcome.unexplained"] if claim.unexplained else []
     return say("phrase.between").join(map(say, keys)) + say("phrase.stop")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kit.report import sections_accuracy as accuracy
 from kit.report import sections_arithmetic as arithmetic
+from kit.report import sections_explanation as explanation
 from kit.report import sections_plots as plots
 from kit.report import sections_proof as proof
 from kit.report import sections_run as run
@@ -14,7 +15,7 @@ from kit.report.outline import Report, Toned
 _SECTIONS = (
     run.model, run.hardware, run.software, run.install, run.command, run.weights, run.fallback,
     run.results, accuracy.errors, run.logs, run.conclusion, run.score,
-    plots.charts, plots.truth, plots.top5, accuracy.noise, accuracy.readings, accuracy.explanation,
+    plots.charts, plots.truth, plots.top5, accuracy.noise, accuracy.readings, explanation.explanation,
     plots.latency, accuracy.metrics, proof.proof, proof.precision, arithmetic.arithmetic,
     proof.hashes, proof.attempts,
 )  # fmt: skip

@@ -11,9 +11,8 @@ from kit.accuracy.figures import Close, Metrics, Ranking, Side
 from kit.accuracy.judged import JudgedOutput
 from kit.accuracy.part import Part, Parts
 from kit.accuracy.repeats import Repeat
-from kit.evidence.types.explanation import FoundBehaviour
 from kit.report.facts import Told, count, number
-from kit.report.outline import Block, Cell, Fact, Facts, Heading, Note, Section, Table, Toned
+from kit.report.outline import Block, Cell, Fact, Facts, Heading, Section, Table
 
 _ERRORS = (
     "max_abs_diff mean_abs_diff cosine_similarity top1_match top5_match "
@@ -85,55 +84,6 @@ def _repeated(told: Told, repeat: Repeat | None) -> Cell:
         return told.say("text.identical")
     figures = {name: getattr(repeat, name) for name in ("relative_l2", "max_abs_diff")}
     return told.text({name: told.figure(value, "token_ids") for name, value in figures.items()})
-
-
-def explanation(told: Told) -> Section:
-    """What explains the error: of every output, and of every behaviour that such a device may have."""
-    found, say = told.summary.explanation, told.say
-    if found is None:
-        return told.without("explanation", "explanation")
-    figures = "observed_relative_l2 predicted_relative_l2 fp32_relative_l2".split()
-    rows = tuple(
-        (
-            name,
-            *(told.figure(getattr(output, figure)) for figure in figures),
-            told.figure(output.observed_over_predicted, "ratio"),
-            told.figure(output.explained_share, "own_error"),
-        )
-        for name, output in found.outputs.items()
-    )
-    head = told.heads("output", "observed", "predicted", "fp32", "over_predicted", "explained")
-    blocks: list[Block] = [
-        Note(say("text.unexplained", name=name), "bad")
-        for name, output in found.outputs.items()
-        if output.unexplained
-    ]
-    blocks.append(Table(head=head, rows=rows))
-    if found.behaviours:
-        rows = tuple(_behaviour(told, each) for each in found.behaviours)
-        head = told.heads("behaviour", "by_flags", "in_result", "removed_by", "error_without")
-        blocks.append(Table(head=head, rows=rows, words=5))
-    return told.section("explanation", *blocks)
-
-
-def _behaviour(told: Told, of: FoundBehaviour) -> tuple[Cell, ...]:
-    flags = told.figure(None, "flag") if of.active is None else told.yes(of.active)
-    if of.why is not None:
-        result: Cell = Toned(told.say("text.unidentified", why=told.say.reason(of.why)), "absent")
-    elif of.active is None or of.active is of.found:
-        result = told.yes(bool(of.found))
-    elif of.found:
-        result = Toned(told.say("text.against_flags", found=told.yes(True)), "bad")
-    else:  # a flag allows, it does not force: cuDNN takes TF32 for some convolutions only
-        result = told.say("text.flags_allow", found=told.yes(False))
-    without = of.relative_l2_without
-    return (
-        of.name,
-        flags,
-        result,
-        "-" if without is None else of.switch or told.say("text.no_switch"),
-        "-" if without is None else told.text(without),
-    )
 
 
 def trace(told: Told) -> Iterator[Section]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from kit.documented import Documented, says
+from kit.documented import Documented, Sha256, says
 from kit.words import Reason
 
 
@@ -69,14 +69,112 @@ class FoundBehaviour(Documented, frozen=True, kw_only=True):
     ]
 
 
-class Explanation(Documented, frozen=True, kw_only=True):
-    """Which arithmetic explains the error, of the outputs of the one forward that is timed."""
+class ModuleOperator(Documented, frozen=True, kw_only=True):
+    """An operator that runs in a module, without those of the modules that it calls."""
 
-    outputs: Annotated[dict[str, ExplainedOutput], says("By output.")]
+    name: Annotated[str, says("ATen's name, such as aten::addmm.")]
+    shapes: Annotated[list[list[int]], says("Of the floating point tensors that it takes.")]
+    calls: Annotated[int, says("Calls of it with these shapes.", ge=1)]
+
+
+class WrongOperator(Documented, frozen=True, kw_only=True):
+    """The operator in a bad module whose own error is the furthest from what is explained."""
+
+    name: Annotated[str, says("ATen's name.")]
+    shapes: Annotated[list[list[int]], says("Of the floating point tensors that it takes.")]
+    own_relative_l2: Annotated[
+        float | None, says("Its error against fp64 on the same tensors; null where not finite.")
+    ]
+    explained_up_to: Annotated[
+        float | None,
+        says("The largest relative L2 that the arithmetic explains; null where not finite."),
+    ]
+
+
+class BadModule(Documented, frozen=True, kw_only=True):
+    """A module whose own error, on what it took on the device, is above what the arithmetic that was found
+    there explains."""
+
+    name: Annotated[str, says("Its path in the model; (model) for the model itself.")]
+    kind: Annotated[str, says("Its class.")]
+    call: Annotated[int, says("Which call of it in the forward, from 0.", ge=0)]
+    own_relative_l2: Annotated[
+        float | None,
+        says("Relative L2 against the CPU on the same input; null where not finite."),
+    ]
+    predicted_relative_l2: Annotated[
+        float | None, says("Of the CPU under the device's arithmetic; null where not finite.")
+    ]
+    explained_up_to: Annotated[
+        float | None,
+        says("The end of the predicted band: 3 times that and fp32's own; null where not finite."),
+    ]
+    over_band: Annotated[
+        float | None,
+        says(
+            "The own error, or that of its worst row, over the end of its band; null where not finite."
+        ),
+    ]
+    operators: Annotated[list[ModuleOperator], says("What runs in it, without inner modules.")]
+    wrong_operator: Annotated[
+        WrongOperator | None, says("Null where no single operator of it is to blame by itself.")
+    ]
+    reproduction: Annotated[
+        str | None,
+        says("The script in logs/ that shows the operator alone; null with reproduction_reason."),
+    ]
+    reproduction_reason: Annotated[
+        Reason | None, says("Why there is none; null where there is one.")
+    ]
+
+
+class LayersFile(Documented, frozen=True, kw_only=True):
+    """layers.csv: every call of every module."""
+
+    sha256: Annotated[Sha256, says("Of the file.")]
+    checked: Annotated[int, says("Calls whose own error was measured.", ge=0)]
+    not_checked: Annotated[int, says("Calls that could not be run again alone.", ge=0)]
+
+
+class Explanation(Documented, frozen=True, kw_only=True):
+    """Which arithmetic explains the error, of the outputs of the one forward that is timed, and where
+    something else is going on."""
+
+    outputs: Annotated[dict[str, ExplainedOutput], says("By output; empty with not_attributed.")]
     behaviours: Annotated[
         list[FoundBehaviour],
-        says("Those that a device of this kind may have; empty for a CPU."),
+        says(
+            "Those that a device of this kind may have; empty for a CPU, and with not_attributed."
+        ),
+    ]
+    not_attributed: Annotated[
+        Reason | None, says("Why the outputs' error is not explained; null where it is.")
+    ]
+    unexplained: Annotated[
+        bool,
+        says("True where there is a first bad module, or the error of an output is unexplained."),
     ]
     first_bad_module: Annotated[
-        None, says("Where something else is going on; null: this comparison did not look for it.")
+        BadModule | None, says("Where something else is going on; null with its reason.")
     ]
+    first_bad_module_reason: Annotated[
+        Reason | None, says("Why first_bad_module is null; null where it is not.")
+    ]
+    layers: Annotated[LayersFile | None, says("Null where --localize was not given.")]
+
+
+def attributed(
+    outputs: dict[str, ExplainedOutput],
+    behaviours: list[FoundBehaviour],
+    not_attributed: Reason | None = None,
+) -> Explanation:
+    """What is known without --localize."""
+    return Explanation(
+        outputs=outputs,
+        behaviours=behaviours,
+        not_attributed=not_attributed,
+        unexplained=any(output.unexplained for output in outputs.values()),
+        first_bad_module=None,
+        first_bad_module_reason=Reason("not_localised"),
+        layers=None,
+    )

@@ -1,0 +1,79 @@
+"""What explains the difference, in a few lines for the console and the log."""
+
+from __future__ import annotations
+
+from kit.evidence.types.explanation import ExplainedOutput, Explanation, FoundBehaviour
+from kit.words import Reason
+
+
+def explanation_text(explanation: Explanation | Reason | None) -> list[str]:
+    """What explains the error: every output's, then every behaviour, in a few lines; what has no
+    explanation comes loudly."""
+    if not isinstance(explanation, Explanation):
+        return [f"the difference is not explained: {explanation}"] if explanation else []
+    if explanation.not_attributed:
+        return [
+            f"the difference is not explained: {explanation.not_attributed}",
+            *_located(explanation),
+        ]
+    lines = ["what explains the difference (relative L2 against fp64):"]
+    lines += [f"  {name}: {_explained(output)}" for name, output in explanation.outputs.items()]
+    lines += [f"  {each.name}: {_found(each)}" for each in explanation.behaviours]
+    lines += [
+        f"  UNEXPLAINED: the error of {name} is far above what this arithmetic gives, as of a wrong "
+        "operator, whatever the verdict says"
+        for name, output in explanation.outputs.items()
+        if output.unexplained
+    ]
+    return lines + _located(explanation)
+
+
+def _explained(output: ExplainedOutput) -> str:
+    text = f"{output.observed_relative_l2:.3g}, predicted {output.predicted_relative_l2:.3g}"
+    if output.observed_over_predicted is not None:
+        text += f" (observed/predicted {output.observed_over_predicted:.2f})"
+    text += f", CPU fp32 {output.fp32_relative_l2:.3g}"
+    if output.explained_share is not None:
+        text += f"; what was found explains {output.explained_share:.0%}"
+    return text
+
+
+def _found(behaviour: FoundBehaviour) -> str:
+    flags = {True: "on", False: "off", None: "unknown"}[behaviour.active]
+    if not behaviour.identifiable:
+        return f"not identifiable here ({behaviour.why}); by the flags it is {flags}"
+    text = "found" if behaviour.found else "not found"
+    text += f", by the flags {flags}"
+    if behaviour.found and behaviour.active is False:
+        text = f"{text.upper()}: the flags are not what the device does"
+    elif behaviour.active and not behaviour.found:
+        text += ": they allow it, and the device did without it here"
+    if behaviour.relative_l2_without is None:
+        return text
+    without = ", ".join(f"{name} {x:.3g}" for name, x in behaviour.relative_l2_without.items())
+    return f"{text}; {behaviour.switch or 'nothing'} removes it: then expect {without}"
+
+
+def _located(explanation: Explanation) -> list[str]:
+    """The first bad module; nothing where none was looked for."""
+    bad = explanation.first_bad_module
+    if bad is None:
+        return [f"  {explanation.first_bad_module_reason}"] if explanation.layers else []
+    names = sorted({operator.name for operator in bad.operators})
+    lines = [
+        f"  UNEXPLAINED: FIRST BAD MODULE {bad.name} ({bad.kind}, call {bad.call}): its own error is "
+        f"{_figure(bad.own_relative_l2)}, {_figure(bad.over_band)} times what the device's arithmetic "
+        f"explains, whatever the verdict says; operators: {', '.join(names) or 'unknown'}"
+    ]
+    if wrong := bad.wrong_operator:
+        shapes = ", ".join("x".join(map(str, shape)) for shape in wrong.shapes)
+        lines.append(
+            f"    the wrong operator is {wrong.name} of {shapes}: relative L2 "
+            f"{_figure(wrong.own_relative_l2)}, at most {_figure(wrong.explained_up_to)}"
+        )
+    shown = f"{bad.reproduction} shows it: exit code 1 while the fault is there"
+    return [*lines, f"    {shown if bad.reproduction else bad.reproduction_reason}"]
+
+
+def _figure(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.3g}"
