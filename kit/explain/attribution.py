@@ -139,8 +139,9 @@ class Attribution:
         )
 
     def told_apart(self, names: Names, other: Names) -> bool:
-        """Whether the device is clearly nearer to the first set than to the other."""
-        return self.distance(other) >= _NEARER * self.distance(names)
+        """Whether the device is clearly nearer to the first set than to the other: to neither of two that
+        it is, bit for bit."""
+        return self.distance(other) > _NEARER * self.distance(names)
 
     def _of_nothing(self) -> float:
         return self._combined(self._observed)
