@@ -110,8 +110,10 @@ def compare_run(options: CompareOptions, logs: Logs) -> Summary:
             samples = judge_saved_samples(logs, new, adapter, run, saved.samples)
             repeats = device_repeats(run.noise)
             specs = judged_outputs(adapter.outputs, run.weights)
-            hf32 = run.precision.hf32
-            comparison = compare(specs, reference, on_device, repeats, samples, hf32=hf32)
+            hf32, dtype = run.precision.hf32, run.arguments.dtype
+            comparison = compare(
+                specs, reference, on_device, repeats, samples, hf32=hf32, dtype=dtype
+            )
             summary = summarise(run, comparison, saved, explained)
             check_evidence(logs, run, summary)  # what readers would refuse is not told as a verdict
             write_summary(new, summary)

@@ -3,6 +3,7 @@ and HF32 alone is none."""
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import QUICK, SIMULATED_NPU, Kit
 from small_transformers import save_small
 
 from kit.accuracy.trace import Trace, follow
@@ -19,7 +21,13 @@ from kit.models.families.replay import STEPS, TOKENS
 from kit.weights.load import load_weights
 
 Tensor = torch.Tensor
-Fault = Callable[[Tensor, Tensor, Tensor | None, int], tuple[Tensor, Tensor]]
+Change = Callable[[Tensor], Tensor]
+# What the simulated NPU's switch SIM_NPU_CACHE plants: what happens to the keys, and what to the values.
+FAULTS: dict[str, tuple[Change, Change]] = runpy.run_path(
+    str(SIMULATED_NPU / "torch_npu" / "_caches.py")
+)["KINDS"]
+STEP = 3
+PLAIN = ("--golden", "off", "--explain", "off")
 
 
 class Side:
@@ -50,24 +58,26 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Side:
     return Side("llama", tmp_path_factory.mktemp("llama") / "saved")
 
 
-@contextmanager
-def cache_with(fault: Fault, at: int) -> Iterator[None]:
-    """Every layer's cache goes wrong by `fault` in what it is given at step `at` of a cached run.
+@pytest.fixture(scope="module")
+def configured(llama: Side, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the model's config alone: its weights are the kit's random ones."""
+    folder = tmp_path_factory.mktemp("configured")
+    (folder / "config.json").write_bytes(llama.adapter.files["config.json"])
+    return folder
 
-    `fault` takes the layer's keys and values after the update (batch, heads, tokens, width), what the keys
-    were before it, and how many tokens this update brought; what it returns is kept in the cache.
-    """
+
+@contextmanager
+def cache_with(fault: tuple[Change, Change], at: int) -> Iterator[None]:
+    """Every layer keeps keys and values that `fault` has changed at step `at` of a cached run."""
     from transformers.cache_utils import DynamicLayer
 
     own = DynamicLayer.update
 
-    def update(self: Any, keys: Tensor, values: Tensor, *more: Any, **named: Any) -> Any:
-        step = self.__dict__.setdefault("step", -1) + 1
-        self.step = step
-        before = self.keys if step else None
-        own(self, keys, values, *more, **named)
-        if step == at:
-            self.keys, self.values = fault(self.keys, self.values, before, keys.shape[-2])
+    def update(self: Any, *given: Any, **named: Any) -> Any:
+        self.step = self.__dict__.setdefault("step", -1) + 1
+        own(self, *given, **named)
+        if self.step == at:
+            self.keys, self.values = fault[0](self.keys), fault[1](self.values)
         return self.keys, self.values
 
     DynamicLayer.update = update  # type: ignore[method-assign]
@@ -77,54 +87,48 @@ def cache_with(fault: Fault, at: int) -> Iterator[None]:
         DynamicLayer.update = own  # type: ignore[method-assign]
 
 
-def both(change: Callable[[Tensor], Tensor]) -> Fault:
-    return lambda keys, values, before, new: (change(keys), change(values))
-
-
-def changed(tensor: Tensor, at: Any, value: Tensor | float) -> Tensor:
-    copy = tensor.clone()
-    copy[at] = value
-    return copy
-
-
-LAST = (slice(None), slice(None), -1)
-FAULTS: dict[str, Fault] = {
-    "the new row is not written": both(lambda t: changed(t, LAST, 0.0)),
-    "a stale row in the place of the new one": both(lambda t: changed(t, LAST, t[:, :, -2])),
-    "the new row is written one place early": both(
-        lambda t: torch.cat([t[:, :, :-2], t[:, :, -1:], torch.zeros_like(t[:, :, :1])], dim=2)
-    ),
-    "an early row is overwritten by the new one": both(
-        lambda t: changed(t, (slice(None), slice(None), 3), t[:, :, -1])
-    ),
-    "the batch's rows are exchanged": both(lambda t: t.flip(0)),
-    "the first of the batch leaks into the second": both(lambda t: changed(t, 1, t[0])),
-    "one row leaks across the batch": both(lambda t: changed(t, (1, slice(None), -1), t[0, :, -1])),
-    "heads are exchanged": both(lambda t: t.flip(1)),
-    "the values are not updated": lambda keys, values, _, new: (
-        keys,
-        changed(values, LAST, values[:, :, -2]),
-    ),
-    "the keys are not updated": lambda keys, values, _, new: (
-        changed(keys, LAST, keys[:, :, -2]),
-        values,
-    ),
-    "the keys are one place off the values": lambda keys, values, _, new: (
-        keys.roll(1, dims=2),
-        values,
-    ),
-    "the cache is kept in four bits": both(lambda t: (t * 2).round() / 2),
-}
-
-
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_of_the_cache_is_told_at_its_step(name: str, llama: Side) -> None:
-    step = 3
-    with cache_with(FAULTS[name], step):
+    with cache_with(FAULTS[name], STEP):
         trace = llama.followed()
-    assert (trace.first_bad, trace.fault) == (step, "cache")
-    assert [each.good for each in trace.steps[:step]] == [True] * step
+    assert (trace.first_bad, trace.fault) == (STEP, "cache")
+    assert [each.good for each in trace.steps[:STEP]] == [True] * STEP
     assert [each.phase for each in trace.steps] == ["prefill"] + ["decode"] * (STEPS - 1)
+
+
+SAMPLE = ("stale", "leak_row", "shift_keys")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [each if each in SAMPLE else pytest.param(each, marks=pytest.mark.full) for each in FAULTS],
+)
+def test_both_scripts_tell_a_wrong_cache_of_the_device(
+    kind: str, npu: Kit, configured: Path
+) -> None:
+    result = npu.infer("--model", configured, *QUICK, SIM_NPU_CACHE=f"{STEP}:{kind}")
+    assert result.code == 0, result.err
+    result = npu.compare(*PLAIN)
+    assert (result.code, npu.summary["verdict"]) == (1, "FAIL"), result.err
+    trace = npu.summary["trace"]
+    assert (trace["first_bad"], trace["fault"]) == (STEP, "cache")
+    assert f"the first bad one is step {STEP} of {STEPS} (cache)" in result.out
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"), [(("--precision", "fast"), 0.01), (("--dtype", "bfloat16"), 0.0625)]
+)
+def test_arithmetic_alone_is_no_fault_of_the_cache(
+    options: tuple[str, ...], limit: float, npu: Kit, configured: Path
+) -> None:
+    """HF32 in all products; everything in bf16."""
+    result = npu.infer("--model", configured, *QUICK, *options)
+    assert result.code == 0, result.err
+    npu.compare(*PLAIN)
+    trace = npu.summary["trace"]
+    assert (trace["first_bad"], trace["fault"], trace["limit"]) == (None, None, limit)
+    worst = max(step["relative_l2"] for step in trace["steps"])
+    assert (1e-5 < worst < 0.005) if limit == 0.01 else (0.01 < worst < limit)
 
 
 def test_a_position_off_by_one_from_a_step_on(llama: Side) -> None:

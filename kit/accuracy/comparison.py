@@ -58,9 +58,10 @@ def compare(
     samples: JudgedSamples | None = None,
     *,
     hf32: bool = False,
+    dtype: str = "float32",
 ) -> Comparison:
     """Judge every output of `specs` but the step scores. All tensors are on the CPU. `hf32`: the device's
-    convolutions or matrix products were told to use it."""
+    convolutions or matrix products were told to use it; `dtype`: what the run was in, by torch's name."""
     verdicts = judge_outputs(specs, reference.outputs, device, device_repeats, reference.golden)
     truths = {
         name: against_truth(name, reference.golden, reference.outputs, device) for name in verdicts
@@ -69,7 +70,7 @@ def compare(
         name: _further(specs[name], found, reference, device.get(name), name)
         for name, found in verdicts.items()
     }
-    trace = follow(reference.outputs, device)
+    trace = follow(reference.outputs, device, dtype)
     return conclude(
         specs, verdicts, truths, further, reference.repeats, samples, hf32=hf32, trace=trace
     )

@@ -51,11 +51,16 @@ def check_measured(logs: Logs) -> None:
     )
     device = read_tensors(logs, OUTPUTS, run.outputs)
     specs = judged_outputs(adapter.outputs, run.weights)
+    compared = compare(
+        specs,
+        reference,
+        device,
+        device_repeats(run.noise),
+        hf32=run.precision.hf32,
+        dtype=run.arguments.dtype,
+    )
     claims = (
-        *_outputs(
-            summary,
-            compare(specs, reference, device, device_repeats(run.noise), hf32=run.precision.hf32),
-        ),
+        *_outputs(summary, compared),
         *_charts(logs, summary, reference, device),
         *_samples(logs, run, summary, specs),
     )

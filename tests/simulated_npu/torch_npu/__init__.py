@@ -21,6 +21,7 @@ Its switches are environment variables, read at import; an unknown one is an err
 | SIM_NPU_BLOCK=N | none | sums of N products each, added up one after the other |
 | SIM_NPU_SUBNORMALS=keep, flush | keep | flush: in inputs and results of matmul and conv, 0 instead |
 | SIM_NPU_PLANT=aten::op:N:KIND | none | the Nth call of a forward is wrong as _planted.py says of KIND |
+| SIM_NPU_CACHE=STEP:KIND | none | at that step of a text the cache is wrong as _caches.py says of KIND |
 | SIM_NPU_FALLBACK=aten::op,... | none | these write the fallback line on fd 2, once a process; |
 | | | aten::op:N at its Nth call, as where it takes some shapes only |
 | SIM_NPU_FALLBACK_TEXT=TEXT | 2.13's | another wording of that line; OP in it is the operator |

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from . import _arithmetic, _clock, _operators, _planted
+from . import _arithmetic, _caches, _clock, _operators, _planted
 from ._switches import SWITCHES, OnCall
 
 Change = Callable[[torch.Tensor], torch.Tensor]
@@ -81,6 +81,9 @@ _ABORT = _of(SWITCHES.abort)
 _PLANT = _of(SWITCHES.plant)
 if _PLANT and _PLANT.plan.argument not in {*_planted.CALLS, *_planted.RESULTS}:
     raise ValueError(f"SIM_NPU_PLANT: there is no kind {_PLANT.plan.argument!r}")
+if SWITCHES.cache and SWITCHES.cache[1] not in _caches.KINDS:
+    raise ValueError(f"SIM_NPU_CACHE: there is no kind {SWITCHES.cache[1]!r}")
+_CACHES = _caches.Caches(*SWITCHES.cache) if SWITCHES.cache else None
 for _op in SWITCHES.fallback:
     _operators.require_on_device(_op)
 _NOISE = torch.Generator().manual_seed(int.from_bytes(os.urandom(7), "little"))
@@ -103,6 +106,8 @@ def hooks_of(name: str, overload: str) -> Hooks | None:
         hooks.after.append(_when_due(_NAN, _with_nan))
     if _PLANT and _PLANT.names(name, overload):
         _plant(_PLANT, hooks)
+    if _CACHES and name == "aten::cat":
+        hooks.instead = lambda: _CACHES.instead
     if SWITCHES.nonrepeatable and _arithmetic.is_matmul(name):
         hooks.after.append(lambda: _with_noise)
     return hooks if hooks.before or hooks.after or hooks.instead else None

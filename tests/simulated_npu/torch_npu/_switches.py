@@ -45,6 +45,8 @@ class Switches:
     block: int | None = None
     subnormals: str = "keep"
     plant: OnCall | None = None
+    cache: tuple[int, str] | None = None
+    """A step of a text, from 0, and what is wrong with the caches there."""
     fallback: Mapping[str, int] = field(default_factory=dict)
     """By operator, the call (counted from 1) at which it first falls back."""
     fallback_text: str | None = None
@@ -104,6 +106,11 @@ def _raising_call(text: str) -> OnCall:
     return plan
 
 
+def _step_and_kind(text: str) -> tuple[int, str]:
+    step, kind = text.split(":")
+    return int(step), kind
+
+
 def _calls_by_op(text: str) -> dict[str, int]:
     found = [re.fullmatch(r"(aten::[\w.]+)(?::([1-9]\d*))?", part) for part in text.split(",")]
     if None in found:
@@ -129,6 +136,7 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     "block": _within(1, 2**20),
     "subnormals": _choice("keep", "flush").__getitem__,
     "plant": _raising_call,
+    "cache": _step_and_kind,
     "fallback": _calls_by_op,
     "fallback_text": str,
     "fault": _scaled_call,
