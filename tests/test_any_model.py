@@ -321,33 +321,6 @@ def test_buffers_are_those_of_the_librarys_own_construction(name: str, saved: Sa
         assert torch.equal(buffer, buffers[key]), key
 
 
-def test_a_model_of_ones_own_needs_a_declaration_and_an_adapter(tmp_path: Path) -> None:
-    """The form with code: a module that no library has, in a checkout of its own."""
-    for name in ("kit", "models", "inference.py", "compare_accuracy.py"):
-        place = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        place(ROOT / name, tmp_path / name)
-    folder = tmp_path / "models" / "own"
-    folder.mkdir()
-    (folder / "model.toml").write_text(OWN_DECLARATION)
-    (folder / "adapter.py").write_text(OWN_ADAPTER)
-    kit = Kit(tmp_path)
-    (tmp_path / "home").mkdir(exist_ok=True)
-    from starting import start_python
-
-    environment = kit.environment()
-    for script, arguments in (
-        ("inference.py", ("--model", "own", *QUICK)),
-        ("compare_accuracy.py", ()),
-    ):
-        process = start_python(
-            tmp_path / script, *arguments, "--logs", kit.logs, env=environment, hidden=kit.hidden
-        )
-        out, err = process.communicate(timeout=300)
-        assert process.returncode == 0, out + err
-    assert kit.record["model"]["adapter"] == "own"
-    assert kit.summary["verdict"] == "SELF_CHECK"
-
-
 def test_new_writes_a_folder_that_runs(saved: Saved, tmp_path: Path) -> None:
     for name in ("kit", "models"):
         shutil.copytree(ROOT / name, tmp_path / name)
@@ -370,49 +343,6 @@ def test_new_writes_a_folder_that_runs(saved: Saved, tmp_path: Path) -> None:
     assert kit.record["model"]["adapter"] == "small_clip"
     assert "logits_per_image" in kit.record["model"]["outputs"]
     assert "RANDOM WEIGHTS" in process.stderr
-
-
-OWN_DECLARATION = f"""
-name = "me/own"
-hub_id = "me/own"
-revision = "{"0" * 40}"
-vendor = "me"
-task = "voice activity"
-pipeline_tag = "voice-activity-detection"
-library = "torch"
-license = "mit"
-architecture = "Own"
-"""
-OWN_ADAPTER = """
-from kit.models.adapter import Adapter, ModelInput, OutputSpec
-
-
-class Own(Adapter):
-    primary = "speech"
-    outputs = {"speech": OutputSpec(role="features")}
-
-    def check_input(self, value):
-        pass
-
-    def build(self):
-        import torch
-        from torch import nn
-
-        with torch.device("meta"):
-            return nn.Sequential(nn.Conv1d(1, 8, 9, stride=4), nn.ReLU(), nn.Conv1d(8, 1, 9)).eval()
-
-    def load_input(self, value, companions):
-        import torch
-
-        sound = torch.linspace(-1, 1, 512).sin()[None, None]
-        return ModelInput(tensors={"sound": sound}, description="a rise")
-
-    def forward(self, model, inputs):
-        return {"speech": model(inputs["sound"])}
-
-
-ADAPTER = Own
-"""
 
 
 def copy_with(folder: Path, to: Path, changes: dict[str, Any]) -> Path:

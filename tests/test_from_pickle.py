@@ -13,12 +13,8 @@ import pytest
 import torch
 from conftest import Kit, Result, ended
 from loopback_hub import Fault, LoopbackHub
-from real_weights import LITE0, unpacked
 from safetensors import safe_open
 from safetensors.torch import load_file
-
-from kit.models.families.torchvision_ops import declare_missing_ops
-from kit.weights.load import load_files
 
 TINY = "org/tiny"
 SHARED = torch.randn(4, 6)
@@ -144,33 +140,3 @@ def test_a_run_with_a_converted_file_says_so(kit: Kit) -> None:
     assert located.file.converted_from.name == "pytorch_model.bin"
     assert len(digest) == len(located.file.converted_from.sha256)
     assert "converted from pytorch_model.bin, sha256" in located.pretrained_reason
-
-
-@pytest.mark.full
-def test_a_real_pickle_becomes_the_model_it_is(
-    kit: Kit, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """EfficientNet-lite0; its names are older than timm's, the order is the same."""
-    from safetensors.torch import save_file
-
-    folder = unpacked(LITE0, tmp_path_factory.getbasetemp().parent)
-    [path] = folder.rglob("*.pth")
-    result = convert(kit, path, "--to", kit.scratch / "to")
-    assert result.code == 0, result.err
-    declare_missing_ops()
-    import timm
-
-    model = timm.create_model("tf_efficientnet_lite0").eval()
-    stored = load_file(kit.scratch / "to" / "model.safetensors")
-    with safe_open(kit.scratch / "to" / "model.safetensors", framework="pt") as file:
-        order = file.offset_keys()
-    assert len(stored) == len(order) == len(model.state_dict())
-    original = torch.load(path, weights_only=True)
-    renamed = {
-        ours: original[theirs] for ours, theirs in zip(model.state_dict(), original, strict=True)
-    }
-    assert all(torch.equal(stored[theirs], original[theirs]) for theirs in original)
-    target = kit.scratch / "renamed.safetensors"
-    save_file({name: tensor.contiguous() for name, tensor in renamed.items()}, target)
-    loaded = load_files(model, [target], {}, seed=0)
-    assert (loaded.tensors, loaded.parameters) == (296, 4_694_073)

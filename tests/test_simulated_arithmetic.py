@@ -66,6 +66,22 @@ assert device(torch.mm, tiny * 2**60, torch.tensor([[2.0**-70]])).item() == 0
     )
 
 
+def test_cells_of_recurrent_networks_and_whole_numbers_in_bins() -> None:
+    """PyTorch's CPU has no kernel of those names: it composes the cells, and refuses whole numbers."""
+    run(
+        """
+for kind in (torch.nn.LSTMCell, torch.nn.GRUCell, torch.nn.LSTM, torch.nn.GRU):
+    cell = kind(20, 4)
+    ours = cell(x)
+    theirs = cell.to(NPU)(x.to(NPU))
+    ours, theirs = (each[0] if isinstance(each, tuple) else each for each in (ours, theirs))
+    assert torch.allclose(theirs.cpu(), ours, atol=1e-6), kind
+experts = torch.tensor([0, 2, 2, 3, 1, 2], dtype=torch.int32)
+assert torch.histc(experts.to(NPU), bins=4, min=0, max=3).tolist() == [1, 1, 3, 1]
+"""
+    )
+
+
 def test_each_forward_has_the_planted_fault_in_the_same_call() -> None:
     run(
         """

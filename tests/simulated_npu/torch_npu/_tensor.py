@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from . import _arithmetic, _clock, _errors, _faults, _memory, _operators, _random
+from . import _arithmetic, _clock, _errors, _faults, _memory, _missing, _operators, _random
 from ._switches import SWITCHES
 
 _make_wrapper = torch.Tensor._make_wrapper_subclass
@@ -126,7 +126,7 @@ def _plan(func: Any) -> _Plan:
         is_view=is_view,
         written=tuple(_place_of(alias, schema.arguments) for alias in returned),
         bend=_arithmetic.bend_of(name),
-        kernel=_arithmetic.kernel_of(name),
+        kernel=_arithmetic.kernel_of(name) or _missing.KERNELS.get(name),
         hooks=_faults.hooks_of(name, overload),
         is_random=torch.Tag.nondeterministic_seeded in func.tags,
         waits=torch.Tag.dynamic_output_shape in func.tags,
