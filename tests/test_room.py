@@ -14,6 +14,8 @@ from tiny_hub import FILES, WEIGHTS, info, shorten_waits, use_empty_caches
 
 from kit.errors import CannotRunError
 from kit.machine.memory import available_bytes
+from kit.models.derived import from_folder
+from kit.weights.load import load_weights
 from kit.weights.sources import locate
 
 SIZE = 10**13  # ten terabytes: no machine of ours
@@ -37,6 +39,18 @@ def test_the_line_names_the_bytes_needed_and_free(kit: Kit, tmp_path: Path) -> N
     assert f"{path.stat().st_size:,} bytes of memory are needed" in result.error
     assert "are free" in result.error
     assert kit.summary["status"] == "FAILED"
+
+
+def test_a_config_larger_than_the_machine_is_told_the_same(tmp_path: Path) -> None:
+    """Whether the system refuses a tensor while the model is built, or the sum does not fit afterwards."""
+    known = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 100_000}
+    for width in (8192, 2**20):
+        shape = {"hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": 100}
+        heads = {"num_attention_heads": 64, "num_key_value_heads": 8}
+        (tmp_path / "config.json").write_text(json.dumps(known | shape | heads))
+        adapter = from_folder(tmp_path)
+        with pytest.raises(CannotRunError, match=r"[\d,]{9,} bytes of memory.* are free: "):
+            load_weights(adapter, adapter.build(), [], seed=0)
 
 
 def test_a_folder_of_shards_is_counted_together(tmp_path: Path) -> None:

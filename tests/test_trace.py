@@ -116,7 +116,11 @@ def test_both_scripts_tell_a_wrong_cache_of_the_device(
 
 
 @pytest.mark.parametrize(
-    ("options", "limit"), [(("--precision", "fast"), 0.01), (("--dtype", "bfloat16"), 0.0625)]
+    ("options", "limit"),
+    [
+        (("--precision", "fast"), 0.01),
+        pytest.param(("--dtype", "bfloat16"), 0.0625, marks=pytest.mark.full),
+    ],
 )
 def test_arithmetic_alone_is_no_fault_of_the_cache(
     options: tuple[str, ...], limit: float, npu: Kit, configured: Path

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from kit.errors import CannotRunError
+from kit.machine.memory import available_bytes
+from kit.models.declaration import CONFIG
+
 if TYPE_CHECKING:
     from torch import nn
+
+# torch's own words.
+_REFUSED = re.compile(r"tried to allocate (\d+) bytes")
 
 # In-place fills of a parameter, and what an initialisation does to the filled one: a file or the kit's own
 # initialisation will replace it. torch.nn.init's own functions fill where no mode sees it.
@@ -23,12 +31,22 @@ def built(make: Callable[[], nn.Module]) -> nn.Module:
     by the library's own construction, often on the device of a parameter: on the meta device they would
     be lost, and no file gives them back. So all is built on the CPU, the filling of parameters left out
     (memory that nobody writes to is not taken), and the parameters let go afterwards. A parameter shared
-    by two modules stays one object.
+    by two modules stays one object. Raises CannotRunError where the system refuses a tensor's memory.
     """
     from torch import nn
 
     with _skipped_fills():
-        model = make()
+        try:
+            model = make()
+        except RuntimeError as error:
+            if (asked := _REFUSED.search(str(error))) is None:
+                raise
+            free = available_bytes()
+            left = "" if free is None else f", {free:,} are free"
+            raise CannotRunError(
+                f"one tensor of the model needs {int(asked[1]):,} bytes of memory{left}: take a machine "
+                f"with more, or correct {CONFIG}"
+            ) from error
     empty: dict[int, nn.Parameter] = {}
     kept = []  # alive until the end: an id names one object only while it lives
     for module in model.modules():

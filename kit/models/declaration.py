@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from kit.errors import UsageError
+from kit.storage.file_kinds import why_no_json
 from kit.storage.hashes import is_git_sha1, is_sha256
 
 DECLARATION = "model.toml"
@@ -86,5 +87,6 @@ def read_config(files: Mapping[str, bytes], name: str = CONFIG) -> dict[str, Any
         if not isinstance(document, dict):
             raise TypeError("it is no JSON object")
     except (ValueError, TypeError, RecursionError) as error:
-        raise UsageError(f"{name} is damaged ({error}): fetch it again") from error
+        what, cure = why_no_json(files[name], error)
+        raise UsageError(f"{name} {what}", cure) from error
     return document

@@ -21,6 +21,7 @@ from kit.models.families.timm_image import published_as, registry_config, timm_i
 from kit.models.families.transformers_config import check_config, declare, plain
 from kit.models.families.transformers_inputs import INPUT_FILES
 from kit.models.known import load_adapter, model_names
+from kit.storage.file_kinds import WEIGHT_SUFFIXES
 
 
 class Derived(Protocol):
@@ -45,7 +46,7 @@ def from_folder(folder: Path) -> Adapter:
     Raises UsageError where it holds no config of either library, UnsupportedError for code of its own.
     """
     config = read_describing(folder / CONFIG)
-    weights = any(folder.glob("*.safetensors*")) or any(folder.glob("*.bin"))
+    weights = any(set(path.suffixes) & {*WEIGHT_SUFFIXES} for path in folder.iterdir())
     return from_config(config, name=folder.resolve().name, weights_at=folder if weights else None)
 
 
@@ -60,7 +61,7 @@ def from_config(
     """The model that a config.json is of. Raises UsageError, UnsupportedError."""
     document = read_config({CONFIG: config})
     if isinstance(document.get("architecture"), str):
-        published = document.get("pretrained_cfg")
+        published = document.get("pretrained_cfg", document)
         told = published.get("license") if isinstance(published, dict) else None
         info = timm_info(
             hub_id,
@@ -114,6 +115,21 @@ def rebuilt(config: bytes, said: Derived) -> Adapter:
     )
 
 
+# What other libraries' folders have, and what those are.
+_OTHERS = {
+    "adapter_config.json": "a PEFT adapter: merge it into its base model, and give what that saves",
+    "model_index.json": "a diffusers pipeline: give the folder of one of its transformers models",
+}
+
+
+def _instead(folder: Path) -> str:
+    """What a folder without a config is, as far as that is known, and the next step."""
+    for name, what in _OTHERS.items():
+        if (folder / name).is_file():
+            return f", but {name}, as of {what}"
+    return ": give a folder that save_pretrained or timm wrote, with the weights beside it"
+
+
 def read_describing(path: Path) -> bytes:
     """The bytes of a config.json. Raises UsageError where there is none, or one too long to be one."""
     try:
@@ -121,9 +137,6 @@ def read_describing(path: Path) -> bytes:
             raise UsageError(f"{path} is too large to be a model's config: fetch it again")
         return path.read_bytes()
     except FileNotFoundError:
-        raise UsageError(
-            f"{path.parent} has no {path.name}: give a folder that save_pretrained or timm wrote, with "
-            "the weights beside it"
-        ) from None
+        raise UsageError(f"{path.parent} has no {path.name}{_instead(path.parent)}") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror})") from error

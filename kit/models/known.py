@@ -87,6 +87,8 @@ def unknown_model(wanted: str) -> str:
     """What to say of a model that nobody knows: the name that one letter makes of it, or all of them."""
     close = _nearest(wanted)
     hint = f"did you mean {close}?" if close else f"known models: {', '.join(model_names())}"
+    if wanted.startswith((".", "/", "~")) or wanted.endswith("/"):
+        hint = f"there is no such folder; {hint}"
     return (
         f"unknown model {wanted!r}: {hint}; or give a hub id, a name of timm's, or a folder with a "
         "config.json and weights"

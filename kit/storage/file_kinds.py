@@ -57,6 +57,13 @@ _WORDS: dict[Kind, str] = {
     "json": "JSON text",
     "unknown": "something else",
 }
+_CURES: dict[Kind, str] = {
+    "lfs-pointer": f"{GIT_LFS_PULL} where it was cloned",
+    "html": "a page came in its place: download the file itself",
+    "gzip": "unpack it",
+}
+# How the files of weights are called that people publish.
+WEIGHT_SUFFIXES = ".safetensors .bin .pt .pth .ckpt .gguf .onnx .h5 .msgpack .npz .pdparams".split()
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,19 @@ class FileKind:
     def words(self) -> str:
         """What the file is, with its article."""
         return _WORDS[self.code]
+
+    @property
+    def cure(self) -> str | None:
+        """What to do about it in the place of another file; None where only another copy helps."""
+        return _CURES.get(self.code)
+
+
+def why_no_json(content: bytes, error: Exception) -> tuple[str, str]:
+    """What to say of a file that is to hold JSON and does not, as `error` found, and the cure: "is ..."."""
+    kind = kind_of_bytes(content)
+    if kind.code in ("json", "unknown"):
+        return f"is damaged ({error})", "fetch it again"
+    return f"is {kind.words}", kind.cure or "fetch it again"
 
 
 def kind_of(path: Path) -> FileKind:

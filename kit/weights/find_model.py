@@ -14,6 +14,11 @@ from kit.models.families.transformers_inputs import INPUT_FILES
 from kit.models.known import default_model, find_adapter, is_misspelt, known_adapter
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+# A page's address with the id in it, or an id with a slash or a revision behind it.
+_AROUND_ID = re.compile(
+    rf"(?:https?://)?(?:(?:www\.)?(?:huggingface\.co|hf\.co|hf-mirror\.com|modelscope\.cn/models)/)?"
+    rf"({_HUB_ID.pattern})(?:/|@.*|/(?:tree|blob|resolve)/.*)?"
+)
 # Small files of a repository that is not in the cache: as long as a person waits for an answer.
 _SECONDS = 120.0
 
@@ -47,6 +52,8 @@ def find_model(
 def _without_repository(wanted: str) -> Adapter | None:
     """The model of that name here, of a folder or of timm's registry; None for a hub id. Raises as
     find_model()."""
+    if not wanted.strip():
+        raise UsageError("--model is empty", "name a model or a folder, or leave it out")
     if (known := known_adapter(wanted)) is not None:
         return known
     if Path(wanted).is_dir():
@@ -56,8 +63,21 @@ def _without_repository(wanted: str) -> Adapter | None:
     if _HUB_ID.fullmatch(wanted):
         return None
     # A bare name: without an owner only timm's registry knows it.
-    is_name = re.fullmatch(r"\w[\w.]*", wanted) is not None
-    return (from_timm_registry(wanted) if is_name else None) or find_adapter(wanted)
+    if re.fullmatch(r"\w[\w.]*", wanted):
+        if (found := from_timm_registry(wanted)) is not None:
+            return found
+        if from_timm_registry(wanted.lower()) is not None:
+            raise UsageError(f"unknown model {wanted!r}: did you mean {wanted.lower()}?")
+    if (around := _AROUND_ID.fullmatch(wanted)) is not None:
+        raise UsageError(
+            f"unknown model {wanted!r}: a hub id is OWNER/NAME, did you mean {around[1]}?"
+        )
+    if Path(wanted).is_file():
+        raise UsageError(
+            f"unknown model {wanted!r}: it is a file; give its folder, with config.json, and weights from "
+            "elsewhere as --weights"
+        )
+    return find_adapter(wanted)  # which says that there is none
 
 
 def _of_repository(

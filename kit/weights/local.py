@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kit.errors import Fault, UsageError, shown
-from kit.storage.file_kinds import kind_of
+from kit.storage.file_kinds import WEIGHT_SUFFIXES, kind_of
 from kit.storage.names import fits_a_record, is_text
 from kit.weights import caches
 from kit.weights.attempts import Answer, Attempt, Request, Source, attempt
@@ -37,7 +37,6 @@ from kit.weights.weight_file import (
 from kit.words import Reason
 
 Read = TypeVar("Read")
-_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".h5", ".npz")
 _NO_TEXT = "lies in a folder whose name is no UTF-8, which safetensors cannot open"
 
 
@@ -91,7 +90,7 @@ def _beside(file: Path) -> str:
     found = []
     with suppress(OSError):
         for path in sorted(file.parent.iterdir()):
-            if path.is_file() and path.suffix in _WEIGHT_SUFFIXES:
+            if path.is_file() and path.suffix in WEIGHT_SUFFIXES:
                 what = kind_of(path).words.replace("a damaged safetensors", "a safetensors")
                 found.append(f"{path.name} ({what})")
     if not found:

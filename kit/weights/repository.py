@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kit.weights.remote import Host
 
 REQUIRED = "config.json"
+_WITHOUT_HOSTS = "run once with a network, or give a folder with its files as --model"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +149,8 @@ class _Search:
         client = host.client(request)
         target = client.url(REQUIRED, self.commit or self._revision)
         if refusal := request.refusal():
-            self.attempts.append(attempt(host.source, target, "skipped", refusal, started))
+            skipped = Fault(refusal.what, _WITHOUT_HOSTS)
+            self.attempts.append(attempt(host.source, target, "skipped", skipped, started))
             return
         try:
             if self.commit is None:

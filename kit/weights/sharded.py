@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.errors import shown
+from kit.storage.file_kinds import why_no_json
 from kit.weights.weight_file import DamagedFileError, check_safetensors
 
 # The largest models have some hundred thousand tensors.
@@ -40,14 +41,14 @@ def read_index(path: Path) -> ShardIndex:
     OSError."""
     if path.stat().st_size > _INDEX_LIMIT_BYTES:
         raise DamagedFileError("is no index of shards: it is too large")
+    content = path.read_bytes()
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(content)
         tensors = dict(document["weight_map"])
         total = (document.get("metadata") or {}).get("total_size")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise DamagedFileError(
-            f"is no index of shards ({type(error).__name__}: {error})"
-        ) from error
+        what, cure = why_no_json(content, error)
+        raise DamagedFileError(f"is no index of shards: it {what}", cure) from error
     shards: dict[str, set[str]] = {}
     for tensor, shard in tensors.items():
         if not isinstance(shard, str) or not _SHARD.fullmatch(shard) or ".." in shard:

@@ -12,7 +12,7 @@ import msgspec
 
 from kit.documented import Documented, Sha256, says
 from kit.errors import Fault, UntrustedError
-from kit.storage.file_kinds import GIT_LFS_PULL, kind_of
+from kit.storage.file_kinds import kind_of
 from kit.storage.hashes import FileState, git_sha1_of, is_git_sha1, sha256_of, state_of
 from kit.weights.wanted import ModelFiles
 
@@ -38,15 +38,6 @@ class PickleError(DamagedFileError):
 
 
 FROM_PICKLE = "python -m kit fetch MODEL --from-pickle writes it as safetensors, in a child process"
-
-# What to do about a file that is no safetensors file, by what it is.
-_CURES: dict[str, str] = {
-    "lfs-pointer": f"{GIT_LFS_PULL} where it was cloned",
-    "pickle": FROM_PICKLE,
-    "html": "a page came in its place: download the file itself",
-    "gzip": "unpack it",
-}
-
 
 HashOrigin = Literal["published", "hub", "computed"]
 
@@ -152,8 +143,9 @@ def check_safetensors(path: Path) -> frozenset[str]:
     if not header.startswith(b"{"):
         kind = kind_of(path)
         told = kind.words if kind.code != "unknown" else "no safetensors file"
-        refused = PickleError if kind.code == "pickle" else DamagedFileError
-        raise refused(f"is {told} ({size} bytes)", _CURES.get(kind.code))
+        is_pickle = kind.code == "pickle"
+        refused = PickleError if is_pickle else DamagedFileError
+        raise refused(f"is {told} ({size} bytes)", FROM_PICKLE if is_pickle else kind.cure)
     names, data = _tensors(header)
     if (whole := 8 + len(header) + data) != size:
         raise DamagedFileError(f"is {size} bytes long, not {whole} as its header says")

@@ -44,7 +44,7 @@ class TimmImage(Adapter):
 
     def __init__(self, info: ModelInfo, files: Mapping[str, bytes], **places: Path | None) -> None:
         super().__init__(info, files, **places)
-        self._config = read_config(files)
+        self._config = _checked(read_config(files))
         self.outputs = {"features": OutputSpec(role="features")}
         if self._config.get("num_classes", 1) > 0:
             self.outputs["logits"] = OutputSpec(role="logits")
@@ -70,7 +70,6 @@ class TimmImage(Adapter):
                 "install a timm that has it"
             )
         arguments = {**config.get("model_args", {})}
-        check_values(arguments, CONFIG)
         if loading := _LOADING & arguments.keys():
             raise UsageError(f"{CONFIG}: model_args may not set {sorted(loading)[0]}; remove it")
         arguments |= {each: config[each] for each in ("num_classes",) if each in config}
@@ -86,12 +85,22 @@ class TimmImage(Adapter):
         import timm.data
 
         path = self._photo(value)
-        transform = timm.data.create_transform(
-            **timm.data.resolve_data_config(pretrained_cfg=self._config.get("pretrained_cfg", {}))
-        )
         image = open_upright(path)
+        try:
+            preprocessing = timm.data.resolve_data_config(pretrained_cfg=self._preprocessing())
+            pixels = timm.data.create_transform(**preprocessing)(image)
+        except (
+            KeyError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:  # whatever a value sets off
+            raise UsageError(
+                f"{CONFIG}: timm cannot preprocess an image by its pretrained_cfg "
+                f"({type(error).__name__}: {error}); fetch it again"
+            ) from error
         return ModelInput(
-            tensors={"pixel_values": transform(image).unsqueeze(0)},
+            tensors={"pixel_values": pixels.unsqueeze(0)},
             description=f"image {visible(path.name)} ({image.width}x{image.height} pixels)",
         )
 
@@ -135,11 +144,33 @@ class TimmImage(Adapter):
         known = logits.shape[-1] == 1000
         return {"top5": top5(logits[0], _imagenet_labels if known else None)}
 
+    def _preprocessing(self) -> Mapping[str, Any]:
+        """What the config says of it, where timm's first configs had it, or timm's registry."""
+        import timm
+
+        config = self._config
+        own = config.get("pretrained_cfg") or {key: config[key] for key in _KEPT if key in config}
+        if "input_size" in own:
+            return own
+        return {**timm.get_pretrained_cfg(config["architecture"]).to_dict(), **own}
+
     def _photo(self, value: str | None) -> Path:
         if value is not None:
             return Path(value)
         own = self.folder / "photo.png" if self.folder else None
         return own if own and own.is_file() else sample_photo()
+
+
+def _checked(config: dict[str, Any]) -> dict[str, Any]:
+    """The config, whose values have the kinds that timm gives them. Raises UsageError."""
+    check_values(config, CONFIG)
+    for name in ("model_args", "pretrained_cfg"):
+        if not isinstance(config.get(name, {}), dict):
+            raise UsageError(f"{CONFIG}: {name} is no JSON object; fetch it again")
+    classes = config.get("num_classes", 0)
+    if type(classes) is not int or classes < 0:
+        raise UsageError(f"{CONFIG}: num_classes is {classes!r}, no count; correct it")
+    return config
 
 
 def _leaves(classifier: Any) -> Iterator[nn.Module]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import CannotRunError
+from kit.storage.file_kinds import why_no_json
 
 TOKENIZER = "tokenizer.json"
 
@@ -50,7 +51,8 @@ def read_tokenizer(path: Path, most_tokens: int | None = None) -> Any:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises a bare Exception
-        raise CannotRunError(f"{TOKENIZER} is damaged ({error}): fetch it again") from error
+        what, cure = why_no_json(path.read_bytes(), error)
+        raise CannotRunError(f"{TOKENIZER} {what}", cure) from error
     tokenizer.no_padding()
     if most_tokens is not None:
         tokenizer.enable_truncation(most_tokens)

@@ -69,7 +69,8 @@ class TransformersModel(ChoosesAttention):
             ) from error
         except Exception as error:  # whatever a class raises on values that do not fit each other
             raise UsageError(
-                f"transformers cannot build {self.info.architecture} of {CONFIG} ({_one_line(error)}): "
+                f"transformers cannot build {self.info.architecture} of {CONFIG} "
+                f"({type(error).__name__}: {_one_line(error)}): "
                 "fetch it again"
             ) from error
 
