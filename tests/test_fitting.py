@@ -304,6 +304,23 @@ def test_files_of_another_model_are_refused(load: Any, why: str) -> None:
         load(made(BertModel), tensors)
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
+def test_what_a_wrapper_put_before_every_name_is_told(load: Any, prefix: str) -> None:
+    tensors = stored(made(BertForMaskedLM))
+    wrapped = {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+    with pytest.raises(UsageError, match=rf"every name in it begins with {prefix}, as where"):
+        load(made(BertForMaskedLM), wrapped)
+
+
+def test_scales_that_nobody_applies_are_refused(load: Any) -> None:
+    tensors = {
+        name: tensor.to(torch.float8_e4m3fn) if tensor.dim() == 2 else tensor
+        for name, tensor in stored(made(BertForMaskedLM)).items()
+    }
+    with pytest.raises(UsageError, match="of quantised weights, whose scales are not applied"):
+        load(made(BertForMaskedLM), tensors)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_the_dtype_of_the_file_is_on_record(load: Any, dtype: torch.dtype) -> None:
     tensors = {name: tensor.to(dtype) for name, tensor in stored(made(BertModel)).items()}

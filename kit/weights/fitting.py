@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta
 
 from kit.documented import Documented, says
-from kit.errors import UsageError
+from kit.errors import UsageError, shown
 from kit.weights.legacy import legacy_value, same_buffer
 from kit.weights.library_names import follow
 from kit.weights.model_parts import buffers_built, is_head, is_part_not_built, shared_names
@@ -97,7 +97,14 @@ def fit(
     initialised = (
         [] if complete else [name for name in like if name in missing and is_head(model, name)]
     )
-    _check_names(file, missing - {*initialised}, unexpected)
+    lacking = missing - {*initialised}
+    if lacking and (prefix := _foreign_prefix(tensors, lacking)):
+        raise UsageError(
+            f"{file} does not fit: every name in it begins with {shown(prefix)}, as where DataParallel or "
+            "torch.compile saved it",
+            "save its tensors without that",
+        )
+    _check_names(file, lacking, unexpected)
     tensors_of = {name: given[name] for name in like if name in given}
     _check_kinds(file, tensors_of, like)
     sources = {name: followed.sources[name] for name in tensors_of}
@@ -154,6 +161,13 @@ def _left_over(
     return legacy, unused, unexpected
 
 
+def _foreign_prefix(names: Collection[str], missing: Collection[str]) -> str | None:
+    """What all names of a file begin with, where without it they are those that the model misses."""
+    prefix = next(iter(names), "").partition(".")[0] + "."
+    only = all(name.startswith(prefix) for name in names)
+    return prefix if only and all(prefix + name in names for name in missing) else None
+
+
 def _check_names(file: str, missing: Collection[str], unexpected: Collection[str]) -> None:
     if missing or unexpected:
         parts = [
@@ -177,6 +191,12 @@ def _check_kinds(file: str, given: Mapping[str, Tensor], like: Mapping[str, Tens
             "this model"
         )
     for name, tensor in given.items():
+        if tensor.is_floating_point() and tensor.element_size() == 1:
+            raise UsageError(
+                f"{file} does not fit: {name} is {tensor.dtype}, of quantised weights, whose scales are "
+                "not applied",
+                "give the unquantised model",
+            )
         if tensor.is_floating_point() != like[name].is_floating_point():
             raise UsageError(
                 f"{file} does not fit: {name} is {tensor.dtype}, the model has {like[name].dtype}; give "
