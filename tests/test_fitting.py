@@ -312,6 +312,15 @@ def test_what_a_wrapper_put_before_every_name_is_told(load: Any, prefix: str) ->
         load(made(BertForMaskedLM), wrapped)
 
 
+def test_what_is_not_finite_in_the_file_is_counted(load: Any) -> None:
+    tensors = stored(made(BertForMaskedLM))
+    broken = tensors["bert.embeddings.LayerNorm.weight"]
+    broken[2], broken[5] = torch.nan, torch.inf
+    assert load(made(BertForMaskedLM), tensors).account.nonfinite == {
+        "bert.embeddings.LayerNorm.weight": 2
+    }
+
+
 def test_scales_that_nobody_applies_are_refused(load: Any) -> None:
     tensors = {
         name: tensor.to(torch.float8_e4m3fn) if tensor.dim() == 2 else tensor

@@ -313,7 +313,7 @@ def placed(kind: str, simulated: bool, weights: str) -> Callable[[dict[str, Any]
                     "hash_origin": "hub" if weights == "verified" else "computed",
                     "converted_from": None}  # fmt: skip
             contents = {"dtypes": {"float32": 152}, "renamed": {}, "converted": {}, "legacy": {},
-                        "unused": [], "initialised": [], "tied": {}}  # fmt: skip
+                        "unused": [], "initialised": [], "nonfinite": {}, "tied": {}}  # fmt: skip
             record["weights"].update(
                 pretrained_used=True if weights == "verified" else None, pretrained_reason="a word",
                 weight_path="file:model.safetensors", fallback_used=False, fallback_reason=None,

@@ -22,6 +22,11 @@ def tell_contents(account: Account, seed: int) -> None:
         log.info(f"{len(account.converted)} tensors are made by the library of the file's")
     if account.unused:
         log.warning(f"of no part of this architecture: {_some(account.unused)}")
+    if account.nonfinite:
+        count = sum(account.nonfinite.values())
+        log.warning(
+            f"{count:,} elements of the file are NaN or infinite, in {_some(account.nonfinite)}"
+        )
     if heads := random_heads(account):
         log.warning(f"RANDOM HEAD (seed {seed}): no file carries {_some(heads)}")
 

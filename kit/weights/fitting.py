@@ -54,6 +54,12 @@ class Account(Documented, frozen=True, kw_only=True):
         list[str],
         says("Tensors of the model that no file carries (a head), random by arguments.seed."),
     ]
+    nonfinite: Annotated[
+        dict[str, Annotated[int, Meta(ge=1)]],
+        says(
+            "Elements of the files that are NaN or infinite, by the library's name of the tensor."
+        ),
+    ]
     tied: Annotated[
         dict[str, str], says("Names that share another's storage: {alias: the loaded name}.")
     ]
@@ -119,6 +125,9 @@ def fit(
             legacy={old: value for name, value in legacy.items() for old in followed.sources[name]},
             unused=[old for name in unused for old in followed.sources[name]],
             initialised=initialised,
+            nonfinite={
+                name: count for name, each in tensors_of.items() if (count := _nonfinite(each))
+            },
             tied=aliases,
         ),
     )
@@ -159,6 +168,17 @@ def _left_over(
         else:
             unexpected.append(name)
     return legacy, unused, unexpected
+
+
+def _nonfinite(tensor: Tensor) -> int:
+    """Elements that are no finite number; none in most tensors, which their extremes show in one pass."""
+    import torch
+
+    if not tensor.is_floating_point() or not tensor.numel():
+        return 0
+    if all(bool(each.isfinite()) for each in torch.aminmax(tensor)):
+        return 0
+    return int((~tensor.isfinite()).sum())
 
 
 def _foreign_prefix(names: Collection[str], missing: Collection[str]) -> str | None:
