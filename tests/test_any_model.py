@@ -239,6 +239,17 @@ def test_an_input_that_nobody_can_guess_is_unsupported(tmp_path: Path) -> None:
         from_folder(tmp_path).load_input(None, {})
 
 
+def test_inputs_that_do_not_go_together_are_unsupported(saved: Saved) -> None:
+    folder = saved("electra")
+    adapter = from_folder(folder)
+    model = adapter.build()
+    load_weights(adapter, model, [folder / WEIGHTS], seed=0)
+    lengths = {"input_ids": 5, "token_type_ids": 7}
+    given = {name: torch.ones((1, each), dtype=torch.int64) for name, each in lengths.items()}
+    with pytest.raises(UnsupportedError, match="does not run on inputs made by its config"):
+        adapter.forward(model, given)
+
+
 def test_a_tokenizer_beside_the_weights_reads_the_text(saved: Saved, kit: Kit) -> None:
     words = "[UNK] all human beings are born free and equal in dignity rights".split()
     folder = copy_with(saved("electra"), kit.scratch / "with_tokenizer", {})
@@ -247,6 +258,8 @@ def test_a_tokenizer_beside_the_weights_reads_the_text(saved: Saved, kit: Kit) -
     assert result.code == 0, result.err
     assert kit.record["input"]["description"] == "free and equal human beings"
     assert kit.record["input"]["input_tokens"] == 5
+    adapter, beside = from_folder(folder), {"tokenizer.json": folder / "tokenizer.json"}
+    assert adapter.load_input("free free free free", beside).input_tokens == 4
     write_words(folder / "tokenizer.json", ["[UNK]", "nothing"])
     result = kit.infer("--model", folder, *QUICK)
     assert result.code == 3

@@ -159,9 +159,9 @@ def _image_tokens(making: _Making, vocabulary: int) -> list[int]:
 
 def _encode(file: Path, text: str, vocabulary: int) -> list[int]:
     """The text's ids by tokenizer.json alone, without padding. Raises CannotRunError where that cannot
-    be this model's: an id beyond the vocabulary, or the same id for nearly everything."""
+    be this model's: an id beyond the vocabulary, or the same id for nearly every word."""
     ids: list[int] = read_tokenizer(file).encode(text).ids
-    words = len(text.split())
+    words = len(set(text.split()))
     if not ids or max(ids) >= vocabulary or (words > 3 and len(set(ids)) <= 3):
         raise CannotRunError(
             f"{TOKENIZER} is not this model's: it encodes {text[:60]!r} as {ids[:12]}, and the model knows "

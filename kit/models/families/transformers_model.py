@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 # Parts of an output that are no result: losses, and what the next step of a generation starts from.
 _NO_RESULT = ("loss", "past_", "cache", "mems", "state_")
+# torch's words for tensors that do not go together, on any device: of what else it says it is no guess.
+_OF_SHAPES = re.compile(
+    r"shapes cannot be multiplied|must match the (existing )?size|is invalid for input of size|"
+    r"expected input|Expected \d+D"
+)
 # The output that the headline figures are of: the first of these that the model gives.
 _HEADLINE = (
     "logits",
@@ -97,7 +103,10 @@ class TransformersModel(ChoosesAttention):
             IndexError,
             AttributeError,
             AssertionError,
+            RuntimeError,
         ) as error:
+            if isinstance(error, RuntimeError) and not _OF_SHAPES.search(str(error)):
+                raise
             raise UnsupportedError(
                 f"{self.info.architecture} does not run on inputs made by its config "
                 f"({type(error).__name__}: {_one_line(error)}): write models/<name>/adapter.py for it"
