@@ -101,7 +101,7 @@ def parse_options(documentation: str | None) -> RunOptions:
     )
     parser.add_argument("--offline", action="store_true", help="make no network request")
     add_download_arguments(parser)
-    parser.add_argument("--input", metavar="VALUE", help="a text, or an image file")
+    parser.add_argument("--input", metavar="VALUE", help="a text, an image file, or a sound (.wav)")
     parser.add_argument(
         "--data",
         type=Path,

@@ -8,16 +8,16 @@ description says so.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from kit.errors import CannotRunError, UnsupportedError, UsageError
+from kit.errors import CannotRunError, UnsupportedError, UsageError, visible
 from kit.models.adapter import ModelInput
 from kit.models.families.photo import check_photo, open_upright, sample_photo
+from kit.models.families.sound import read_sound, synthetic_sound
 from kit.models.families.tokenizer import TOKENIZER, read_tokenizer
 from kit.models.families.torchvision_ops import without_torchvision
 
@@ -284,11 +284,10 @@ def _input_values(making: _Making) -> Tensor | None:
         return _extracted(making, "input_values")
     bins, frames = making.size("num_mel_bins"), making.size("max_length")
     if bins and frames:
-        making.said.append(f"seeded spectrogram ({PROCESSOR} is not at hand)")
+        _say_seeded_spectrogram(making)
         return _uniform("input_values", 1, frames, bins)
     rate = making.size("sampling_rate", default=_SAMPLING_RATE) or _SAMPLING_RATE
-    sound = _sound(rate)
-    making.said.append(f"a synthetic sound of 1 s at {rate} Hz ({PROCESSOR} is not at hand)")
+    sound = _sound(making, rate, f" ({PROCESSOR} is not at hand)")
     channels = getattr(making.config, "audio_channels", None)
     return sound.expand(1, channels, -1).clone() if channels else sound.unsqueeze(0)
 
@@ -297,7 +296,7 @@ def _input_features(making: _Making) -> Tensor | None:
     """A spectrogram: [1, bins, frames] for Whisper's kind, [1, frames, bins] for others."""
     if PROCESSOR in making.companions:
         return _extracted(making, "input_features")
-    making.said.append(f"seeded spectrogram ({PROCESSOR} is not at hand)")
+    _say_seeded_spectrogram(making)
     if bins := making.size("input_feat_per_channel", "feature_projection_input_dim"):
         return _uniform("input_features", 1, 128, bins)
     bins = making.size("num_mel_bins", default=80) or 80
@@ -309,22 +308,33 @@ def _input_features(making: _Making) -> Tensor | None:
 def _extracted(making: _Making, name: str) -> Tensor | None:
     extractor = _processor(making.companions[PROCESSOR], "AutoFeatureExtractor")
     rate = int(getattr(extractor, "sampling_rate", _SAMPLING_RATE))
-    made = extractor(_sound(rate).numpy(), sampling_rate=rate, return_tensors="pt")
-    if name not in made:
+    if name not in extractor.model_input_names:
         return None
-    making.said.append(f"a synthetic sound of 1 s at {rate} Hz")
-    tensor: Tensor = made[name]
+    sound = _sound(making, rate)
+    tensor: Tensor = extractor(sound.numpy(), sampling_rate=rate, return_tensors="pt")[name]
     return tensor
 
 
-def _sound(rate: int) -> Tensor:
-    """A second of a rising tone with two overtones, float32 [rate], within [-0.7, 0.7]."""
-    import torch
+def _sound(making: _Making, rate: int, remark: str = "") -> Tensor:
+    """The user's sound or the kit's own, float32 [samples] at `rate` Hz."""
+    value = making.take_value()
+    if value is None:
+        making.said.append(f"a synthetic sound of 1 s at {rate} Hz{remark}")
+        return synthetic_sound(rate)
+    sound = read_sound(Path(value), rate)
+    seconds = len(sound) / rate
+    making.said.append(f"sound {visible(Path(value).name)} ({seconds:.1f} s at {rate} Hz){remark}")
+    return sound
 
-    time = torch.arange(rate, dtype=torch.float64) / rate
-    phase = 2 * math.pi * (110 * time + 165 * time**2)
-    tone = 0.4 * phase.sin() + 0.2 * (2 * phase).sin() + 0.1 * (3 * phase).sin()
-    return tone.float()
+
+def _say_seeded_spectrogram(making: _Making) -> None:
+    """Raises CannotRunError where the user gave a sound: only the model's own file says how it is seen."""
+    if making.value is not None and not making.value_used:
+        raise CannotRunError(
+            f"a sound (--input) needs the model's {PROCESSOR}, which is not at hand: put it beside the "
+            "weights"
+        )
+    making.said.append(f"seeded spectrogram ({PROCESSOR} is not at hand)")
 
 
 def _noise(making: _Making) -> Tensor | None:

@@ -16,6 +16,7 @@ from kit.models.declaration import CONFIG, ModelInfo, read_config
 from kit.models.families.attention import ChoosesAttention
 from kit.models.families.photo import check_photo
 from kit.models.families.replay import TOKENS, replayed, with_tokens
+from kit.models.families.sound import check_sound
 from kit.models.families.top5 import top5
 from kit.models.families.torchvision_ops import without_torchvision
 from kit.models.families.transformers_config import check_config, library_class, library_config
@@ -55,11 +56,13 @@ class TransformersModel(ChoosesAttention):
         self.samples = _samples(self._document)
 
     def check_input(self, value: str | None) -> None:
-        """Raise UsageError for a text without a visible character, or an image that is none."""
+        """Raise UsageError for a text without a visible character, or an image or a sound that is none."""
         if value is not None and not value.strip():
             raise UsageError("is empty", "give a sentence, or leave it out for the default")
         if value is not None and self.samples == "images":
             check_photo(Path(value))
+        elif value is not None and self.samples is None and value.lower().endswith(".wav"):
+            check_sound(Path(value))
 
     def build(self) -> nn.Module:
         """The named class in eval mode with the chosen attention, on the meta device but for its
@@ -210,12 +213,20 @@ def _class_counts(document: Any) -> set[int]:
     return counts
 
 
+# What the configs of models say that hear; most have a vocabulary, too, which is of what they give.
+_OF_SOUND = (
+    "feat_extract_norm num_mel_bins input_feat_per_channel feature_projection_input_dim audio_channels "
+    "sampling_rate"
+).split()
+
+
 def _samples(document: Mapping[str, Any]) -> SampleKind | None:
     """What --data can be: images or texts, where the model takes nothing beside."""
     text = any("vocab_size" in key for key in document)
     image = any(key in document for key in ("image_size", "num_channels", "patch_size"))
+    sound = any(key in document for key in _OF_SOUND)
     several = any(f"{each}_config" in document for each in ("vision", "text", "audio", "encoder"))
-    if several or text is image:
+    if sound or several or text is image:
         return None
     return "images" if image else "texts"
 

@@ -1,0 +1,101 @@
+"""A sound as the input: a WAV file of the user's, read as it is or refused with what it is."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import QUICK, Kit
+from small_transformers import save_small
+
+from kit.errors import CannotRunError, UsageError
+from kit.models.adapter import Adapter
+from kit.models.derived import from_folder
+from kit.models.families.sound import check_sound, read_sound
+
+RATE = 16_000
+
+
+def write(
+    path: Path, samples: bytes, *, width: int = 2, channels: int = 1, rate: int = RATE
+) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setsampwidth(width)
+        file.setnchannels(channels)
+        file.setframerate(rate)
+        file.writeframes(samples)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("samples", "width", "channels", "values"),
+    [
+        (b"\x00\x00\xff\x7f\x00\x80", 2, 1, [0.0, 32767 / 32768, -1.0]),
+        (b"\x80\x00\xff", 1, 1, [0.0, -1.0, 127 / 128]),
+        (b"\x00\x00\x00\x40" * 2, 4, 1, [0.5, 0.5]),
+        (b"\x00\x40\x00\x00\x00\x80\x00\x00", 2, 2, [0.25, -0.5]),
+    ],
+)
+def test_samples_of_every_width_and_the_mean_of_channels(
+    samples: bytes, width: int, channels: int, values: list[float], tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.wav", samples, width=width, channels=channels)
+    assert torch.equal(read_sound(path, RATE), torch.tensor(values))
+
+
+def test_what_is_no_sound_that_can_be_read(tmp_path: Path) -> None:
+    text, cut = tmp_path / "text.wav", tmp_path / "cut.wav"
+    text.write_text("no sound at all")
+    cut.write_bytes(write(tmp_path / "whole.wav", b"\0" * 100).read_bytes()[:20])
+    refused = {
+        text: "not a readable WAV file",
+        cut: "not a readable WAV file",
+        tmp_path: "not a readable WAV file (no regular file)",
+        tmp_path / "nowhere.wav": "not a readable WAV file",
+        write(tmp_path / "24.wav", b"\0" * 9, width=3): "24 bits a sample",
+        write(tmp_path / "empty.wav", b""): "0 s of sound",
+        write(tmp_path / "long.wav", b"\0" * 700, width=1, rate=1): "700 s of sound",
+    }
+    for path, words in refused.items():
+        with pytest.raises(UsageError) as raised:
+            check_sound(path)
+        assert words in raised.value.message
+    with pytest.raises(UsageError, match="8000 Hz, the model takes 16000 Hz; resample it"):
+        read_sound(write(tmp_path / "slow.wav", b"\0" * 100, rate=8000), RATE)
+
+
+@pytest.fixture(scope="module")
+def hubert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hubert") / "saved"
+    save_small("hubert", folder)
+    return folder
+
+
+def test_a_model_hears_the_users_sound(kit: Kit, hubert: Path) -> None:
+    tone = (torch.linspace(0, 500, RATE // 2).sin() * 9000).short()
+    path = write(kit.scratch / "tone.wav", tone.numpy().tobytes())
+    result = kit.infer("--model", hubert, *QUICK, "--input", path)
+    assert result.code == 0, result.err
+    assert kit.record["input"]["description"].startswith("sound tone.wav (0.5 s at 16000 Hz)")
+    assert kit.record["input"]["tensors"]["input_values"]["shape"] == [1, RATE // 2]
+    assert kit.record["arguments"]["input"] == "tone.wav"
+    path.write_text("no sound")
+    result = kit.infer("--model", hubert, *QUICK, "--input", path)
+    assert result.code == 2 and "--input" in result.error and "readable WAV" in result.error
+
+
+def test_how_a_spectrogram_is_made_only_the_models_own_file_says(tmp_path: Path) -> None:
+    save_small("whisper", tmp_path / "saved")
+    adapter: Adapter = from_folder(tmp_path / "saved")
+    path = write(tmp_path / "a.wav", b"\0" * 2 * RATE)
+    with pytest.raises(CannotRunError, match=r"needs the model's preprocessor_config\.json"):
+        adapter.load_input(str(path), {})
+    from transformers import WhisperFeatureExtractor
+
+    WhisperFeatureExtractor(feature_size=80, chunk_length=2).save_pretrained(tmp_path / "saved")
+    beside = {"preprocessor_config.json": tmp_path / "saved" / "preprocessor_config.json"}
+    given = [adapter.load_input(value, beside).tensors for value in (str(path), None)]
+    assert given[0]["input_features"].shape == given[1]["input_features"].shape == (1, 80, 200)
+    assert not torch.equal(given[0]["input_features"], given[1]["input_features"])
