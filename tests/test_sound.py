@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import wave
 from pathlib import Path
 
@@ -94,8 +95,15 @@ def test_how_a_spectrogram_is_made_only_the_models_own_file_says(tmp_path: Path)
         adapter.load_input(str(path), {})
     from transformers import WhisperFeatureExtractor
 
-    WhisperFeatureExtractor(feature_size=80, chunk_length=2).save_pretrained(tmp_path / "saved")
-    beside = {"preprocessor_config.json": tmp_path / "saved" / "preprocessor_config.json"}
-    given = [adapter.load_input(value, beside).tensors for value in (str(path), None)]
-    assert given[0]["input_features"].shape == given[1]["input_features"].shape == (1, 80, 200)
-    assert not torch.equal(given[0]["input_features"], given[1]["input_features"])
+    extractor = WhisperFeatureExtractor(feature_size=80, chunk_length=2)
+    parts = {"feature_extractor": extractor.to_dict(), "processor_class": "WhisperProcessor"}
+    forms = {"preprocessor_config.json": extractor.to_dict(), "processor_config.json": parts}
+    for name, document in forms.items():
+        own = tmp_path / name.partition(".")[0] / name
+        own.parent.mkdir()
+        own.write_text(json.dumps(document))
+        given = [adapter.load_input(value, {name: own}).tensors for value in (str(path), None)]
+        assert given[0]["input_features"].shape == given[1]["input_features"].shape == (1, 80, 200)
+        assert not torch.equal(given[0]["input_features"], given[1]["input_features"])
+    (own.parent / name).write_text('{"processor_class": "WhisperProcessor"}')
+    assert "seeded spectrogram" in adapter.load_input(None, {name: own}).description

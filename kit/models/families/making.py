@@ -1,0 +1,108 @@
+"""What the inputs of a transformers model are made of: its config, its files, the user's value, a seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from kit.errors import CannotRunError
+from kit.models.families.torchvision_ops import without_torchvision
+from kit.storage.file_kinds import why_no_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PROCESSOR = "preprocessor_config.json"
+# As transformers 5 writes it of a model that takes several kinds of input: each processor by its part.
+PROCESSORS = "processor_config.json"
+_CLASSES = {"image_processor": "AutoImageProcessor", "feature_extractor": "AutoFeatureExtractor"}
+
+
+@dataclass
+class Making:
+    """What one input is made of, and what is said of it."""
+
+    config: Any
+    parameters: Mapping[str, Any]
+    value: str | None
+    companions: Mapping[str, Path]
+    said: list[str] = field(default_factory=list)
+    value_used: bool = False
+    tokens: int | None = None
+
+    def take_value(self) -> str | None:
+        """The user's --input, for the first modality that asks for it."""
+        if self.value_used:
+            return None
+        self.value_used = True
+        return self.value
+
+    def processor(self, part: str) -> Any:
+        """The model's own `image_processor` or `feature_extractor`; None where no file says what it is.
+        Raises CannotRunError for a file that cannot be used."""
+        for name in (PROCESSOR, PROCESSORS):
+            file = self.companions.get(name)
+            if file is not None and (name == PROCESSOR or part in _read(file)):
+                return _loaded(file, _CLASSES[part])
+        return None
+
+    def size(self, *names: str, default: int | None = None) -> int | None:
+        """The first integer of these names in the config or the configs inside it."""
+        for each in configs(self.config):
+            for name in names:
+                value = getattr(each, name, None)
+                if isinstance(value, (list, tuple)) and value:
+                    value = value[-1]
+                if type(value) is int and value > 0:
+                    return value
+        return default
+
+
+def configs(config: Any) -> Iterator[Any]:
+    """The config and every config inside it, outermost first."""
+    yield config
+    for name in dict.fromkeys((*getattr(config, "sub_configs", {}), *vars(config))):
+        inner = getattr(config, name, None)
+        if hasattr(inner, "to_dict") and inner is not config:
+            yield from configs(inner)
+
+
+def _read(file: Path) -> Any:
+    content = file.read_bytes()
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        what, cure = why_no_json(content, error)
+        raise CannotRunError(f"{file.name} {what}", cure) from error
+
+
+def _loaded(file: Path, kind: str) -> Any:
+    try:
+        with without_torchvision():
+            import transformers
+
+            return getattr(transformers, kind).from_pretrained(
+                file.parent, local_files_only=True, trust_remote_code=False
+            )
+    except Exception as error:  # whatever a file of another version makes of it
+        raise CannotRunError(
+            f"{file.name} cannot be used ({type(error).__name__}: {error}): fetch it again"
+        ) from error
+
+
+def uniform(key: str, *shape: int) -> Tensor:
+    """Seeded float32 in [-1, 1)."""
+    import torch
+
+    return torch.rand(shape, generator=seeded(key)) * 2 - 1
+
+
+def seeded(key: str) -> Any:
+    """torch's generator of random numbers, the same for one key everywhere."""
+    import torch
+
+    return torch.Generator().manual_seed(crc32(key.encode()))
