@@ -31,6 +31,7 @@ _HOST = {
 _HOSTS_OWN = ("hardware", "software", "latency", "charts", "top5")
 say = Texts("zh")
 _NUMBER = re.compile(r"(?<![\w-])-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:]+(\+[\d:]+)?")
 _HASH = re.compile(r"\b[0-9a-f]{12,64}\b")
 
 
@@ -52,8 +53,8 @@ def steady(value: Any, name: str = "", *, figures: bool = False) -> Any:
 
 
 def steady_text(text: str) -> str:
-    """A text without hashes and numbers."""
-    return _NUMBER.sub("#", _HASH.sub("<hash>", text))
+    """A text without times, hashes and numbers."""
+    return _NUMBER.sub("#", _HASH.sub("<hash>", _TIME.sub("<time>", text)))
 
 
 def document(path: Path) -> str:
