@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_transformers import save_small
-from transformers.utils import import_utils
+from small_transformers import ask_again_what_is_installed, save_small
 
 from kit.errors import CannotRunError
 from kit.models.derived import from_folder
@@ -34,11 +33,8 @@ def processor_of(kind: str, folder: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def ask_again_what_is_installed() -> None:
-    """transformers keeps its answer, and another test in this process may have asked with torchvision."""
-    for value in vars(import_utils).values():
-        if hasattr(value, "cache_clear"):
-            value.cache_clear()
+def _ask_again() -> None:
+    ask_again_what_is_installed()
 
 
 @pytest.mark.parametrize(
