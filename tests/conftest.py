@@ -30,6 +30,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 NO_HUB = "http://127.0.0.1:9"
 _FORK_SERVER = pytest.StashKey[Any]()
 QUICK = ("--offline", "--warmup", "1", "--iterations", "2")
+# A ViT of 2 layers, for what any model shows: a quarter of the time of the smallest that is published.
+SMALL = ("--model", str(ROOT / "tests" / "small_vit"), *QUICK)
 VIT = ("--model", "vit_tiny_patch16_224", *QUICK)
 T5 = ("--model", "flan_t5_small", *QUICK)
 
@@ -187,9 +189,9 @@ class Finished:
     def __call__(
         self, model: str, *, simulated: bool = True, compared: bool = True, plots: bool = True
     ) -> Kit:
-        """A run of VIT or T5 on the simulated NPU or the CPU, perhaps with its comparison and plots."""
+        """A run of a model on the simulated NPU or the CPU, perhaps with its comparison and plots."""
         kind = ("compared" if plots else "unillustrated") if compared else "run"
-        name = "-".join([model, "npu" if simulated else "cpu", kind])
+        name = "-".join([Path(model).name, "npu" if simulated else "cpu", kind])
         scratch = self._folder / name
         with FileLock(self._folder / f"{name}.lock"):
             made = scratch.exists()
@@ -214,15 +216,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 @pytest.fixture
 def vit_run(finished: Finished, npu: Kit) -> Kit:
-    """A finished, not yet compared run of ViT on the simulated NPU, to be tampered with at will."""
-    shutil.copytree(finished(VIT[1], compared=False).logs, npu.logs)
+    """A finished, not yet compared run of SMALL on the simulated NPU, to be tampered with at will."""
+    shutil.copytree(finished(SMALL[1], compared=False).logs, npu.logs)
     return npu
 
 
 @pytest.fixture
 def judged_run(finished: Finished, npu: Kit) -> Kit:
     """The same run after compare_accuracy.py, which said PASS."""
-    shutil.copytree(finished(VIT[1]).logs, npu.logs)
+    shutil.copytree(finished(SMALL[1]).logs, npu.logs)
     return npu
 
 
@@ -235,13 +237,14 @@ def weights_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         if model not in made:
             from safetensors.torch import save_file
 
-            from kit.models.known import load_adapter
+            from kit.models.derived import from_folder
+            from kit.models.known import known_adapter
             from kit.weights.checkpoint import published_tensors
             from kit.weights.random_init import random_state_dict
 
-            adapter = load_adapter(model)
+            adapter = known_adapter(model) or from_folder(Path(model))
             like = published_tensors(adapter.build(), adapter.tied)
-            path = tmp_path_factory.mktemp(model) / "model.safetensors"
+            path = tmp_path_factory.mktemp(Path(model).name) / "model.safetensors"
             save_file(random_state_dict(like, 7), path, metadata={"format": "pt"})
             made[model] = path
         return made[model]

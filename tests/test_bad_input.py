@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import QUICK, VIT, Kit
+from conftest import QUICK, SMALL, Kit
 
 from kit.models.known import model_names
 
@@ -61,7 +61,7 @@ def test_a_model_folder_elsewhere_is_never_imported(earlier: Kit, tmp_path: Path
 def test_input_that_is_no_image(earlier: Kit, tmp_path: Path, content: bytes) -> None:
     photo = tmp_path / "photo.png"
     photo.write_bytes(content)
-    result = earlier.infer(*VIT, "--input", photo)
+    result = earlier.infer(*SMALL, "--input", photo)
     assert result.code == 2
     assert "not a readable image" in result.error and "JPEG or PNG" in result.error
     assert untouched(earlier)
@@ -71,7 +71,7 @@ def test_input_that_is_a_line_of_pixels(earlier: Kit, tmp_path: Path) -> None:
     from PIL import Image
 
     Image.new("RGB", (1, 3000)).save(tmp_path / "line.png")
-    result = earlier.infer(*VIT, "--input", tmp_path / "line.png")
+    result = earlier.infer(*SMALL, "--input", tmp_path / "line.png")
     assert result.code == 2
     assert "1x3000 pixels" in result.error
     assert untouched(earlier)
@@ -86,13 +86,13 @@ def test_long_text_is_no_path(kit: Kit) -> None:
 def test_environment_that_cannot_be_read(npu: Kit) -> None:
     bad = {"KIT_PROBE_SECONDS": "1m"}
     assert npu.run("inference.py", "--help", **bad).code == 0
-    result = npu.infer(*VIT, "--device", "npu:0", **bad)
+    result = npu.infer(*SMALL, "--device", "npu:0", **bad)
     assert result.code == 2
     assert "KIT_PROBE_SECONDS" in result.error
 
 
 def test_console_that_goes_away_does_not_fail_the_run(kit: Kit) -> None:
-    process = kit.popen("inference.py", *VIT)
+    process = kit.popen("inference.py", *SMALL)
     assert process.stdout and process.stderr
     process.stdout.close()
     process.stderr.close()
@@ -102,7 +102,7 @@ def test_console_that_goes_away_does_not_fail_the_run(kit: Kit) -> None:
 
 @pytest.mark.parametrize("missing", ["nowhere.png", "."])
 def test_input_file_that_cannot_be_read(earlier: Kit, missing: str) -> None:
-    result = earlier.infer(*VIT, "--input", missing)
+    result = earlier.infer(*SMALL, "--input", missing)
     assert result.code == 2
     assert untouched(earlier)
 
@@ -196,7 +196,7 @@ def test_weights_that_are_no_safetensors_file(
     earlier: Kit, tmp_path: Path, kind: str, weights_of: Callable[[str], Path]
 ) -> None:
     path = damaged_weights(kind, weights_of("vit_tiny_patch16_224"), tmp_path)
-    result = earlier.infer(*VIT, "--weights", path)
+    result = earlier.infer(*SMALL, "--weights", path)
     assert result.code == 2
     assert path.name in result.error
     assert untouched(earlier)
@@ -207,7 +207,7 @@ def test_weights_of_another_model(
     earlier: Kit, tmp_path: Path, kind: str, weights_of: Callable[[str], Path]
 ) -> None:
     path = damaged_weights(kind, weights_of("vit_tiny_patch16_224"), tmp_path)
-    result = earlier.infer(*VIT, "--weights", path)
+    result = earlier.infer(*SMALL, "--weights", path)
     assert result.code == 2
     assert "does not fit" in result.error and "give the weights of this model" in result.error
     # The run had begun: it is on record as failed, and the earlier one is in the history.
@@ -242,7 +242,7 @@ def test_logs_that_are_a_file(kit: Kit, tmp_path: Path) -> None:
 
 def test_logs_that_cannot_be_written(kit: Kit) -> None:
     """/proc refuses new folders and files even to root."""
-    result = kit.infer(*VIT, "--logs", "/proc/self/logs")
+    result = kit.infer(*SMALL, "--logs", "/proc/self/logs")
     assert result.code == 3
     assert "cannot write to /proc/self/logs" in result.error and "--logs" in result.error
 

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 import torch
-from conftest import VIT, Kit
+from conftest import SMALL, Kit
 from documents import violation
 
 from kit.accuracy.distribution import CELLS, EVEN, LARGEST, Distribution, distribution
@@ -156,7 +156,7 @@ def test_charts_are_of_the_comparison_in_hand(vit_run: Kit) -> None:
 def test_every_timed_run_is_on_record_and_the_figures_follow_from_it(vit_run: Kit) -> None:
     latency = vit_run.record["latency"]
     samples = latency["samples_ms"]
-    assert len(samples) == latency["iterations"] == int(VIT[-1])
+    assert len(samples) == latency["iterations"] == int(SMALL[-1])
     assert latency["mean_ms"] == pytest.approx(statistics.fmean(samples))
     assert latency["p50_ms"] == pytest.approx(statistics.median(samples))
     assert (latency["min_ms"], latency["max_ms"]) == (min(samples), max(samples))

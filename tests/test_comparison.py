@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import VIT, Kit
+from conftest import SMALL, Kit
 
 from kit.accuracy.comparison import Comparison, Reference, compare
 from kit.accuracy.metrics import measure
@@ -163,5 +163,5 @@ def test_other_thresholds_need_a_reason_that_the_summary_shows(judged_run: Kit) 
 
 
 def test_golden_takes_one_of_three_words(kit: Kit) -> None:
-    assert kit.infer(*VIT).code == 0
+    assert kit.infer(*SMALL).code == 0
     assert kit.compare("--golden", "maybe").code == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from conftest import VIT, Kit
+from conftest import SMALL, Kit
 
 
 def result_of(out: str) -> dict[str, str]:
@@ -16,7 +16,7 @@ def result_of(out: str) -> dict[str, str]:
 
 def test_both_scripts_end_with_a_line_for_programs(npu: Kit) -> None:
     npu.logs = npu.scratch / "of the run"
-    run = npu.infer(*VIT)
+    run = npu.infer(*SMALL)
     assert result_of(run.out) == {
         "status": "SUCCESS",
         "device": "npu:0",

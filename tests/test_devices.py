@@ -8,18 +8,18 @@ from pathlib import Path
 
 import msgspec._core
 import pytest
-from conftest import SIMULATED_NPU, T5, VIT, Kit, ended
+from conftest import SIMULATED_NPU, SMALL, T5, Kit, ended
 from starting import start_python
 
 
 def first_line(kit: Kit, *arguments: str, **environment: str) -> str:
-    result = kit.infer(*VIT, *arguments, **environment)
+    result = kit.infer(*SMALL, *arguments, **environment)
     assert result.code == 0, result.err
     return result.out.splitlines()[0]
 
 
 def refusal(kit: Kit, device: str, **environment: str) -> str:
-    result = kit.infer(*VIT, "--device", device, **environment)
+    result = kit.infer(*SMALL, "--device", device, **environment)
     assert result.code == 3, result.err
     assert kit.summary["status"] == "FAILED"
     assert kit.summary["verdict"] == "NOT_COMPARED"
@@ -85,7 +85,7 @@ def test_no_npu_behind_torch_npu(npu: Kit) -> None:
 @pytest.mark.parametrize(
     "model",
     # T5 beside the real wheel is in test_torch_npu_wheel.py.
-    [VIT, pytest.param(T5, marks=pytest.mark.full)],
+    [SMALL, pytest.param(T5, marks=pytest.mark.full)],
     ids=["timm", "transformers"],
 )
 def test_torch_npu_without_cann_does_not_stop_a_cpu_run(npu: Kit, model: tuple[str, ...]) -> None:
@@ -156,7 +156,7 @@ def test_a_torch_npu_without_the_exact_gelu_is_said_to_lack_it(npu: Kit, tmp_pat
     shutil.copytree(SIMULATED_NPU / "torch_npu", tmp_path / "old" / "torch_npu")
     api = tmp_path / "old" / "torch_npu" / "npu" / "__init__.py"
     api.write_text(f"{api.read_text()}\ndel are_compatible_impl_enabled, use_compatible_impl\n")
-    result = npu.infer(*VIT, "--precision", "strict", PYTHONPATH=str(tmp_path / "old"))
+    result = npu.infer(*SMALL, "--precision", "strict", PYTHONPATH=str(tmp_path / "old"))
     assert result.code == 0
     assert "--precision strict: compatible_impl did not take the value" in result.err
     assert npu.record["precision"]["not_set"] == ["compatible_impl"]
@@ -221,7 +221,7 @@ def test_an_npu_is_real_where_its_native_library_is_loaded(
         done = ended(start_python("-c", snippet, env=npu.environment(**switches)))
         assert done.out == "False\n", done.err
         return
-    assert reason in npu.infer(*VIT, **switches).err
+    assert reason in npu.infer(*SMALL, **switches).err
     assert npu.record["device"]["simulated"] and reason in npu.record["device"]["why_simulated"]
     assert npu.summary["npu_latency_ms"] is None
     assert "the NPU is simulated" in npu.summary["submission_blockers"]

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import VIT, Kit, Result
+from conftest import SMALL, Kit, Result
 
 
 def diff(kit: Kit, *arguments: object) -> Result:
@@ -38,7 +38,7 @@ def test_precision_of_two_runs(vit_run: Kit) -> None:
     """An A/B of HF32: the flags, the outputs, and how near each came to the CPU."""
     strict = vit_run.scratch / "strict"
     assert vit_run.compare().code == 0
-    assert vit_run.infer(*VIT, "--precision", "strict", "--logs", strict).code == 0
+    assert vit_run.infer(*SMALL, "--precision", "strict", "--logs", strict).code == 0
     assert vit_run.compare("--logs", strict).code == 0
     result = diff(vit_run, vit_run.logs, strict, "--json")
     assert result.code == 1

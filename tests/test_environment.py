@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import VIT, Kit
+from conftest import SMALL, Kit
 
 from kit.machine.environment import describe_environment
 
@@ -22,7 +22,7 @@ def test_the_environment_is_complete_and_both_machines_have_theirs(
         "PYTORCH_NPU_ALLOC_CONF": "expandable_segments:True,max_split_size_mb:512",
         "ASCEND_SECRET_TOKEN": "hunter2",
     }
-    assert npu.infer(*VIT, **variables).code == 0
+    assert npu.infer(*SMALL, **variables).code == 0
     found = npu.record["environment"]
     assert found["variables"]["ASCEND_HOME_PATH"] == "(a path)"
     assert found["variables"]["TASK_QUEUE_ENABLE"] == "2"

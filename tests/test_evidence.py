@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import VIT, Kit
+from conftest import SMALL, Kit
 
 
 def edit(kit: Kit, change: Callable[[dict[str, Any]], object]) -> None:
@@ -97,7 +97,7 @@ def test_record_that_contradicts_itself(judged_run: Kit, forgery: str) -> None:
 
 
 def test_a_computed_hash_called_published(vit_run: Kit, weights_of: Callable[[str], Path]) -> None:
-    assert vit_run.infer(*VIT, "--weights", weights_of("vit_tiny_patch16_224")).code == 0
+    assert vit_run.infer(*SMALL, "--weights", weights_of(SMALL[1])).code == 0
 
     def forge(record: dict[str, Any]) -> None:
         record["weights"].update(pretrained_used=True)
@@ -113,7 +113,7 @@ def test_a_link_in_logs_is_not_written_through(vit_run: Kit, tmp_path: Path) -> 
     log.symlink_to(tmp_path / "outside.txt")
     assert vit_run.compare().code == 4
     assert not (tmp_path / "outside.txt").exists()
-    assert vit_run.infer(*VIT).code == 0
+    assert vit_run.infer(*SMALL).code == 0
     assert not (tmp_path / "outside.txt").exists()
 
 
@@ -133,7 +133,7 @@ def test_record_that_names_another_model_folder(vit_run: Kit, name: str) -> None
 @pytest.fixture(scope="module")
 def _file_run(weights_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Kit:
     kit = Kit(tmp_path_factory.mktemp("vit_file"), simulated=True)
-    assert kit.infer(*VIT, "--weights", weights_of("vit_tiny_patch16_224")).code == 0
+    assert kit.infer(*SMALL, "--weights", weights_of(SMALL[1])).code == 0
     return kit
 
 
@@ -159,6 +159,24 @@ def file_run(_file_run: Kit, npu: Kit) -> Kit:
 def test_record_that_names_a_path_outside_its_roots(file_run: Kit, label: str) -> None:
     edit(file_run, lambda record: record["weights"].update(weight_path=label))
     refused(file_run, label)
+
+
+@pytest.mark.parametrize("field", ["tensors", "dtypes", "initialised"])
+def test_weights_of_which_the_record_says_something_else(file_run: Kit, field: str) -> None:
+    """No declaration counts the tensors of a folder's model: what was loaded again tells."""
+
+    def forge(record: dict[str, Any]) -> None:
+        weights = record["weights"]
+        counted, contents = weights["tensors"], weights["contents"]
+        if field == "tensors":
+            weights["tensors"] = counted + 1
+        elif field == "dtypes":
+            contents["dtypes"] = {"bfloat16": counted}
+        else:
+            contents["initialised"] = ["head.weight"]
+
+    edit(file_run, forge)
+    refused(file_run, "the record says")
 
 
 @pytest.mark.parametrize("name", ["inputs.safetensors", "outputs.safetensors"])
@@ -204,8 +222,8 @@ def test_weights_file_exchanged_between_the_scripts(
     vit_run: Kit, tmp_path: Path, weights_of: Callable[[str], Path]
 ) -> None:
     path = tmp_path / "model.safetensors"
-    path.write_bytes(weights_of("vit_tiny_patch16_224").read_bytes())
-    assert vit_run.infer(*VIT, "--weights", path).code == 0
+    path.write_bytes(weights_of(SMALL[1]).read_bytes())
+    assert vit_run.infer(*SMALL, "--weights", path).code == 0
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
@@ -219,8 +237,8 @@ def test_weights_file_elsewhere_on_this_machine(
     vit_run: Kit, tmp_path: Path, weights_of: Callable[[str], Path]
 ) -> None:
     here = tmp_path / "model.safetensors"
-    here.write_bytes(weights_of("vit_tiny_patch16_224").read_bytes())
-    assert vit_run.infer(*VIT, "--weights", here).code == 0
+    here.write_bytes(weights_of(SMALL[1]).read_bytes())
+    assert vit_run.infer(*SMALL, "--weights", here).code == 0
     moved = tmp_path / "moved"
     moved.mkdir()
     here.rename(moved / "model.safetensors")

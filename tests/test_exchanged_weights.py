@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import VIT, Kit, ended
+from conftest import SMALL, Kit, ended
 
 # Half a second of work for the device in every forward, so that there is time to change the file.
 SLOW = {"SIM_NPU_DELAY_MS": "20", "SIM_NPU_DELAY_OP": "aten::native_layer_norm"}
@@ -19,12 +19,12 @@ def test_weights_that_change_during_a_run(
     npu: Kit, tmp_path: Path, weights_of: Callable[[str], Path], how: str
 ) -> None:
     path, other = tmp_path / "model.safetensors", tmp_path / "other.safetensors"
-    data = bytearray(weights_of(VIT[1]).read_bytes())
+    data = bytearray(weights_of(SMALL[1]).read_bytes())
     path.write_bytes(data)
     data[-1] ^= 1
     other.write_bytes(data)
     times = path.stat()
-    process = npu.popen("inference.py", *VIT, "--weights", path, **SLOW)
+    process = npu.popen("inference.py", *SMALL, "--weights", path, **SLOW)
     while process.poll() is None and not (npu.logs / "run.json").exists():
         time.sleep(0.01)
     while process.poll() is None and npu.record["weights"] is None:
@@ -51,6 +51,6 @@ def test_weights_that_stay_are_no_reason_to_stop(
     npu: Kit, tmp_path: Path, weights_of: Callable[[str], Path]
 ) -> None:
     path = tmp_path / "model.safetensors"
-    path.symlink_to(weights_of(VIT[1]))  # as in the Hugging Face cache
-    assert npu.infer(*VIT, "--weights", path).code == 0
+    path.symlink_to(weights_of(SMALL[1]))  # as in the Hugging Face cache
+    assert npu.infer(*SMALL, "--weights", path).code == 0
     assert npu.summary["weight_path"] == "file:model.safetensors"

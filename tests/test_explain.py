@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import QUICK, T5, VIT, Finished, Kit
+from conftest import QUICK, SMALL, T5, VIT, Finished, Kit
 from msgspec.structs import replace
 from real_weights import MINILM, lite0_folder, timm_folder, unpacked
 from torch import Tensor, nn
@@ -221,7 +221,7 @@ def test_a_cpu_has_no_behaviour(finished: Finished) -> None:
 
 def test_flags_that_are_not_what_the_device_does(vit_run: Kit) -> None:
     """The flags of a default run, beside the outputs of a device that computes as a CPU does."""
-    run = vit_run.infer(*VIT, SIM_NPU_EXACT="1")
+    run = vit_run.infer(*SMALL, SIM_NPU_EXACT="1")
     assert run.code == 0, run.err
     result = vit_run.compare("--explain", "on")
     assert "GELU" not in result.out and "the device did without it here" in result.out

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from ascend_failures import REPORTED, Reported
-from conftest import SIMULATED_NPU, VIT, Kit, Result
+from conftest import SIMULATED_NPU, SMALL, VIT, Kit, Result
 
 from kit.machine.cures import as_kit_error
 
-NORM = "aten::native_layer_norm"  # 25 of them in a forward of this ViT
+NORM = "aten::native_layer_norm"  # 5 of them in a forward of SMALL
 SET_ENV = "source /usr/local/Ascend/ascend-toolkit/set_env.sh"
 FUNCTION = "torch_npu/csrc/core/npu/NPUFunctions.cpp:96 NPU function error: "
 
@@ -106,10 +106,10 @@ FAILURES = {
         late=True,
     ),
     "fault in the second pass": Failure(
-        30, "Run:AsyncTask error code:507018", "ASCEND_LAUNCH_BLOCKING=1", late=True
+        7, "Run:AsyncTask error code:507018", "ASCEND_LAUNCH_BLOCKING=1", late=True
     ),
     "fault in a timed pass": Failure(
-        110, "Run:AsyncTask error code:507035", "ASCEND_LAUNCH_BLOCKING=1", late=True
+        22, "Run:AsyncTask error code:507035", "ASCEND_LAUNCH_BLOCKING=1", late=True
     ),
     "unknown": Failure(2, "some failure nobody has seen", "the traceback is in its run_npu.log"),
 }
@@ -139,7 +139,7 @@ def failed(npu: Kit, result: Result, text: str, cure: str) -> None:
     ],
 )
 def test_a_failure_names_its_cure(npu: Kit, failure: Failure) -> None:
-    result = npu.infer(*VIT, "--device", "npu:0", **failure.switches())
+    result = npu.infer(*SMALL, "--device", "npu:0", **failure.switches())
     failed(npu, result, failure.text, failure.cure)
 
 
@@ -177,7 +177,7 @@ QUICK_REPORTS = (
 def test_what_people_reported_in_a_run(npu: Kit, reported: Reported) -> None:
     where = 1 if reported.where == "OPERATOR" else reported.where
     failure = Failure(where, reported.text, reported.cure or "the kit does not know this failure")
-    result = npu.infer(*VIT, "--device", "npu:0", **failure.switches())
+    result = npu.infer(*SMALL, "--device", "npu:0", **failure.switches())
     failed(npu, result, failure.text, failure.cure)
 
 
@@ -204,7 +204,7 @@ def test_the_environments_choice_of_devices_is_named(
         "none at all": {"SIM_NPU_DEVICES": "0"},
     }[how]
     device = "npu:7" if how == "no such index" else "npu:0"
-    result = npu.infer(*VIT, "--device", device, ASCEND_RT_VISIBLE_DEVICES=chosen, **switches)
+    result = npu.infer(*SMALL, "--device", device, ASCEND_RT_VISIBLE_DEVICES=chosen, **switches)
     assert result.code == 3
     assert f"ASCEND_RT_VISIBLE_DEVICES={chosen}" in result.error or not chosen
     assert "ASCEND_RT_VISIBLE_DEVICES" in result.error and said in result.error
@@ -254,22 +254,22 @@ def test_a_cuda_build_of_torch_beside_a_native_torch_npu(npu: Kit, cuda_build: P
     library.touch()
     # Were it imported, this would be the error.
     switches = {"SIM_NPU_IMPORT_ERROR": "imported", "PYTHONPATH": str(cuda_build)}
-    result = npu.infer(*VIT, "--device", "npu:0", **switches)
+    result = npu.infer(*SMALL, "--device", "npu:0", **switches)
     failed(npu, result, "npu:0 cannot be used: torch", "install the CPU build of the same version")
     assert "is a CUDA build" in result.error
 
 
 def test_a_cuda_build_of_torch_beside_a_simulation(npu: Kit, cuda_build: Path) -> None:
     """A simulation has no native library that could abort, and PyPI's torch for Linux is a CUDA build."""
-    result = npu.infer(*VIT, "--device", "npu:0", PYTHONPATH=str(cuda_build))
+    result = npu.infer(*SMALL, "--device", "npu:0", PYTHONPATH=str(cuda_build))
     assert result.code == 0, result.err
     assert npu.record["device"]["simulated"] is True
 
 
-@pytest.mark.parametrize("call", [2, 30], ids=["first pass", "second pass"])
+@pytest.mark.parametrize("call", [2, 7], ids=["first pass", "second pass"])
 def test_an_abort_leaves_its_last_words_and_a_whole_record(npu: Kit, call: int) -> None:
     words = "terminate called after throwing an instance of 'c10::Error'"
-    result = npu.infer(*VIT, SIM_NPU_ABORT=f"{NORM}:{call}:{words}")
+    result = npu.infer(*SMALL, SIM_NPU_ABORT=f"{NORM}:{call}:{words}")
     assert result.code == -6
     assert words in (npu.logs / "runtime_stderr.log").read_text()
     assert npu.record["status"] == "INTERRUPTED" and npu.summary["verdict"] == "NOT_COMPARED"
@@ -290,12 +290,12 @@ def test_comparing_and_judging_need_no_torch_npu(vit_run: Kit, tmp_path: Path) -
 @pytest.mark.parametrize("package", ["filelock", "PIL", "timm", "numpy"])
 def test_a_package_that_is_not_there(kit: Kit, package: str) -> None:
     kit.hidden = (*kit.hidden, package)
-    result = kit.infer(*VIT)
+    result = kit.infer(*SMALL)
     assert result.code == 3
     assert f"the package {package} is not installed: pip install -r req" in result.error
 
 
 def test_stderr_has_one_line_even_where_the_runtime_prints(npu: Kit) -> None:
-    result = npu.infer(*VIT, SIM_NPU_STDOUT="1", SIM_NPU_RAISE=f"{NORM}:1:error code is 561103")
+    result = npu.infer(*SMALL, SIM_NPU_STDOUT="1", SIM_NPU_RAISE=f"{NORM}:1:error code is 561103")
     assert result.code == 3 and "Ascend-cann-kernels" in result.error
     assert not re.search("INFO|Warning: ASCEND", result.out)

@@ -8,13 +8,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import QUICK, ROOT, VIT, Kit
+from conftest import QUICK, ROOT, SMALL, Kit
 
 NORM = "aten::native_layer_norm"
 
 
 def judged(npu: Kit, code: int, **switches: str) -> dict[str, object]:
-    result = npu.infer(*VIT, **switches)
+    result = npu.infer(*SMALL, **switches)
     assert result.code == 0, result.err
     assert npu.compare(**switches).code == code
     return npu.summary
@@ -50,7 +50,7 @@ def test_fallback_is_found_by_its_exact_name_and_absent_from_a_clean_run(npu: Ki
     assert any("aten::native_layer_norm" in line for line in summary["submission_blockers"])
     assert (
         "CAUTION: The operator 'aten::native_layer_norm'"
-        in npu.infer(*VIT, SIM_NPU_FALLBACK="aten::native_layer_norm").err
+        in npu.infer(*SMALL, SIM_NPU_FALLBACK="aten::native_layer_norm").err
     )
 
 
@@ -79,18 +79,18 @@ def test_every_wording_of_a_fallback_is_read(tmp_path: Path, wording: str) -> No
 @pytest.mark.parametrize("wording", WORDINGS)
 def test_every_wording_is_found_in_a_run(npu: Kit, wording: str) -> None:
     switches = {"SIM_NPU_FALLBACK": NORM, "SIM_NPU_FALLBACK_TEXT": WORDINGS[wording]}
-    result = npu.infer(*VIT, **switches)
+    result = npu.infer(*SMALL, **switches)
     found = npu.record["device_proof"]["fallback_ops"]
     assert found == ([] if wording == "no fallback" else [NORM])
     assert (f"warning: fell back to the CPU: {NORM}" in result.err) is bool(found)
 
 
 def test_a_fallback_in_the_further_samples_only(npu: Kit) -> None:
-    """25 norms a forward and five forwards before: the 130th is in the first sample."""
+    """5 norms a forward and five forwards before: the 27th is in the first sample."""
     data = npu.scratch / "photos"
     data.mkdir()
     shutil.copy(ROOT / "kit" / "models" / "samples" / "photo.png", data)
-    result = npu.infer(*VIT, "--data", data, SIM_NPU_FALLBACK=f"{NORM}:130")
+    result = npu.infer(*SMALL, "--data", data, SIM_NPU_FALLBACK=f"{NORM}:27")
     assert npu.record["device_proof"]["fallback_ops"] == []
     assert npu.record["samples"]["fallback_ops"] == [NORM]
     assert f"warning: fell back to the CPU: {NORM}" in result.err

@@ -9,17 +9,17 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import VIT, Kit
+from conftest import SMALL, VIT, Kit
 from documents import violation
 
 
 def test_two_runs_into_one_folder(npu: Kit) -> None:
     """The first waits for a device that takes its time; the second must not touch the logs."""
     slow = {"SIM_NPU_DELAY_MS": "2000", "SIM_NPU_DELAY_OP": "aten::convolution"}
-    first = npu.popen("inference.py", *VIT, **slow)
+    first = npu.popen("inference.py", *SMALL, **slow)
     wait_for(npu.logs / "run.json")
     for script in ("inference.py", "compare_accuracy.py"):
-        second = npu.run(script, *(VIT if script == "inference.py" else ()))
+        second = npu.run(script, *(SMALL if script == "inference.py" else ()))
         assert second.code == 3
         assert "in use by another run" in second.error
     first.communicate(timeout=120)
@@ -32,7 +32,7 @@ def test_two_runs_into_one_folder(npu: Kit) -> None:
 def test_interrupted_during_the_passes(judged_run: Kit, signal_number: int) -> None:
     npu = judged_run
     slow = {"SIM_NPU_DELAY_MS": "2000", "SIM_NPU_DELAY_OP": "aten::convolution"}
-    process = npu.popen("inference.py", *VIT, **slow)
+    process = npu.popen("inference.py", *SMALL, **slow)
     wait_for(npu.logs / "history")
     wait_for(npu.logs / "inputs.safetensors")
     process.send_signal(signal_number)
@@ -57,18 +57,18 @@ def test_interrupted_during_the_passes(judged_run: Kit, signal_number: int) -> N
 def test_ended_at_any_moment(kit: Kit, signal_number: int) -> None:
     """Whenever a run ends, what is in logs/ is whole, fits its schema and claims no verdict."""
     begun = time.monotonic()
-    assert kit.infer(*VIT).code == 0
+    assert kit.infer(*SMALL).code == 0
     seconds = time.monotonic() - begun
     assert kit.compare().code == 0
     moments = random.Random(signal_number)
     for _ in range(2):
-        process = kit.popen("inference.py", *VIT)
+        process = kit.popen("inference.py", *SMALL)
         time.sleep(moments.uniform(0, seconds))
         process.send_signal(signal_number)
         process.communicate(timeout=60)
         assert process.returncode in (0, 130, -signal.SIGINT, -signal.SIGKILL)
         assert_whole(kit)
-    assert kit.infer(*VIT).code == 0
+    assert kit.infer(*SMALL).code == 0
     assert not list(kit.logs.glob(".*.tmp"))
 
 
@@ -115,7 +115,7 @@ def test_full_disk_ends_in_one_line(kit: Kit) -> None:
 @pytest.mark.full
 def test_sixty_kills_lose_no_finished_comparison(npu: Kit) -> None:
     """Thirty in a first comparison, thirty in a second one of another outcome."""
-    assert npu.infer(*VIT).code == 0
+    assert npu.infer(*SMALL).code == 0
     moments = random.Random(60)
     begun = time.monotonic()
     assert npu.compare().code == 0

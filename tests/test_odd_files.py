@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, VIT, Kit, Result, ended
+from conftest import ROOT, SMALL, VIT, Kit, Result, ended
 from starting import start_python
 
 PHOTO = ROOT / "kit" / "models" / "samples" / "photo.png"
@@ -50,8 +50,17 @@ def commands(kit: Kit) -> list[tuple[str, ...]]:
         ("compare_accuracy.py", "--logs", str(kit.logs), "--rejudge"),
         ("-m", "kit", "report", "--logs", str(kit.logs)),
         ("-m", "kit", "diff", str(kit.logs), str(kit.logs)),
-        ("-m", "kit", "export", VIT[1], "--to", str(kit.scratch / "out"), "--logs", str(kit.logs)),
-        ("inference.py", *VIT, "--logs", str(kit.logs)),
+        (
+            "-m",
+            "kit",
+            "export",
+            VIT[1],
+            "--to",
+            str(kit.scratch / "out"),
+            "--logs",
+            str(kit.logs),
+        ),
+        ("inference.py", *SMALL, "--logs", str(kit.logs)),
     ]
 
 
@@ -100,7 +109,7 @@ def test_what_is_no_file_is_told_and_never_waited_for(
 @pytest.mark.parametrize("kind", ["fifo", "device"])
 def test_an_argument_that_is_no_file(kit: Kit, tmp_path: Path, option: str, kind: str) -> None:
     in_the_place_of(tmp_path / "model.safetensors", kind)
-    model = ("--model", "flan_t5_small", "--offline") if option == "--data" else VIT
+    model = ("--model", "flan_t5_small", "--offline") if option == "--data" else SMALL
     process = kit.popen("inference.py", *model, option, tmp_path / "model.safetensors")
     result = ended(process, BOUND_SECONDS)
     assert result.code == 2 and option in result.error
@@ -129,8 +138,8 @@ def test_weights_of_a_name_that_no_record_can_hold(
     kit: Kit, tmp_path: Path, weights_of: Callable[[str], Path], name: str
 ) -> None:
     path = tmp_path / f"{name}.safetensors"
-    path.symlink_to(weights_of(VIT[1]))
-    result = kit.infer(*VIT, "--weights", path)
+    path.symlink_to(weights_of(SMALL[1]))
+    result = kit.infer(*SMALL, "--weights", path)
     assert result.code == 2 and "no record can hold" in result.error
     assert result.error.isprintable() and not kit.logs.exists()
 
@@ -149,8 +158,8 @@ def test_weights_of_an_odd_name_that_a_record_can_hold(
     kit: Kit, tmp_path: Path, weights_of: Callable[[str], Path], name: str
 ) -> None:
     path = tmp_path / f"{name}.safetensors"
-    path.symlink_to(weights_of(VIT[1]))
-    result = kit.infer(*VIT, "--device", "cpu", "--weights", path)
+    path.symlink_to(weights_of(SMALL[1]))
+    result = kit.infer(*SMALL, "--device", "cpu", "--weights", path)
     assert result.code == 0, result.err
     assert kit.record["weights"]["weight_path"] == f"file:{name}.safetensors"
     assert kit.compare("--golden", "off").code == 0
@@ -160,7 +169,7 @@ def test_weights_of_an_odd_name_that_a_record_can_hold(
 def test_a_sample_of_a_name_that_no_record_can_hold(kit: Kit, tmp_path: Path, name: str) -> None:
     (tmp_path / "data").mkdir()
     shutil.copy(PHOTO, tmp_path / "data" / name)
-    result = kit.infer(*VIT, "--data", tmp_path / "data")
+    result = kit.infer(*SMALL, "--data", tmp_path / "data")
     assert result.code == 2 and "rename the file" in result.error and result.error.isprintable()
     assert not kit.logs.exists()
 
@@ -171,14 +180,14 @@ def test_a_data_folder_of_a_name_that_no_record_can_hold(
 ) -> None:
     (tmp_path / name).mkdir()
     shutil.copy(PHOTO, tmp_path / name)
-    result = kit.infer(*VIT, "--data", tmp_path / name)
+    result = kit.infer(*SMALL, "--data", tmp_path / name)
     assert result.code == 2 and "rename it" in result.error and result.error.isprintable()
 
 
 def test_a_photo_whose_name_acts_on_a_terminal_is_shown_escaped(kit: Kit, tmp_path: Path) -> None:
     photo = tmp_path / "red\x1b[31m\nphoto.png"
     shutil.copy(PHOTO, photo)
-    result = kit.infer(*VIT, "--device", "cpu", "--input", photo)
+    result = kit.infer(*SMALL, "--device", "cpu", "--input", photo)
     assert result.code == 0, result.err
     assert (
         "\x1b" not in result.out + result.err
@@ -189,7 +198,7 @@ def test_a_photo_whose_name_acts_on_a_terminal_is_shown_escaped(kit: Kit, tmp_pa
 
 def test_a_logs_folder_whose_name_acts_on_a_terminal_is_shown_escaped(kit: Kit) -> None:
     kit.logs = kit.scratch / "a'\x1b[31m\n\u202eb"
-    result = kit.infer(*VIT, "--device", "cpu")
+    result = kit.infer(*SMALL, "--device", "cpu")
     assert result.code == 0, result.err
     shown = "a\\'\\x1b[31m\\n\\u202eb"
     *_, done, last = result.out.splitlines()
@@ -209,15 +218,15 @@ def test_a_working_directory_that_is_no_utf_8(
 ) -> None:
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
-    (folder / "model.safetensors").symlink_to(weights_of(VIT[1]))
+    (folder / "model.safetensors").symlink_to(weights_of(SMALL[1]))
     environment = kit.environment()
 
     def run(script: str, *arguments: str) -> Result:
         return ended(start_python(ROOT / script, *arguments, env=environment, cwd=folder))
 
-    result = run("inference.py", *VIT, "--device", "cpu", "--weights", "model.safetensors")
+    result = run("inference.py", *SMALL, "--device", "cpu", "--weights", "model.safetensors")
     assert result.code == 2 and "no UTF-8" in result.error
-    result = run("inference.py", *VIT, "--device", "cpu")
+    result = run("inference.py", *SMALL, "--device", "cpu")
     assert result.code == 0 and "Traceback" not in result.err, result.err
     result = run("compare_accuracy.py", "--golden", "off")
     assert result.code == 0 and "Traceback" not in result.err, result.err
@@ -231,7 +240,7 @@ def test_a_working_directory_that_is_no_utf_8(
     ],
 )
 def test_a_number_that_nothing_can_be_done_with(kit: Kit, arguments: tuple[str, ...]) -> None:
-    result = kit.infer(*VIT, *arguments)
+    result = kit.infer(*SMALL, *arguments)
     assert result.code == 2 and arguments[0] in result.err and "Traceback" not in result.err
     assert not kit.logs.exists()
 
@@ -244,7 +253,7 @@ def test_a_photo_as_large_as_a_poster_is_refused_in_a_moment(kit: Kit, tmp_path:
     from PIL import Image
 
     Image.new("L", (13_000, 13_000)).save(tmp_path / "poster.png", compress_level=1)
-    process = kit.popen("inference.py", *VIT, "--input", tmp_path / "poster.png")
+    process = kit.popen("inference.py", *SMALL, "--input", tmp_path / "poster.png")
     result = ended(process)
     assert result.code == 2 and "13000x13000 pixels are more than 64 million" in result.error
     assert "Warning" not in result.err
@@ -260,7 +269,7 @@ def test_the_umask_is_heeded(kit: Kit, umask: int) -> None:
             [
                 "python",
                 str(ROOT / "inference.py"),
-                *VIT,
+                *SMALL,
                 "--device",
                 "cpu",
                 "--logs",
@@ -278,7 +287,7 @@ def test_the_umask_is_heeded(kit: Kit, umask: int) -> None:
 
 def test_sigterm_ends_what_waits(kit: Kit) -> None:
     """As the last resort: a shell's time-out on whatever still waits."""
-    process = kit.popen("inference.py", *VIT, "--device", "cpu", "--iterations", "1000000")
+    process = kit.popen("inference.py", *SMALL, "--device", "cpu", "--iterations", "1000000")
     try:
         process.wait(8)
     except subprocess.TimeoutExpired:

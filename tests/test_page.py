@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import ROOT, T5, VIT, Finished, Kit
+from conftest import ROOT, SMALL, T5, Finished, Kit
 
 from kit.documented import written as to_json
 from kit.evidence.documents import read_summary
@@ -30,7 +30,7 @@ from kit.words import Texts, catalogue
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-MODELS = {"vit": VIT, "t5": T5}
+MODELS = {"vit": SMALL, "t5": T5}
 SECTIONS = (
     "claim lead conclusion errors charts truth top5 latency noise readings results proof precision "
     "weights fallback attempts model hardware software install command logs score explanation metrics "

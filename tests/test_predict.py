@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import VIT, Finished, Kit
+from conftest import SMALL, Finished, Kit
 from real_weights import LITE0_PHOTOS, MINILM, lite0_folder, photographs, unpacked
 
 from kit.explain.predict import behaviours_of, predict
@@ -36,8 +36,8 @@ def test_what_each_chip_does(chip: str, precision: str, behaviours: list[str]) -
 
 
 def test_the_prediction_is_what_the_simulated_npu_shows(kit: Kit, finished: Finished) -> None:
-    observed = finished(VIT[1]).summary["explanation"]["outputs"]
-    wanted = ("predict", VIT[1], "--offline", "--precision", "default", "--json")
+    observed = finished(SMALL[1]).summary["explanation"]["outputs"]
+    wanted = ("predict", SMALL[1], "--offline", "--precision", "default", "--json")
     result = kit.command(*wanted)
     assert result.code == 0, result.err
     assert "PASS" not in result.out

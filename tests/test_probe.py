@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import ROOT, VIT, Kit
+from conftest import ROOT, SMALL, Kit
 from starting import kept_environment, start_python
 
 from kit.evidence.flag_claims import contradicted_flags
@@ -117,7 +117,7 @@ def test_a_run_has_the_findings_on_record_and_in_its_report(judged_run: Kit) -> 
 def test_what_speaks_against_a_run_is_said_and_blocks(
     npu: Kit, switches: dict[str, str], arguments: tuple[str, ...], told: str
 ) -> None:
-    result = npu.infer(*VIT, *arguments, **switches)
+    result = npu.infer(*SMALL, *arguments, **switches)
     assert result.code == 0 and told in result.err
     assert any(told in blocker for blocker in npu.summary["submission_blockers"])
 

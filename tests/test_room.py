@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from conftest import VIT, Kit
+from conftest import SMALL, Kit
 from loopback_hub import Fault, LoopbackHub
 from tiny_hub import FILES, WEIGHTS, info, shorten_waits, use_empty_caches
 
@@ -34,7 +34,7 @@ def huge(path: Path, size: int = SIZE, name: str = "w") -> Path:
 
 def test_the_line_names_the_bytes_needed_and_free(kit: Kit, tmp_path: Path) -> None:
     path = huge(tmp_path / WEIGHTS)
-    result = kit.infer(*VIT, "--weights", path)
+    result = kit.infer(*SMALL, "--weights", path)
     assert result.code == 3
     assert f"{path.stat().st_size:,} bytes of memory are needed" in result.error
     assert "are free" in result.error

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import QUICK, T5, VIT, Kit, write_tokenizer
+from conftest import QUICK, SMALL, T5, Kit, write_tokenizer
 from msgspec import convert
 from PIL import Image
 
@@ -45,7 +45,7 @@ def photos(folder: Path) -> Path:
 def _finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scratch = tmp_path_factory.mktemp("five")
     kit = Kit(scratch, simulated=True)
-    result = kit.infer(*VIT, "--data", photos(scratch / "photos"), "--batch-size", 2)
+    result = kit.infer(*SMALL, "--data", photos(scratch / "photos"), "--batch-size", 2)
     assert result.code == 0, result.err
     assert "5 samples of photos run in batches of up to 2" in result.out
     assert kit.compare().code == 0
@@ -96,7 +96,7 @@ def test_rejudging_needs_no_data_and_a_new_run_archives_the_samples(five: Kit) -
     shutil.rmtree(five.scratch / "photos")
     assert five.compare("--rejudge").code == 0
     assert (five.summary, lines(five)) == (first, told)
-    assert five.infer(*VIT).code == 0
+    assert five.infer(*SMALL).code == 0
     assert not (five.logs / "samples").exists() and not (five.logs / "samples.jsonl").exists()
     [earlier] = (five.logs / "history").iterdir()
     assert (earlier / "samples" / "device-00000.safetensors").exists()
@@ -198,7 +198,7 @@ def test_data_elsewhere_on_this_machine(five: Kit) -> None:
 def test_planted_fault_in_one_batch(npu: Kit, call: int, code: int, reason: str) -> None:
     data = photos(npu.scratch / "photos")
     switches = {"SIM_NPU_FAULT": f"aten::convolution:{call}:3.0"}
-    assert npu.infer(*VIT, "--data", data, "--batch-size", 2, **switches).code == 0
+    assert npu.infer(*SMALL, "--data", data, "--batch-size", 2, **switches).code == 0
     result = npu.compare()
     assert result.code == code
     summary = npu.summary
@@ -244,17 +244,17 @@ def test_texts_without_a_tokenizer(kit: Kit, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "content", "arguments", "words"),
     [
-        (VIT, None, (), "there is no such path"),
-        (VIT, {}, (), "holds no sample"),
-        (VIT, {"a.txt": b"text"}, (), "holds no sample"),
-        (VIT, {"a.png": None, "b.png": b"no image"}, (), "b.png: not a readable image"),
-        (VIT, b"How old are you?\n", (), "takes a folder of images"),
+        (SMALL, None, (), "there is no such path"),
+        (SMALL, {}, (), "holds no sample"),
+        (SMALL, {"a.txt": b"text"}, (), "holds no sample"),
+        (SMALL, {"a.png": None, "b.png": b"no image"}, (), "b.png: not a readable image"),
+        (SMALL, b"How old are you?\n", (), "takes a folder of images"),
         (T5, {}, (), "takes a text file"),
         (T5, b"", (), "holds no sample"),
         (T5, b"one\n\nthree\n", (), "line 2: is empty"),
         (T5, b"\xff\xfe", (), "cannot be read"),
-        (VIT, {"a.png": None}, ("--samples", "0"), "--samples"),
-        (VIT, {"a.png": None}, ("--batch-size", "0"), "--batch-size"),
+        (SMALL, {"a.png": None}, ("--samples", "0"), "--samples"),
+        (SMALL, {"a.png": None}, ("--batch-size", "0"), "--batch-size"),
     ],
 )
 def test_bad_data(
@@ -281,11 +281,11 @@ def test_bad_data(
 
 
 def test_samples_without_data_and_more_than_there_are(kit: Kit) -> None:
-    result = kit.infer(*VIT, "--samples", 3)
+    result = kit.infer(*SMALL, "--samples", 3)
     assert result.code == 2
     assert "--data" in result.error
     data = photos(kit.scratch / "photos")
-    result = kit.infer(*QUICK, *VIT, "--data", data, "--samples", 9)
+    result = kit.infer(*QUICK, *SMALL, "--data", data, "--samples", 9)
     assert result.code == 0
     assert "--samples 9" in result.err and "holds 5" in result.err
     assert (kit.record["samples"]["count"], kit.record["arguments"]["samples"]) == (5, 9)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import QUICK, ROOT, T5, VIT, Finished, Kit, write_tokenizer
+from conftest import QUICK, ROOT, SMALL, T5, VIT, Finished, Kit, write_tokenizer
 from safetensors import safe_open
 
 
@@ -101,7 +101,7 @@ def test_require_pretrained_without_weights(kit: Kit) -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", pytest.param("bfloat16", marks=pytest.mark.full)])
 def test_half_precision_is_compared_with_fp32(npu: Kit, dtype: str) -> None:
-    assert npu.infer(*VIT, "--dtype", dtype).code == 0
+    assert npu.infer(*SMALL, "--dtype", dtype).code == 0
     assert npu.record["outputs"]["features"]["dtype"] == dtype
     proof = npu.record["device_proof"]
     assert proof["weights_fingerprint"] != npu.record["weights"]["fingerprint"]
@@ -112,12 +112,12 @@ def test_half_precision_is_compared_with_fp32(npu: Kit, dtype: str) -> None:
 def test_two_runs_have_the_same_weights_and_the_first_goes_to_the_history(judged_run: Kit) -> None:
     kit = judged_run
     first = kit.record
-    assert kit.infer(*VIT).code == 0
+    assert kit.infer(*SMALL).code == 0
     assert kit.summary["verdict"] == "NOT_COMPARED"
     assert kit.record["weights"]["fingerprint"] == first["weights"]["fingerprint"]
     assert kit.record["outputs"] == first["outputs"]
     [earlier] = (kit.logs / "history").iterdir()
-    assert re.fullmatch(r"\d{8}T\d{6}Z-vit_tiny_patch16_224", earlier.name)
+    assert re.fullmatch(r"\d{8}T\d{6}Z-small_vit", earlier.name)
     assert {"run.json", "summary.json", "accuracy_compare.log"} <= {
         path.name for path in earlier.iterdir()
     }
@@ -125,9 +125,9 @@ def test_two_runs_have_the_same_weights_and_the_first_goes_to_the_history(judged
 
 @pytest.mark.full
 def test_seed_changes_the_random_weights(kit: Kit) -> None:
-    assert kit.infer(*VIT, "--seed", "1").code == 0
+    assert kit.infer(*SMALL, "--seed", "1").code == 0
     first = kit.record["weights"]
-    assert kit.infer(*VIT, "--seed", "2").code == 0
+    assert kit.infer(*SMALL, "--seed", "2").code == 0
     second = kit.record["weights"]
     assert (first["seed"], second["seed"]) == (1, 2)
     assert first["fingerprint"] != second["fingerprint"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import VIT, Kit
+from conftest import SMALL, Kit
 from loopback_hub import COMMIT, Fault, LoopbackHub
 from safetensors.torch import load_file, save
 from tiny_hub import info, shorten_waits, use_empty_caches
@@ -209,13 +209,13 @@ def test_a_wrong_folder_names_what_is_wrong(tmp_path: Path, kind: str) -> None:
 def test_both_scripts_with_shards(
     kit: Kit, tmp_path: Path, weights_of: Callable[[str], Path]
 ) -> None:
-    path = weights_of("vit_tiny_patch16_224")
+    path = weights_of(SMALL[1])
     folder = write(tmp_path / "model", sharded(load_file(path)))
-    result = kit.infer(*VIT, "--weights", folder)
+    result = kit.infer(*SMALL, "--weights", folder)
     assert result.code == 0, result.err
     whole = Kit(tmp_path / "whole")
     whole.scratch.mkdir()
-    assert whole.infer(*VIT, "--weights", path).code == 0
+    assert whole.infer(*SMALL, "--weights", path).code == 0
     weights, other = kit.record["weights"], whole.record["weights"]
     assert [file["name"] for file in weights["files"]] == [INDEX, *SHARDS]
     assert weights["fingerprint"] == other["fingerprint"]

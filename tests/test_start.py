@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, VIT, Kit
+from conftest import ROOT, SMALL, Kit
 from documents import violation
 from starting import start_python
 
@@ -193,7 +193,7 @@ def interrupt_at_random(kit: Kit, script: str, arguments: tuple[str, ...], times
 @pytest.mark.parametrize("times", [3, pytest.param(100, marks=pytest.mark.full)])
 @pytest.mark.parametrize("script", ["inference.py", "compare_accuracy.py"])
 def test_interrupts_at_random_moments(vit_run: Kit, script: str, times: int) -> None:
-    interrupt_at_random(vit_run, script, VIT if script == "inference.py" else (), times)
+    interrupt_at_random(vit_run, script, SMALL if script == "inference.py" else (), times)
 
 
 def test_the_readme_begins_with_a_bare_python3() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from conftest import VIT, Kit
+from conftest import SMALL, Kit
 
 # At the import of each of these, as a C++ library and as a Python one print.
 CHATTER = """
@@ -22,7 +22,7 @@ sys.meta_path.insert(0, Finder())
 
 
 def test_a_runtime_that_prints_at_import_and_at_the_first_operator(npu: Kit) -> None:
-    result = npu.infer(*VIT, SIM_NPU_STDOUT="1")
+    result = npu.infer(*SMALL, SIM_NPU_STDOUT="1")
     assert result.code == 0
     heads = ["device npu:0", "input ", "arithmetic ", "second run", "latency ", "done: ", "RESULT "]
     assert [

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import T5, VIT, Kit
+from conftest import SMALL, T5, Kit
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def download(wanted: str, folder: Path) -> bool:
 
 
 @pytest.mark.full  # test_devices.py has the same import error from the simulation
-@pytest.mark.parametrize("model", [VIT, T5], ids=["timm", "transformers"])
+@pytest.mark.parametrize("model", [SMALL, T5], ids=["timm", "transformers"])
 def test_cpu_run_beside_a_torch_npu_that_cannot_load(
     kit: Kit, wheel: Wheel, model: tuple[str, ...]
 ) -> None:
@@ -70,6 +70,6 @@ def test_cpu_run_beside_a_torch_npu_that_cannot_load(
 
 @pytest.mark.full  # test_devices.py asks the simulation the same
 def test_npu_asked_for_without_cann(kit: Kit, wheel: Wheel) -> None:
-    result = kit.infer(*VIT, "--device", "npu:0", PYTHONPATH=str(wheel.site))
+    result = kit.infer(*SMALL, "--device", "npu:0", PYTHONPATH=str(wheel.site))
     assert result.code == 3
     assert all(words in result.error for words in wheel.said)

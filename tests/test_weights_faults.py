@@ -230,7 +230,7 @@ def test_with_everything_cached_a_hub_that_hangs_is_not_even_asked(cache: Path) 
 
 # ---- through inference.py ----------------------------------------------------------------------
 
-VIT = ("--model", "vit_tiny_patch16_224", "--device", "cpu", "--warmup", 0, "--iterations", 1)
+SMALL = ("--model", "vit_tiny_patch16_224", "--device", "cpu", "--warmup", 0, "--iterations", 1)
 VIT_FILES = {"timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k": {WEIGHTS: DATA}}
 VIT_COMMIT = "7d3afdd0cf93ad84d986eb2d6bcc5812ebd0b106"
 
@@ -252,7 +252,7 @@ VIT_COMMIT = "7d3afdd0cf93ad84d986eb2d6bcc5812ebd0b106"
 def test_the_record_of_a_run_tells_why_there_are_no_pretrained_weights(
     kit: Kit, fault: Fault, required: bool, code: int, words: str
 ) -> None:
-    arguments = (*VIT, "--download-timeout", 30, *(["--require-pretrained"] if required else []))
+    arguments = (*SMALL, "--download-timeout", 30, *(["--require-pretrained"] if required else []))
     with LoopbackHub(VIT_FILES, commit=VIT_COMMIT, faults=(fault,)) as hub:
         result = kit.infer(*arguments, HF_ENDPOINT=hub.url)
     assert result.code == code
@@ -269,5 +269,5 @@ def test_the_record_of_a_run_tells_why_there_are_no_pretrained_weights(
 @pytest.mark.full
 def test_the_pinned_commit_is_the_only_one_taken(kit: Kit) -> None:
     with LoopbackHub(VIT_FILES, commit=COMMIT) as hub:
-        result = kit.infer(*VIT, "--require-pretrained", HF_ENDPOINT=hub.url)
+        result = kit.infer(*SMALL, "--require-pretrained", HF_ENDPOINT=hub.url)
     assert result.code == 3 and "RevisionNotFound" in result.error

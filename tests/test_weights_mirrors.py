@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import VIT, Kit
+from conftest import SMALL, Kit
 from loopback_hub import Fault, LoopbackHub
 from tiny_hub import (
     DATA,
@@ -208,7 +208,7 @@ def test_a_wrong_mirror_ends_a_run_before_it_begins(kit: Kit) -> None:
 def test_the_record_names_the_mirrors_without_their_credentials(vit_run: Kit) -> None:
     assert vit_run.record["arguments"]["mirrors"] == []
     secret = "http://me:s3cret@127.0.0.1:9/hub/"
-    assert vit_run.infer(*VIT, "--mirror", secret, KIT_MIRRORS="http://127.0.0.1:9").code == 0
+    assert vit_run.infer(*SMALL, "--mirror", secret, KIT_MIRRORS="http://127.0.0.1:9").code == 0
     mirrors = vit_run.record["arguments"]["mirrors"]
     assert mirrors == ["http://127.0.0.1:9/hub", "http://127.0.0.1:9"]
     written = [path.read_bytes() for path in vit_run.logs.iterdir() if path.is_file()]

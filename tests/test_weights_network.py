@@ -11,7 +11,7 @@ from loopback_proxy import LoopbackProxy
 from tiny_hub import FILES, WEIGHTS
 
 TINY = "org/tiny"
-VIT = ("--model", "vit_tiny_patch16_224", "--device", "cpu", "--warmup", 0, "--iterations", 1)
+SMALL = ("--model", "vit_tiny_patch16_224", "--device", "cpu", "--warmup", 0, "--iterations", 1)
 STALE = "hf_StaleStaleStale"
 # Nobody answers there; the name is never looked up.
 BEHIND = "http://hub.example"
@@ -45,7 +45,7 @@ def test_a_stale_token_is_on_record_as_what_it_is(kit: Kit) -> None:
     from test_weights_faults import VIT_COMMIT, VIT_FILES
 
     with LoopbackHub(VIT_FILES, commit=VIT_COMMIT, token="hf_other", public=True) as hub:
-        result = kit.infer(*VIT, HF_ENDPOINT=hub.url, HF_TOKEN=STALE)
+        result = kit.infer(*SMALL, HF_ENDPOINT=hub.url, HF_TOKEN=STALE)
     assert result.code == 0
     assert "the token of HF_TOKEN was refused" in result.out
     reason = kit.record["weights"]["fallback_reason"]
@@ -165,7 +165,7 @@ def test_doctor_names_the_proxy(kit: Kit) -> None:
 
 
 def test_a_run_says_why_it_is_random_behind_a_proxy(kit: Kit) -> None:
-    result = kit.infer(*VIT, HF_ENDPOINT=BEHIND, ALL_PROXY="socks5://me:s3cret@127.0.0.1:1080")
+    result = kit.infer(*SMALL, HF_ENDPOINT=BEHIND, ALL_PROXY="socks5://me:s3cret@127.0.0.1:1080")
     assert result.code == 0
     reason = kit.record["weights"]["fallback_reason"]
     assert "the proxy socks5://127.0.0.1:1080 of ALL_PROXY" in reason and "s3cret" not in reason

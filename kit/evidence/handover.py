@@ -32,6 +32,8 @@ from kit.weights.sources import resolve
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from kit.weights.load import LoadedWeights
+
 
 @contextmanager
 def distrust_on_record(logs: Logs) -> Iterator[None]:
@@ -105,9 +107,20 @@ def check_input(inputs: Mapping[str, Tensor], fed: FedInput) -> None:
     _same("inputs", fingerprint(inputs), fed.fingerprint)
 
 
-def check_weights(found: str, weights: Weights) -> None:
-    """Raise UntrustedError where the fingerprint `found` is not that of the run's weights."""
-    _same("weights", found, weights.fingerprint)
+def check_weights(found: LoadedWeights, weights: Weights) -> None:
+    """Raise UntrustedError where `found` is not what the record says of the run's weights."""
+    _same("weights", found.fingerprint, weights.fingerprint)
+    contents = found.account, weights.contents
+    for what, here, recorded in (
+        ("parameters", found.parameters, weights.parameters),
+        ("tensors", found.tensors, weights.tensors),
+        ("dtypes", *(each and each.dtypes for each in contents)),
+        ("random tensors", *(each and each.initialised for each in contents)),
+    ):
+        if here != recorded:
+            raise UntrustedError(
+                f"the {what} of these weights are {here}, the record says {recorded}: {AGAIN}"
+            )
 
 
 def check_heads(outputs: Collection[str], weights: Weights) -> None:

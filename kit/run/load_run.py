@@ -46,6 +46,6 @@ def load_run(logs: Logs, adapter: Adapter, run: FinishedRun, weights: Path | Non
     model = adapter.build()
     seed = run.arguments.seed if run.weights.seed is None else run.weights.seed
     loaded = load_weights(adapter, model, paths, seed=seed)
-    check_weights(loaded.fingerprint, run.weights)
+    check_weights(loaded, run.weights)
     check_heads(outputs_of_heads(adapter, model, loaded.account, inputs, seed), run.weights)
     return LoadedRun(model=model, loaded=loaded, inputs=inputs, paths=paths)
