@@ -474,8 +474,9 @@ def test_a_hub_that_answers(kit: Kit, tmp_path: Path) -> None:
 
 def test_offline_makes_no_request(kit: Kit, tmp_path: Path) -> None:
     with LoopbackHub({}) as hub:
-        assert "--offline" in doctor(kit, "--offline", HF_ENDPOINT=hub.url)["hub"]["found"]
         quick = no_torch(tmp_path)
+        found = doctor(kit, "--offline", HF_ENDPOINT=hub.url, PYTHONPATH=quick)
+        assert "--offline" in found["hub"]["found"]
         found = doctor(kit, HF_ENDPOINT=hub.url, HF_HUB_OFFLINE="1", PYTHONPATH=quick)
         assert "HF_HUB_OFFLINE" in found["hub"]["found"]
         assert hub.requests == []
@@ -528,11 +529,11 @@ def test_the_table_for_people(kit: Kit) -> None:
     assert cures and set(cures) == {column}
 
 
-def test_doctor_itself_imports_nothing_heavy(kit: Kit) -> None:
+def test_doctor_itself_imports_nothing_heavy(kit: Kit, tmp_path: Path) -> None:
     process = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "kit", "doctor", "--offline"],
         cwd=ROOT,
-        env=kit.environment(),
+        env=kit.environment(PYTHONPATH=no_torch(tmp_path)),
         capture_output=True,
         text=True,
     )

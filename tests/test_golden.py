@@ -20,18 +20,20 @@ from kit.errors import CannotRunError
 from kit.machine.memory import available_bytes
 from kit.models.adapter import Adapter, ModelInput
 from kit.models.declaration import ModelInfo
-from kit.models.known import load_adapter, model_names
+from kit.models.derived import from_folder
+from kit.models.known import known_adapter, load_adapter, model_names
 from kit.run.reference import run_references
 from kit.weights.load import load_weights
 
 GIB = 1 << 30
 T5, VIT = "flan_t5_small", "vit_tiny_patch16_224"
+SMALL_T5 = str(Path(__file__).with_name("small_t5"))  # its config, with 2 layers and narrow ones
 OUTSIDE = torch.zeros(4, 5)
 FP64_ERROR = 1e-12  # relative L2, above fp64's rounding in two orders of the sums; fp32's is 1e-7
 
 
 def built(name: str) -> tuple[Adapter, nn.Module, dict[str, Tensor]]:
-    adapter = load_adapter(name)
+    adapter = known_adapter(name) or from_folder(Path(name))
     model = adapter.build()
     load_weights(adapter, model, (), seed=0)
     return adapter, model, dict(adapter.load_input(None, {}).tensors)
@@ -73,10 +75,9 @@ class FloatsSeen(TorchDispatchMode):
         return result
 
 
-# T5 has five outputs, and generates one of them: long enough to be left to .ci/full.
+# The others have many more weights, and T5 generates: long enough to be left to .ci/full.
 QUICK_MODELS = [
-    pytest.param(name, marks=pytest.mark.full if name == "flan_t5_small" else ())
-    for name in model_names()
+    pytest.param(name, marks=() if name == VIT else pytest.mark.full) for name in model_names()
 ]
 
 
@@ -124,10 +125,13 @@ def test_generated_ids_are_those_of_the_fp64_scores() -> None:
     )
 
 
-def test_t5_encoder_is_numpys_and_double_alone_is_not() -> None:
-    adapter, model, inputs = built(T5)
+@pytest.mark.parametrize(
+    "name", [SMALL_T5, pytest.param(T5, marks=pytest.mark.full)], ids=["small", T5]
+)
+def test_t5_encoder_is_numpys_and_double_alone_is_not(name: str) -> None:
+    adapter, model, inputs = built(name)
     expected = t5_encoder(weights_of(model), inputs["input_ids"][0].tolist())
-    assert relative_l2(golden_of(T5)["encoder_last_hidden_state"][0], expected) < FP64_ERROR
+    assert relative_l2(golden_of(name)["encoder_last_hidden_state"][0], expected) < FP64_ERROR
 
     model.double()
     with torch.inference_mode():
@@ -155,20 +159,22 @@ def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def t5_encoder(weights: Mapping[str, NDArray[np.float64]], ids: list[int]) -> NDArray[np.float64]:
-    """flan-t5-small's encoder [tokens, 512], from the paper (Raffel et al. 2020, arXiv:1910.10683) and
+    """flan-t5-small's encoder [tokens, width], from the paper (Raffel et al. 2020, arXiv:1910.10683) and
     T5 1.1's gated GELU in its tanh form; relative positions in 16 buckets a side, at most 15 apart."""
-    heads, count = 6, len(ids)
+    count = len(ids)
     distance = np.arange(count)[None, :] - np.arange(count)[:, None]  # key - query
     far = 8 + np.floor(np.log(np.maximum(abs(distance), 8) / 8) / math.log(128 / 8) * 8)
     bucket = np.where(abs(distance) < 8, abs(distance), far).astype(int) + 16 * (distance > 0)
     table = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
     bias = weights[table][bucket].transpose(2, 0, 1)
+    heads = len(bias)
+    layers = sum(name.startswith("encoder.") and name.endswith(".q.weight") for name in weights)
 
     def norm(x: NDArray[np.float64], name: str) -> NDArray[np.float64]:
         return weights[name] * x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6)
 
     x = weights["shared.weight"][ids]
-    for number in range(8):
+    for number in range(layers):
         layer = f"encoder.block.{number}.layer"
         h = norm(x, f"{layer}.0.layer_norm.weight")
         q, k, v = (
@@ -400,6 +406,15 @@ def test_weights_are_converted_once_stay_tied_and_come_back() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
+def test_a_longer_text_needs_more_memory() -> None:
+    _, model, inputs = built(SMALL_T5)
+    assert golden_skipped(model, inputs, available=GIB) is None
+    assert "are free" in str(golden_skipped(model, inputs, available=GIB // 100))
+    long = {"input_ids": torch.zeros(1, 4096, dtype=torch.int64)}
+    assert golden_skipped(model, long, available=GIB)
+
+
+@pytest.mark.full  # with the weights of a published model in memory
 def test_golden_is_skipped_where_memory_would_not_hold_it() -> None:
     _, model, inputs = built(T5)
     reason = golden_skipped(model, inputs, available=GIB // 2)
