@@ -21,7 +21,7 @@ from kit.machine.memory import available_bytes
 from kit.models.adapter import Adapter, ModelInput
 from kit.models.declaration import ModelInfo
 from kit.models.derived import from_folder
-from kit.models.known import known_adapter, load_adapter, model_names
+from kit.models.known import known_adapter, model_names
 from kit.run.reference import run_references
 from kit.weights.load import load_weights
 
