@@ -67,7 +67,9 @@ def main() -> int:
     """The story of a comparison. Returns the exit code; raises KitError."""
     options = parse_compare_options(__doc__)
     if not options.logs.is_dir():
-        raise UsageError(f"--logs {options.logs}: there is no such folder; run inference.py first")
+        raise UsageError(
+            f"--logs {options.logs}: there is no such folder", "run inference.py first"
+        )
     # Heavy imports come only now: --help and a wrong argument need none of them.
     from kit.report.command import reported
 

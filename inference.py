@@ -113,7 +113,10 @@ def measure(
     found = search.result()
     record.attempts(found)
     if found.file is None and options.require_pretrained:
-        raise CannotRunError(f"--require-pretrained, but there are {found.not_found}")
+        raise CannotRunError(
+            f"--require-pretrained, but there are {found.not_found}",
+            "pass them with --weights PATH",
+        )
     if samples:  # a tokenizer that is not at hand ends the run here, not after its passes
         load_sample(adapter, samples[0], found.companions)
     paths = found.file.paths if found.file else []

@@ -142,4 +142,4 @@ def _check_arguments() -> None:
         try:
             argument.encode("utf-8")
         except UnicodeEncodeError:
-            raise UsageError(f"{argument!r} is no UTF-8: name it otherwise") from None
+            raise UsageError(f"{argument!r} is no UTF-8", "name it otherwise") from None

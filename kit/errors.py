@@ -26,9 +26,12 @@ class Fault(Exception):
 
 
 class KitError(Fault):
-    """An error with an exit code. Without a cure of its own, `what` ends with the next step."""
+    """An error with an exit code. Whoever raises one names the cure, or None where none is known."""
 
     exit_code: ClassVar[Literal[2, 3, 4]] = 3
+
+    def __init__(self, what: str, cure: str | None) -> None:
+        super().__init__(what, cure)
 
     @property
     def message(self) -> str:

@@ -56,8 +56,8 @@ def run_golden(
             return adapter.every_output(model, widened)
     except (RuntimeError, TypeError, ValueError) as error:
         raise CannotRunError(
-            f"{adapter.info.name} does not run in fp64 ({type(error).__name__}: {error}): compare "
-            "without the golden"
+            f"{adapter.info.name} does not run in fp64 ({type(error).__name__}: {error})",
+            "compare without the golden",
         ) from error
 
 

@@ -113,7 +113,7 @@ def probe_seconds() -> float | None:
     except ValueError:
         seconds = -1.0
     if seconds is not None and not 0 <= seconds <= threading.TIMEOUT_MAX:
-        raise UsageError(f"KIT_PROBE_SECONDS={text!r}: give a number of seconds")
+        raise UsageError(f"KIT_PROBE_SECONDS={text!r} is no number", "give a number of seconds")
     return seconds
 
 

@@ -42,13 +42,13 @@ def adapter_of(logs: Logs, run: Run) -> Adapter:
     except UntrustedError:
         raise
     except KitError as error:
-        raise UntrustedError(f"{RECORD} names another model: {error.message}") from error
+        raise UntrustedError(f"{RECORD} names another model: {error.what}", error.cure) from error
     if model.attention:
         adapter = adapter.with_attention(model.attention)
     if run.outputs:
         adapter = adapter.with_outputs({name: each.shape for name, each in run.outputs.items()})
     if model != declared_model(adapter):
-        raise UntrustedError(f"{RECORD} does not describe {where} as it is here: {AGAIN}")
+        raise UntrustedError(f"{RECORD} does not describe {where} as it is here", AGAIN)
     return adapter
 
 
@@ -56,8 +56,8 @@ def _read_config(logs: Logs, model: DeclaredModel) -> bytes:
     """logs/model/config.json, if it is that of the record."""
     path = logs.path(MODEL) / CONFIG
     if path.is_symlink() or path.parent.is_symlink():
-        raise UntrustedError(f"{MODEL}/{CONFIG} is a link: logs are plain files, remove it")
+        raise UntrustedError(f"{MODEL}/{CONFIG} is a link: logs are plain files", "remove it")
     config = read_describing(path)
     if {CONFIG: sha256_of_bytes(config)} != model.files:
-        raise UntrustedError(f"{MODEL}/{CONFIG} is not what the record says (sha256): {AGAIN}")
+        raise UntrustedError(f"{MODEL}/{CONFIG} is not what the record says (sha256)", AGAIN)
     return config

@@ -112,7 +112,7 @@ def _at(document: Any, dotted: str) -> Any:
 
 def _read(folder: Path) -> dict[str, dict[str, Any]]:
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder: name the logs of a run, such as logs")
+        raise UsageError(f"{folder} is no folder", "name the logs of a run, such as logs")
     logs = Logs(folder)
     return {"run": written(read_record(logs)), "summary": written(read_summary(logs))}
 

@@ -26,7 +26,7 @@ def read_summary(logs: Logs) -> Summary:
 def read_summary_file(path: Path) -> Summary:
     """A summary, wherever it lies. Raises UsageError and UntrustedError as read_summary does."""
     if not path.exists():
-        raise UsageError(f"{path}: there is no such file; run inference.py first")
+        raise UsageError(f"{path}: there is no such file", "run inference.py first")
     return _read(Summary, path)
 
 
@@ -34,10 +34,10 @@ def read_record(logs: Logs) -> Run:
     """run.json. Raises UsageError where there is none, UntrustedError where it is damaged."""
     path = logs.path(RECORD)
     if not path.exists() and logs.path(SUMMARY).exists():
-        raise UntrustedError(f"{RECORD} is missing beside {SUMMARY}: {AGAIN}")
+        raise UntrustedError(f"{RECORD} is missing beside {SUMMARY}", AGAIN)
     if not path.exists():
         raise UsageError(
-            f"{path}: there is no such file; run inference.py --logs {logs.folder} first"
+            f"{path}: there is no such file", f"run inference.py --logs {logs.folder} first"
         )
     return _read(Run, path)
 
@@ -61,16 +61,16 @@ def _read(kind: type[Document], path: Path) -> Document:
         json.dumps(document, ensure_ascii=False).encode("utf-8")  # no lone surrogates
     except (OSError, ValueError, RecursionError) as error:
         why = str(error).replace(str(path), path.name)  # no folder of this machine
-        raise UntrustedError(f"{path.name} is damaged ({why}): {AGAIN}") from error
+        raise UntrustedError(f"{path.name} is damaged ({why})", AGAIN) from error
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version != SCHEMA_VERSION:
         raise UntrustedError(
-            f"{path.name} has schema_version {version!r}, this kit reads {SCHEMA_VERSION}: {AGAIN}"
+            f"{path.name} has schema_version {version!r}, this kit reads {SCHEMA_VERSION}", AGAIN
         )
     try:
         return parse(kind, document)
     except ValueError as error:
-        raise UntrustedError(f"{path.name} is damaged ({str(error)[:300]}): {AGAIN}") from error
+        raise UntrustedError(f"{path.name} is damaged ({str(error)[:300]})", AGAIN) from error
 
 
 def _no_constant(token: str) -> None:

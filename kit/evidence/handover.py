@@ -63,7 +63,7 @@ def read_adapter(logs: Logs, run: Run) -> Adapter:
     if run.status == "SUCCESS":
         contradiction = next(find_contradictions(FinishedRun.of(run), adapter), None)
         if contradiction:
-            raise UntrustedError(f"{RECORD} contradicts itself ({contradiction}): {AGAIN}")
+            raise UntrustedError(f"{RECORD} contradicts itself ({contradiction})", AGAIN)
     return adapter
 
 
@@ -71,7 +71,7 @@ def finished(run: Run) -> FinishedRun:
     """The run, with every section. Raises UntrustedError where it did not reach its end."""
     if run.status != "SUCCESS":
         why = run.error.message if run.error else "it did not reach its end"
-        raise UntrustedError(f"the run is {run.status} ({why}): {AGAIN}")
+        raise UntrustedError(f"the run is {run.status} ({why})", AGAIN)
     return FinishedRun.of(run)
 
 
@@ -90,15 +90,13 @@ def read_tensors(logs: Logs, name: str, described: Mapping[str, SavedTensor]) ->
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         why = str(error).replace(str(path), name)  # errors travel, folders of this machine do not
-        raise UntrustedError(f"{name} is missing or damaged ({why}): {AGAIN}") from error
+        raise UntrustedError(f"{name} is missing or damaged ({why})", AGAIN) from error
     if tensors.keys() != described.keys():
         raise UntrustedError(
-            f"{name} holds {sorted(tensors)}, the record {sorted(described)}: {AGAIN}"
+            f"{name} holds {sorted(tensors)}, the record {sorted(described)}", AGAIN
         )
     if describe_tensors(tensors) != described:
-        raise UntrustedError(
-            f"{name} is not what the record says (shape, dtype or sha256): {AGAIN}"
-        )
+        raise UntrustedError(f"{name} is not what the record says (shape, dtype or sha256)", AGAIN)
     return tensors
 
 
@@ -119,7 +117,7 @@ def check_weights(found: LoadedWeights, weights: Weights) -> None:
     ):
         if here != recorded:
             raise UntrustedError(
-                f"the {what} of these weights are {here}, the record says {recorded}: {AGAIN}"
+                f"the {what} of these weights are {here}, the record says {recorded}", AGAIN
             )
 
 
@@ -127,8 +125,9 @@ def check_heads(outputs: Collection[str], weights: Weights) -> None:
     """Raise UntrustedError where other `outputs` come from random heads than the record leaves out."""
     if set(outputs) != set(weights.outputs_of_random_heads):
         raise UntrustedError(
-            f"the record leaves {sorted(weights.outputs_of_random_heads)} out of the verdict, of random "
-            f"heads are {sorted(outputs)}: {AGAIN}"
+            f"the record leaves {sorted(weights.outputs_of_random_heads)} out of the verdict, of "
+            f"random heads are {sorted(outputs)}",
+            AGAIN,
         )
 
 
@@ -151,10 +150,11 @@ def find_weights_again(
     fault = CannotRunError if explicit is None else UsageError
     if path is None or not path.is_file():
         raise fault(
-            f"{weights.weight_path} is not on this machine: name the same file with --weights PATH"
+            f"{weights.weight_path} is not on this machine",
+            "name the same file with --weights PATH",
         )
     if sha256_of(path) != file.sha256:
-        raise fault(_other_bytes(file))
+        raise _other_bytes(fault, file)
     return [_find_shard(path.parent / shard.name, shard, fault) for shard in shards] or [path]
 
 
@@ -169,18 +169,19 @@ def _find_shard(place: Path, shard: LoadedFile, fault: type[KitError]) -> Path:
     found = [path for path in copies(place) if path.is_file()]
     if not found:
         raise fault(
-            f"the shard {shard.name} is not beside its index: name their folder with --weights DIR"
+            f"the shard {shard.name} is not beside its index",
+            "name their folder with --weights DIR",
         )
     for path in found:
         if sha256_of(path) == shard.sha256:
             return path
-    raise fault(_other_bytes(shard))
+    raise _other_bytes(fault, shard)
 
 
-def _other_bytes(file: LoadedFile) -> str:
-    return (
-        f"{file.name} has another sha256 than the run's weights ({file.sha256[:12]}...): give the "
-        "same file with --weights PATH, or run inference.py again"
+def _other_bytes(fault: type[KitError], file: LoadedFile) -> KitError:
+    return fault(
+        f"{file.name} has another sha256 than the run's weights ({file.sha256[:12]}...)",
+        "give the same file with --weights PATH, or run inference.py again",
     )
 
 
@@ -195,6 +196,7 @@ def local_path(logs: Logs, what: str) -> Path | None:
 def _same(what: str, found: str, recorded: str) -> None:
     if found != recorded:
         raise UntrustedError(
-            f"the fingerprint of the {what} is {found[:12]}..., the record says {recorded[:12]}...: "
-            f"the two sides did not use the same {what}; {AGAIN}"
+            f"the fingerprint of the {what} is {found[:12]}..., the record says "
+            f"{recorded[:12]}...: the two sides did not use the same {what}",
+            AGAIN,
         )

@@ -45,8 +45,8 @@ def main(arguments: Sequence[str]) -> int:
     for name in options.logits:
         if name not in names:
             raise UsageError(
-                f"--logits {shown(name)}: there is no such output; there are "
-                f"{', '.join(map(shown, names))}"
+                f"--logits {shown(name)}: there is no such output",
+                f"give one of {', '.join(map(shown, names))}",
             )
     both = {name: tensor for name, tensor in (again or {}).items() if name in device}
     repeats = compare_runs({name: device[name] for name in both}, both) if again else {}

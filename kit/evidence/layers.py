@@ -79,7 +79,7 @@ def read_layers(logs: Logs, described: LayersFile) -> list[LayerRow]:
         return [_row(row) for row in rows]
     except (OSError, ValueError, LookupError, csv.Error) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise UntrustedError(f"{LAYERS} is missing or damaged ({why}): {AGAIN}") from error
+        raise UntrustedError(f"{LAYERS} is missing or damaged ({why})", AGAIN) from error
 
 
 def _row(texts: Sequence[str]) -> LayerRow:

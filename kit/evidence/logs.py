@@ -187,7 +187,7 @@ class Logs:
         """Append everything that is logged meanwhile to the file `name`, with times, and the traceback
         of the exception that ends it."""
         if self.path(name).is_symlink():
-            raise UntrustedError(f"{self.path(name)} is a link: logs are plain files, remove it")
+            raise UntrustedError(f"{self.path(name)} is a link: logs are plain files", "remove it")
         with _disk_errors(self.folder):
             # A folder's name may be no UTF-8.
             handler = logging.FileHandler(
@@ -208,7 +208,7 @@ class Logs:
     def _in_place(self, name: str) -> Iterator[Path]:
         target = self.path(name)
         if target.parent != self.folder and target.parent.is_symlink():
-            raise UntrustedError(f"{target.parent} is a link: logs are plain folders, remove it")
+            raise UntrustedError(f"{target.parent} is a link: logs are plain folders", "remove it")
         with _disk_errors(self.folder):
             target.parent.mkdir(exist_ok=True)
             with written_whole(target) as temporary:
@@ -246,7 +246,7 @@ def _check_files(folder: Path) -> None:
         except OSError as error:
             name = shown(path.relative_to(folder))
             raise UntrustedError(
-                f"{name} in {shown(folder)} cannot be read ({error.strerror}): remove it"
+                f"{name} in {shown(folder)} cannot be read ({error.strerror})", "remove it"
             ) from error
 
 
@@ -272,14 +272,15 @@ def claim_logs(folder: Path) -> Iterator[Logs]:
 
     with _disk_errors(folder):
         if folder.exists() and not folder.is_dir():
-            raise UsageError(f"--logs {folder} is a file: name a folder")
+            raise UsageError(f"--logs {folder} is a file", "name a folder")
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK)
         try:
             lock.acquire(timeout=0)
         except Timeout:
             raise CannotRunError(
-                f"{folder} is in use by another run: wait for it, or name another folder with --logs"
+                f"{folder} is in use by another run",
+                "wait for it, or name another folder with --logs",
             ) from None
     try:
         with _disk_errors(folder):
@@ -302,6 +303,6 @@ def _disk_errors(folder: Path) -> Iterator[None]:
         with suppress(OSError):
             room = f", {shutil.disk_usage(folder).free // 2**20} MiB free"
         raise CannotRunError(
-            f"cannot write to {folder} ({error.strerror or error}{room}): name a writable folder "
-            "with --logs"
+            f"cannot write to {folder} ({error.strerror or error}{room})",
+            "name a writable folder with --logs",
         ) from error

@@ -63,10 +63,10 @@ def check_evidence(logs: Logs, run: Run | None, summary: Summary) -> None:
         claim = next(broken_claims(run, summary), None)
     except _DOES_NOT_FIT as error:
         raise UntrustedError(
-            f"{SUMMARY} and {RECORD} do not fit each other ({error!r:.200}): {AGAIN}"
+            f"{SUMMARY} and {RECORD} do not fit each other ({error!r:.200})", AGAIN
         ) from error
     if claim:
-        raise UntrustedError(f"{SUMMARY} says what cannot be so (not true: {claim}): {AGAIN}")
+        raise UntrustedError(f"{SUMMARY} says what cannot be so (not true: {claim})", AGAIN)
 
 
 def _read_run(logs: Logs, summary: Summary) -> Run | None:
@@ -87,7 +87,7 @@ def _check_summary(run: Run | None, summary: Summary) -> None:
     explanation = explanation_of(summary)
     again = summarise(run, comparison, summary.reference, explanation, invalid=invalid)
     if different := next(_differences(written(again), written(summary)), None):
-        raise UntrustedError(f"{different} in {SUMMARY} does not follow from {RECORD}: {AGAIN}")
+        raise UntrustedError(f"{different} in {SUMMARY} does not follow from {RECORD}", AGAIN)
 
 
 def _differences(ours: Any, theirs: Any, name: str = "") -> Iterator[str]:
@@ -108,5 +108,5 @@ def _check_record(logs: Logs, run: Run | None) -> None:
     """Raise UntrustedError where the record is of another model than this checkout's, or contradicts
     itself."""
     if run is None:
-        raise UntrustedError(f"{RECORD} cannot be read: {AGAIN}")
+        raise UntrustedError(f"{RECORD} cannot be read", AGAIN)
     read_adapter(logs, run)

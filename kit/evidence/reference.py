@@ -47,8 +47,8 @@ def adopt_reference(
     saved, noise = summary.reference, summary.noise
     if not saved or not noise or not noise.reference_repeat:
         raise UsageError(
-            f"{logs.folder} holds no finished comparison to judge again: run compare_accuracy.py "
-            "without --rejudge"
+            f"{logs.folder} holds no finished comparison to judge again",
+            "run compare_accuracy.py without --rejudge",
         )
     golden = saved.golden
     localised = (LAYERS, f"{WRONG_OPERATOR}/*")

@@ -7,6 +7,7 @@ that of other tensors. It takes torch; where this process has not loaded it, a p
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +18,8 @@ from kit.machine.background import in_background
 from kit.machine.bounded import run_bounded
 
 _SECONDS = 600.0
-# The child's exit code where it has no torch. Where it raises a KitError, its last line says why.
+# The child's exit code where it has no torch. Where it raises a KitError, its last line is a JSON list of
+# what happened and the cure.
 NO_TORCH = 5
 
 
@@ -42,7 +44,7 @@ def _in_a_child(logs: Logs) -> None:
     last = (ended.err.strip().splitlines() or [ended.how()])[-1]
     for refused in (UntrustedError, CannotRunError):
         if ended.code == refused.exit_code:
-            raise refused(last)
+            raise refused(*json.loads(last))
     if ended.code == NO_TORCH:
         log.warning("the figures were not measured again from the tensors: there is no torch here")
     elif ended.code != 0:

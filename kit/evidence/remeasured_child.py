@@ -67,8 +67,8 @@ def check_measured(logs: Logs) -> None:
     for name, told, found in claims:
         if different := next(_differences(told, found, name), None):
             raise UntrustedError(
-                f"{different} is not what the saved outputs give: judge them again with "
-                "python compare_accuracy.py --rejudge"
+                f"{different} is not what the saved outputs give",
+                "judge them again with python compare_accuracy.py --rejudge",
             )
 
 
@@ -130,7 +130,7 @@ def _samples(
         told = logs.path(SAMPLE_FIGURES).read_text("utf-8").splitlines()
         yield SAMPLE_FIGURES, [json.loads(line) for line in told], lines
     except (OSError, ValueError, RecursionError) as error:
-        raise UntrustedError(f"{SAMPLE_FIGURES} is damaged ({error}): {AGAIN}") from error
+        raise UntrustedError(f"{SAMPLE_FIGURES} is damaged ({error})", AGAIN) from error
 
 
 def _differences(told: Any, found: Any, name: str) -> Iterator[str]:
@@ -165,5 +165,5 @@ if __name__ == "__main__":
     try:
         check_measured(Logs(Path(sys.argv[1])))
     except KitError as refusal:
-        print(refusal, file=sys.stderr)
+        print(json.dumps([refusal.what, refusal.cure]), file=sys.stderr)
         raise SystemExit(refusal.exit_code) from None

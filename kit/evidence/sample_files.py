@@ -92,7 +92,7 @@ def read_samples(logs: Logs, files: Sequence[Shard]) -> Iterator[dict[str, Tenso
         except (OSError, SafetensorError) as error:
             why = str(error).replace(str(path), path.name)
             raise UntrustedError(
-                f"{SAMPLES}/{path.name} is damaged ({why}): run inference.py again"
+                f"{SAMPLES}/{path.name} is damaged ({why})", "run inference.py again"
             ) from error
         rows: dict[str, dict[str, Tensor]] = defaultdict(dict)
         for key, tensor in tensors.items():
@@ -137,7 +137,9 @@ def judge_shards(
     names = [entry.name for entry in recorded.inputs]
     sides = [reference, (logs, recorded.files)]
     if any(sum(file.samples for file in files) != len(names) for _, files in sides):
-        raise UntrustedError(f"{SAMPLES}/ does not hold {len(names)} samples of both sides")
+        raise UntrustedError(
+            f"{SAMPLES}/ does not hold {len(names)} samples of both sides", "run inference.py again"
+        )
     told = counted("judging samples", names, len(names), log.info)
     return judge_samples(
         specs,
@@ -151,17 +153,17 @@ def judge_shards(
 def _checked(logs: Logs, file: Shard) -> Path:
     path = logs.path(SAMPLES) / file.name
     if path.parent.is_symlink():
-        raise UntrustedError(f"{path.parent} is a link: logs are plain folders, remove it")
+        raise UntrustedError(f"{path.parent} is a link: logs are plain folders", "remove it")
     try:
         refuse_pointer(path)
         found = sha256_of(path)
     except OSError as error:
         raise UntrustedError(
-            f"{SAMPLES}/{path.name} is missing ({error.strerror}): run inference.py again"
+            f"{SAMPLES}/{path.name} is missing ({error.strerror})", "run inference.py again"
         ) from error
     if found != file.sha256:
         raise UntrustedError(
-            f"{SAMPLES}/{path.name} has another sha256 than was recorded: run inference.py again"
+            f"{SAMPLES}/{path.name} has another sha256 than was recorded", "run inference.py again"
         )
     return path
 

@@ -47,13 +47,13 @@ def read_outputs(path: Path) -> tuple[Outputs, Roles]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             text = (file.metadata() or {}).get(ROLES, "{}")
     except Exception as error:  # whatever a foreign file makes of the library
-        raise UsageError(_refused(path, error)) from error
+        raise _refused(path, error) from error
     try:
         return tensors, _roles(json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         why = visible(str(error))[:200]
         raise UsageError(
-            f"{shown(path)}: its {ROLES} are damaged ({why}): save it again"
+            f"{shown(path)}: its {ROLES} are damaged ({why})", "save it again"
         ) from error
 
 
@@ -64,7 +64,7 @@ def _check_regular(path: Path) -> None:
     except OSError:
         return  # what is wrong is told where the file is opened
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise UsageError(f"{shown(path)} is no regular file: name a safetensors file")
+        raise UsageError(f"{shown(path)} is no regular file", "name a safetensors file")
 
 
 def _roles(found: Any) -> Roles:
@@ -82,15 +82,18 @@ def _roles(found: Any) -> Roles:
     }
 
 
-def _refused(path: Path, error: Exception) -> str:
+def _refused(path: Path, error: Exception) -> UsageError:
+    """Why the file could not be read; `error` is the library's own word."""
     said = visible(str(error))[:200]
     if not os.path.exists(path):  # noqa: PTH110  (a name that is too long is no error to it)
-        return f"{shown(path)[:300]} is no readable safetensors file: there is no such file"
+        what = f"{shown(path)[:300]} is no readable safetensors file: there is no such file"
+        return UsageError(what, "name one that is there")
     if path.is_dir():
-        return f"{shown(path)} is a folder: name a safetensors file in it"
+        return UsageError(f"{shown(path)} is a folder", "name a safetensors file in it")
     try:
         kind = kind_of(path)
     except OSError as unreadable:
-        return f"{shown(path)} cannot be read ({visible(str(unreadable))}): check its permissions"
-    cure = _CURES.get(kind.code, _SAVE)
-    return f"{shown(path)} is no readable safetensors file but {kind.words}: {cure} ({said})"
+        what = f"{shown(path)} cannot be read ({visible(str(unreadable))})"
+        return UsageError(what, "check its permissions")
+    what = f"{shown(path)} is no readable safetensors file but {kind.words} ({said})"
+    return UsageError(what, _CURES.get(kind.code, _SAVE))

@@ -25,7 +25,9 @@ def device_of(run: FinishedRun) -> Device:
     try:
         device = select_device(run.device.spec, asked)
     except CannotRunError as error:
-        raise CannotRunError(f"--localize needs the device of the run: {error}") from error
+        raise CannotRunError(
+            f"--localize needs the device of the run: {error.what}", error.cure
+        ) from error
     device.set_precision(asked)
     return device
 

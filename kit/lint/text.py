@@ -18,31 +18,37 @@ def read_lines(path: Path) -> list[str]:
     """The file's lines, in order, full-width signs as the plain ones, embedded images left out. Raises
     UsageError for what is no readable text."""
     if not path.exists():
-        raise UsageError(f"{path}: there is no such file; name a report, such as README.md")
+        raise UsageError(f"{path}: there is no such file", "name a report, such as README.md")
     if not path.is_file():
-        raise UsageError(f"{path} is no plain file: name a report, such as README.md")
+        raise UsageError(f"{path} is no plain file", "name a report, such as README.md")
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}): name another file") from error
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror})", "name another file"
+        ) from error
     if len(content) > MOST_BYTES:
-        raise UsageError(f"{path} has more than {MOST_BYTES // 2**20} MiB: that is no report")
+        raise UsageError(
+            f"{path} has more than {MOST_BYTES // 2**20} MiB: that is no report",
+            "name one, such as README.md",
+        )
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no UTF-8 text (byte {error.start}): save it so") from error
+        raise UsageError(f"{path} is no UTF-8 text (byte {error.start})", "save it so") from error
     if "\0" in text:
-        raise UsageError(f"{path} has NUL bytes: that is no text; save it as UTF-8")
+        raise UsageError(f"{path} has NUL bytes: that is no text", "save it as UTF-8")
     if not text.strip():
-        raise UsageError(f"{path} is empty: there is nothing to check")
+        raise UsageError(f"{path} is empty", "name a report, such as README.md")
     # Not splitlines(): a form feed or U+2028 would shift the numbers that an editor shows.
     plain = unicodedata.normalize("NFKC", _EMBEDDED.sub("base64,", text))
     lines = re.split(r"\r\n|\r|\n", plain)
     for number, line in enumerate(lines, 1):
         if len(line) > MOST_COLUMNS:
             raise UsageError(
-                f"{path}:{number} has {len(line)} characters: break it into lines of at most {MOST_COLUMNS}"
+                f"{path}:{number} has {len(line)} characters",
+                f"break it into lines of at most {MOST_COLUMNS}",
             )
     return lines

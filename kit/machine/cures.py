@@ -268,18 +268,18 @@ def as_kit_error(error: Exception) -> KitError:
         return error
     text, said = str(error), told(error)
     if cure := cure_for(text):
-        return CannotRunError(f"{said}: {cure}")
+        return CannotRunError(said, cure)
     if isinstance(error, ModuleNotFoundError):
         return CannotRunError(
-            f"the package {error.name} is not installed: pip install -r requirements.txt (on an Ascend "
-            "host requirements-npu.txt)"
+            f"the package {error.name} is not installed",
+            "pip install -r requirements.txt (on an Ascend host requirements-npu.txt)",
         )
     if _OF_NPU.search(text):
-        return CannotRunError(f"{said}: {next_step(text)}")
+        return CannotRunError(said, next_step(text))
     logs = "once a run has begun, the traceback is in its run_npu.log"
     if cann_home() is not None:
         logs += f", and what the NPU's runtime says in the plog files in {_plog()}"
-    return CannotRunError(f"unexpected {said}; {logs}")
+    return CannotRunError(f"unexpected {said}", logs)
 
 
 def told(error: BaseException) -> str:

@@ -81,7 +81,7 @@ class Adapter(ABC):
         """The model's folder under models/. Raises UsageError for a model without one."""
         if self.folder is None:
             raise UsageError(
-                f"{self.info.name} has no folder under models/: python -m kit new writes one"
+                f"{self.info.name} has no folder under models/", "python -m kit new writes one"
             )
         return self.folder
 
@@ -97,7 +97,7 @@ class Adapter(ABC):
         """The adapter that builds with this implementation of attention. Raises UsageError where the
         model's library has no choice of it."""
         raise UsageError(
-            f"--attention {wanted}: {self.info.library} has no choice of it; leave it out"
+            f"--attention {wanted}: {self.info.library} has no choice of it", "leave it out"
         )
 
     def as_built(self, model: nn.Module) -> Self:

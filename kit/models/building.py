@@ -44,8 +44,8 @@ def built(make: Callable[[], nn.Module]) -> nn.Module:
             free = available_bytes()
             left = "" if free is None else f", {free:,} are free"
             raise CannotRunError(
-                f"one tensor of the model needs {int(asked[1]):,} bytes of memory{left}: take a machine "
-                f"with more, or correct {CONFIG}"
+                f"one tensor of the model needs {int(asked[1]):,} bytes of memory{left}",
+                f"take a machine with more, or correct {CONFIG}",
             ) from error
     empty: dict[int, nn.Parameter] = {}
     kept = []  # alive until the end: an id names one object only while it lives

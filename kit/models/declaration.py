@@ -81,7 +81,9 @@ def read_declaration(text: str) -> ModelInfo:
 def read_config(files: Mapping[str, bytes], name: str = CONFIG) -> dict[str, Any]:
     """A describing file as JSON. Raises UsageError where it is missing or no JSON object."""
     if name not in files:
-        raise UsageError(f"there is no {name}: it says which model this is")
+        raise UsageError(
+            f"there is no {name}, which says what model this is", "add the model's own"
+        )
     try:
         document = json.loads(files[name])
         if not isinstance(document, dict):

@@ -117,26 +117,35 @@ def rebuilt(config: bytes, said: Derived) -> Adapter:
 
 # What other libraries' folders have, and what those are.
 _OTHERS = {
-    "adapter_config.json": "a PEFT adapter: merge it into its base model, and give what that saves",
-    "model_index.json": "a diffusers pipeline: give the folder of one of its transformers models",
+    "adapter_config.json": (
+        "a PEFT adapter",
+        "merge it into its base model, and give what that saves",
+    ),
+    "model_index.json": (
+        "a diffusers pipeline",
+        "give the folder of one of its transformers models",
+    ),
 }
 
 
-def _instead(folder: Path) -> str:
+def _instead(folder: Path) -> tuple[str, str]:
     """What a folder without a config is, as far as that is known, and the next step."""
-    for name, what in _OTHERS.items():
+    for name, (what, cure) in _OTHERS.items():
         if (folder / name).is_file():
-            return f", but {name}, as of {what}"
-    return ": give a folder that save_pretrained or timm wrote, with the weights beside it"
+            return f", but {name}, as of {what}", cure
+    return "", "give a folder that save_pretrained or timm wrote, with the weights beside it"
 
 
 def read_describing(path: Path) -> bytes:
     """The bytes of a config.json. Raises UsageError where there is none, or one too long to be one."""
     try:
         if path.stat().st_size > LONGEST_CONFIG_BYTES:
-            raise UsageError(f"{path} is too large to be a model's config: fetch it again")
+            raise UsageError(f"{path} is too large to be a model's config", "fetch it again")
         return path.read_bytes()
     except FileNotFoundError:
-        raise UsageError(f"{path.parent} has no {path.name}{_instead(path.parent)}") from None
+        instead, cure = _instead(path.parent)
+        raise UsageError(f"{path.parent} has no {path.name}{instead}", cure) from None
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror})") from error
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror})", "name another folder"
+        ) from error

@@ -23,7 +23,7 @@ def default_model() -> str:
     """The model taken when none is named: models.DEFAULT where it is here, else the only one."""
     names = model_names()
     if not names:
-        raise UsageError(f"no model in {MODELS_ROOT.name}/: see README.md, 'Add a model'")
+        raise UsageError(f"no model in {MODELS_ROOT.name}/", "see README.md, 'Add a model'")
     return models.DEFAULT if models.DEFAULT in names else names[0]
 
 
@@ -33,7 +33,7 @@ def load_adapter(name: str) -> Adapter:
     Raises UsageError where `name` is not one of model_names(): no other text is ever imported.
     """
     if name not in model_names():
-        raise UsageError(unknown_model(name))
+        raise unknown_model(name)
     folder = MODELS_ROOT / name
     file = DECLARATION
     try:
@@ -46,7 +46,7 @@ def load_adapter(name: str) -> Adapter:
         adapter: Adapter = _class_of(name, info)(info, files, folder=folder)
     except Exception as error:  # whatever a developer's file raises
         raise UsageError(
-            f"models/{name}/{file} cannot be used ({type(error).__name__}: {error}): correct it"
+            f"models/{name}/{file} cannot be used ({type(error).__name__}: {error})", "correct it"
         ) from error
     return adapter
 
@@ -57,7 +57,7 @@ def find_adapter(wanted: str | None) -> Adapter:
     Raises UsageError with a suggestion for anything else.
     """
     if (adapter := known_adapter(default_model() if wanted is None else wanted)) is None:
-        raise UsageError(unknown_model(str(wanted)))
+        raise unknown_model(str(wanted))
     return adapter
 
 
@@ -83,15 +83,16 @@ def is_misspelt(wanted: str) -> bool:
     return _nearest(wanted) is not None
 
 
-def unknown_model(wanted: str) -> str:
+def unknown_model(wanted: str) -> UsageError:
     """What to say of a model that nobody knows: the name that one letter makes of it, or all of them."""
     close = _nearest(wanted)
-    hint = f"did you mean {close}?" if close else f"known models: {', '.join(model_names())}"
+    known = close or f"one of {', '.join(model_names())}"
+    hints = [f"did you mean {close}?"] if close else []
     if wanted.startswith((".", "/", "~")) or wanted.endswith("/"):
-        hint = f"there is no such folder; {hint}"
-    return (
-        f"unknown model {wanted!r}: {hint}; or give a hub id, a name of timm's, or a folder with a "
-        "config.json and weights"
+        hints.insert(0, "there is no such folder")
+    return UsageError(
+        f"unknown model {wanted!r}{': ' if hints else ''}{', '.join(hints)}",
+        f"give {known}, a hub id, a name of timm's, or a folder with a config.json and weights",
     )
 
 

@@ -60,7 +60,7 @@ def collect(model: str, commands: Sequence[str]) -> tuple[dict[str, bytes], list
         needed = {_named(path) for path in reached((ROOT / name for name in roots), ROOT)}
     except (OSError, SyntaxError) as error:
         raise CannotRunError(
-            f"{error}: an export needs the whole kit; take a fresh copy of it"
+            f"{error}: an export needs the whole kit", "take a fresh copy of it"
         ) from error
     packages = {name.rpartition("/")[0] for name in needed if name.startswith("kit/")}
     data, left_out = [], []
@@ -109,15 +109,15 @@ def _walk(folder: Path) -> Iterator[Path]:
 def _read(path: Path) -> bytes:
     if path.is_symlink():
         raise CannotRunError(
-            f"{path} is a link: an export takes plain files; take a fresh copy of the kit"
+            f"{path} is a link: an export takes plain files", "take a fresh copy of the kit"
         )
     try:
         content = path.read_bytes()
     except OSError as error:
         raise CannotRunError(
-            f"{path} cannot be read ({error.strerror}): an export needs the whole kit; take a fresh "
-            "copy of it"
+            f"{path} cannot be read ({error.strerror}): an export needs the whole kit",
+            "take a fresh copy of it",
         ) from error
     if (kind := kind_of_bytes(content)).code == "lfs-pointer":
-        raise CannotRunError(f"{path} is {kind.words}: {GIT_LFS_PULL}")
+        raise CannotRunError(f"{path} is {kind.words}", GIT_LFS_PULL)
     return content

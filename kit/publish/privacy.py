@@ -41,13 +41,13 @@ def refuse_private(files: Mapping[str, bytes]) -> None:
         for where, value in passages:
             for what, _ in secrets_in(value):
                 raise UsageError(
-                    f"{name}: {where} holds {what}: remove it there, and make it invalid where it was "
-                    "issued, before you export"
+                    f"{name}: {where} holds {what}",
+                    "remove it there, and make it invalid where it was issued, before you export",
                 )
             if _has_path(value):
                 raise UsageError(
-                    f"{name}: {where} holds an absolute path, which tells of a machine: take it out, or "
-                    "make the run again without it"
+                    f"{name}: {where} holds an absolute path, which tells of a machine",
+                    "take it out, or make the run again without it",
                 )
 
 

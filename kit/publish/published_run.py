@@ -93,7 +93,7 @@ def read_run(folder: Path, adapter: Adapter) -> PublishedRun:
     or no plain file, CannotRunError while a run is going on in it.
     """
     if not folder.is_dir():
-        raise UsageError(f"--logs {folder}: there is no such folder; name the one of the run")
+        raise UsageError(f"--logs {folder}: there is no such folder", "name the one of the run")
     keep = {"logs/.gitkeep": b""}
     if not any(os.path.lexists(folder / name) for name in (RECORD, SUMMARY)):
         return PublishedRun(files=keep)
@@ -120,12 +120,13 @@ def read_run(folder: Path, adapter: Adapter) -> PublishedRun:
 
 def _check(evidence: Evidence, adapter: Adapter, folder: Path) -> None:
     if evidence.run is None:
-        raise UntrustedError(f"{folder / RECORD} cannot be read: {AGAIN}")
+        raise UntrustedError(f"{folder / RECORD} cannot be read", AGAIN)
     ours, theirs = adapter.place.name, evidence.run.model.adapter
     if theirs != ours:
         raise UsageError(
-            f"{folder} holds a run of {theirs}, not of {ours}: run inference.py --model {ours}, or name "
-            "another folder with --logs (an empty one publishes no run)"
+            f"{folder} holds a run of {theirs}, not of {ours}",
+            f"run inference.py --model {ours}, or name another folder with --logs (an empty one "
+            "publishes no run)",
         )
 
 
@@ -137,8 +138,9 @@ def _refuse_links(folder: Path) -> None:
         found = (folder / name).lstat()
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
             raise UntrustedError(
-                f"{folder / name} is a link (a hard one, perhaps) or no file at all: the kit writes plain "
-                "files; put the run's own one there, or make the run again"
+                f"{folder / name} is a link (a hard one, perhaps) or no file at all: the kit "
+                "writes plain files",
+                "put the run's own one there, or make the run again",
             )
 
 
@@ -153,7 +155,7 @@ def _language(logs: Logs, evidence: Evidence) -> str:
             both = language == LANGUAGES[0] and logs.path(REPORT_ENGLISH).exists()
             return "both" if both else language
     raise UntrustedError(
-        f"{path} is not what the evidence says: write it again with python -m kit report"
+        f"{path} is not what the evidence says", "write it again with python -m kit report"
     )
 
 
@@ -167,8 +169,8 @@ def _rendered(logs: Logs, language: str) -> dict[str, bytes]:
                 shutil.copyfile(logs.path(name), copy.path(name))
         except OSError as error:
             raise CannotRunError(
-                f"the run cannot be copied to {scratch} ({error.strerror}): free the disk, or set TMPDIR "
-                "to a folder with room"
+                f"the run cannot be copied to {scratch} ({error.strerror})",
+                "free the disk, or set TMPDIR to a folder with room",
             ) from error
         render_reports(copy, language)
         made = [path for path in copy.folder.rglob("*") if path.is_file()]
@@ -188,7 +190,7 @@ def _documents(logs: Logs, evidence: Evidence) -> list[str]:
             if not all(isinstance(json.loads(line), dict) for line in lines):
                 raise ValueError("a line is no object")
         except ValueError as error:
-            raise UntrustedError(f"{SAMPLE_FIGURES} is damaged ({error}): {AGAIN}") from error
+            raise UntrustedError(f"{SAMPLE_FIGURES} is damaged ({error})", AGAIN) from error
     return names
 
 
@@ -203,10 +205,10 @@ def _tensors(logs: Logs, evidence: Evidence) -> tuple[dict[str, bytes], list[str
             continue
         files[name] = path.read_bytes()
         if (kind := kind_of_bytes(files[name])).code == "lfs-pointer":
-            raise UntrustedError(f"{path} is {kind.words}: {GIT_LFS_PULL}")
+            raise UntrustedError(f"{path} is {kind.words}", GIT_LFS_PULL)
         if describe_file(name, files[name]) != described:
             raise UntrustedError(
-                f"{name} is not what the documents say (names, shape, dtype or sha256): {AGAIN}"
+                f"{name} is not what the documents say (names, shape, dtype or sha256)", AGAIN
             )
     if evidence.run and evidence.run.samples:
         left_out.append(f"logs/{SAMPLES}/ (every sample's outputs)")
@@ -220,7 +222,7 @@ def describe_file(name: str, content: bytes) -> dict[str, SavedTensor]:
     try:
         tensors = deserialize(content)
     except SafetensorError as error:
-        raise UntrustedError(f"{name} is damaged ({error}): {AGAIN}") from error
+        raise UntrustedError(f"{name} is damaged ({error})", AGAIN) from error
     return {
         tensor: SavedTensor(
             shape=list(view["shape"]),

@@ -32,17 +32,17 @@ def check_target(to: Path, *, zipped: bool) -> None:
     here = to.resolve()
     read = (*FOLDERS, "kit", "models", "tests", "docs")
     if ROOT.is_relative_to(here) or any(here.is_relative_to(ROOT / part) for part in read):
-        raise UsageError(f"--to {to} is part of this kit: name a folder of its own")
+        raise UsageError(f"--to {to} is part of this kit", "name a folder of its own")
     if os.path.lexists(to) and (to.is_symlink() or not to.is_dir()):
-        raise UsageError(f"--to {to} is a file or a link: name a new folder")
+        raise UsageError(f"--to {to} is a file or a link", "name a new folder")
     if foreign := _foreign(to):
         raise UsageError(
-            f"--to {to} has {foreign}, which no export wrote or which was changed since: move it away, "
-            "or name a new folder"
+            f"--to {to} has {foreign}, which no export wrote or which was changed since",
+            "move it away, or name a new folder",
         )
     archive = _archive_of(to)
     if zipped and os.path.lexists(archive) and not _is_ours(archive):
-        raise UsageError(f"{archive} is no earlier export: move it away, or name another --to")
+        raise UsageError(f"{archive} is no earlier export", "move it away, or name another --to")
 
 
 def put_in_place(files: Mapping[str, bytes], to: Path, *, archive: str | None) -> None:
@@ -64,8 +64,8 @@ def put_in_place(files: Mapping[str, bytes], to: Path, *, archive: str | None) -
                 (work / "zip").replace(_archive_of(to))
     except OSError as error:
         raise CannotRunError(
-            f"--to {to} cannot be written ({error.strerror or error}): free the disk, or choose another "
-            "folder"
+            f"--to {to} cannot be written ({error.strerror or error})",
+            "free the disk, or choose another folder",
         ) from error
 
 

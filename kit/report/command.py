@@ -28,7 +28,9 @@ def main(arguments: Sequence[str]) -> int:
     """Write the report. Returns 0; raises KitError where there is no run or it cannot be believed."""
     options = _parse(arguments)
     if not options.logs.is_dir():
-        raise UsageError(f"--logs {options.logs}: there is no such folder; run inference.py first")
+        raise UsageError(
+            f"--logs {options.logs}: there is no such folder", "run inference.py first"
+        )
     with claim_logs(options.logs) as logs:
         believe = measuring_again(logs)
         try:

@@ -42,8 +42,9 @@ def outputs_of_heads(
     if primary in moved:
         heads = ", ".join(random_heads(account)[:3])
         raise UsageError(
-            f"the weights have no {heads}: {primary}, which every headline figure is of, would be "
-            "of random weights; give a checkpoint that carries its head, or name the base model"
+            f"the weights have no {heads}: {primary}, which every headline figure is of, would "
+            "be of random weights",
+            "give a checkpoint that carries its head, or name the base model",
         )
     return moved
 

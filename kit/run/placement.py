@@ -37,8 +37,9 @@ def move(
     found = fingerprint({name: tensor.cpu() for name, tensor in on_device.items()})
     if found != expected:
         raise UntrustedError(
-            f"the weights read back from {device.spec} are not those sent there ({found[:12]} is not "
-            f"{expected[:12]}): check the card and its driver, then run again"
+            f"the weights read back from {device.spec} are not those sent there ({found[:12]} is "
+            f"not {expected[:12]})",
+            "check the card and its driver, then run again",
         )
     return found
 
@@ -59,8 +60,8 @@ def prove_place(
     elsewhere = (set(parameters) | set(buffers) | set(placed.values()) | later) - {device.spec}
     if elsewhere:
         raise UntrustedError(
-            f"not everything was on {device.spec}: found tensors on {', '.join(sorted(elsewhere))}; "
-            "the adapter's forward must not leave the device"
+            f"not everything was on {device.spec}: found tensors on {', '.join(sorted(elsewhere))}",
+            "the adapter's forward must not leave the device",
         )
     return DeviceProof(
         simulated=device.simulated,

@@ -76,6 +76,6 @@ def _run(
             return {**outputs, **adapter.further_outputs(model, inputs)}, seconds
     except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UntrustedError(
-            f"the reference cannot run on the record's inputs ({type(error).__name__}: {error}): run "
-            "inference.py again"
+            f"the reference cannot run on the record's inputs ({type(error).__name__}: {error})",
+            "run inference.py again",
         ) from error

@@ -68,10 +68,10 @@ def choose_samples(adapter: Adapter, data: Path | None, most: int | None) -> lis
     """
     if data is None:
         if most is not None:
-            raise UsageError(f"--samples {most} is of --data: name that too")
+            raise UsageError(f"--samples {most} needs --data", "name that too")
         return []
     if not fits_a_record(data.resolve().name):
-        raise UsageError(f"--data {shown(data)}: no record can hold that name: rename it")
+        raise UsageError(f"--data {shown(data)}: no record can hold that name", "rename it")
     found = list_samples(adapter, data)
     chosen = found[:most]
     if most and len(chosen) < most:
@@ -92,18 +92,18 @@ def list_samples(adapter: Adapter, data: Path) -> list[Sample]:
     Raises UsageError where it is not what the model takes, or holds nothing.
     """
     if adapter.samples is None:
-        raise UsageError(f"--data: {adapter.info.name} declares no kind of samples; leave it out")
+        raise UsageError(f"--data: {adapter.info.name} declares no kind of samples", "leave it out")
     wanted = _WANTED[adapter.samples]
     if not data.exists():
-        raise UsageError(f"--data {data}: there is no such path; give {wanted}")
+        raise UsageError(f"--data {data}: there is no such path", f"give {wanted}")
     if data.is_dir() is not (adapter.samples == "images"):
-        raise UsageError(f"--data {data}: {adapter.info.name} takes {wanted}")
+        raise UsageError(f"--data {data} is not what {adapter.info.name} takes", f"give {wanted}")
     try:
         found = _images(data) if adapter.samples == "images" else _lines(data)
     except (OSError, UnicodeError) as error:
-        raise UsageError(f"--data {data} cannot be read ({error}); give {wanted}") from error
+        raise UsageError(f"--data {data} cannot be read ({error})", f"give {wanted}") from error
     if not found:
-        raise UsageError(f"--data {data} holds no sample; give {wanted}")
+        raise UsageError(f"--data {data} holds no sample", f"give {wanted}")
     return found
 
 
@@ -117,7 +117,9 @@ def load_sample(adapter: Adapter, sample: Sample, companions: Mapping[str, Path]
         reason = str(error).replace(
             sample.value, sample.name
         )  # records hold no path of this machine
-        raise UsageError(f"--data: {sample.name} cannot be read ({reason})") from error
+        raise UsageError(
+            f"--data: {sample.name} cannot be read ({reason})", "save it again, or leave it out"
+        ) from error
 
 
 def run_samples(
@@ -177,19 +179,19 @@ def find_samples_again(adapter: Adapter, run: Run, data: Path | None) -> list[Sa
     """
     if run.samples is None:
         if data is not None:
-            raise UsageError(f"--data {data}: the run had no --data; leave it out")
+            raise UsageError(f"--data {data}: the run had no --data", "leave it out")
         return []
     if data is None or not data.exists():
         raise CannotRunError(
-            f"the run's samples ({run.arguments.data}) are not on this machine: name the same "
-            "folder or file with --data PATH"
+            f"the run's samples ({run.arguments.data}) are not on this machine",
+            "name the same folder or file with --data PATH",
         )
     found = {sample.name: sample for sample in list_samples(adapter, data)}
     names = [entry.name for entry in run.samples.inputs]
     if missing := [name for name in names if name not in found]:
         raise UsageError(
-            f"{data.name} does not hold the run's sample {missing[0]!r}: give the same samples with "
-            "--data PATH, or run inference.py again"
+            f"{data.name} does not hold the run's sample {missing[0]!r}",
+            "give the same samples with --data PATH, or run inference.py again",
         )
     return [found[name] for name in names]
 
@@ -217,8 +219,8 @@ def run_reference_samples(
             if found != fed[name]:
                 raise UsageError(
                     f"the input of sample {name!r} is not the one that the device was fed "
-                    f"({found[:12]}... is not {fed[name][:12]}...): give the same samples with "
-                    "--data PATH, or run inference.py again"
+                    f"({found[:12]}... is not {fed[name][:12]}...)",
+                    "give the same samples with --data PATH, or run inference.py again",
                 )
         for row in _rows(_forward(adapter, model, batch.tensors, "cpu"), len(batch.names)):
             writer.add(row)
@@ -253,7 +255,10 @@ def _forward(
         outputs = adapter.forward(model, inputs)
     for name, output in outputs.items():
         if str(output.device) != where:
-            raise UntrustedError(f"the output {name} of the samples was on {output.device}")
+            raise UntrustedError(
+                f"the output {name} of the samples was on {output.device}",
+                "the adapter's forward must not leave the device",
+            )
     return {name: output.cpu() for name, output in outputs.items()}
 
 
@@ -265,8 +270,9 @@ def _rows(outputs: Mapping[str, Tensor], count: int) -> Iterator[dict[str, Tenso
     for name, output in outputs.items():
         if output.dim() == 0 or output.shape[0] != count:
             raise CannotRunError(
-                f"the output {name} of {count} samples has the shape {list(output.shape)}, not one row "
-                "for each: pass --batch-size 1"
+                f"the output {name} of {count} samples has the shape {list(output.shape)}, not "
+                "one row for each",
+                "pass --batch-size 1",
             )
     for row in range(count):
         # Copies: a view would hold the whole batch in memory until its shard is written.

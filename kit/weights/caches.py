@@ -36,15 +36,18 @@ def check_names(info: ModelFiles) -> None:
     """Raise UsageError unless the model's names are names, which cannot leave a cache's folder."""
     hub_id = info.hub_id
     if not _HUB_ID.fullmatch(hub_id) or ".." in hub_id or "--" in hub_id:
-        raise UsageError(f"{hub_id!r} is no repository name: pass one like 'google/flan-t5-small'")
+        raise UsageError(
+            f"{hub_id!r} is no repository name", "pass one like 'google/flan-t5-small'"
+        )
     if not info.weights.endswith(".safetensors"):
         raise UsageError(
-            f"{info.weights!r} of {hub_id} is no .safetensors file: no other is loaded"
+            f"{info.weights!r} of {hub_id} is no .safetensors file, and no other is loaded",
+            "correct the declaration",
         )
     for name in (info.revision, info.weights, *info.companions):
         if not _PATH.fullmatch(name) or ".." in name:
             raise UsageError(
-                f"{name!r} of {hub_id} is no plain revision or file name: correct the adapter"
+                f"{name!r} of {hub_id} is no plain revision or file name", "correct the adapter"
             )
 
 
@@ -158,13 +161,15 @@ def resolve(label: str, info: ModelFiles, *, hint: Path | None = None) -> Path |
     kind, _, rest = label.partition(":")
     parts = rest.split("/")
     if any(part in ("", ".", "..") for part in parts) or re.search(r"[\\\x00-\x1f]", rest):
-        raise UntrustedError(f"the record's weights label {label!r} is malformed: run it again")
+        raise UntrustedError(f"the record's weights label {label!r} is malformed", "run it again")
     if kind == "file" and len(parts) == 1:
         path = hint / rest if hint is not None and hint.is_dir() else hint
         return path if path is not None and path.name == rest and path.is_file() else None
     source = next((source for source, word in LABELS.items() if word == kind), None)
     if source is None:
-        raise UntrustedError(f"the record's weights label {label!r} names no source: run it again")
+        raise UntrustedError(
+            f"the record's weights label {label!r} names no source", "run it again"
+        )
     paths = (path for path in existing(source, info) if label_of(source, path) == label)
     # Where the hash is known, the bytes are what counts, and whoever asks compares them.
     fit = (

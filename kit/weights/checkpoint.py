@@ -38,12 +38,13 @@ def read_checkpoint(paths: Sequence[Path]) -> Checkpoint:
                 for name in file.keys():  # noqa: SIM118
                     if name in files:
                         raise UsageError(
-                            f"{name} is in {files[name].name} and in {path.name}: fetch the shards again"
+                            f"{name} is in {files[name].name} and in {path.name}",
+                            "fetch the shards again",
                         )
                     tensors[name], files[name] = file.get_tensor(name), path
         except SafetensorError as error:
             raise UsageError(
-                f"{path.name} is damaged or no safetensors file ({error}): fetch it again"
+                f"{path.name} is damaged or no safetensors file ({error})", "fetch it again"
             ) from error
     return Checkpoint(tensors, files)
 

@@ -37,12 +37,12 @@ def copy_into(folder: Path, file: WeightFile) -> Path:
             with temporary.open("rb+") as written:
                 os.fsync(written.fileno())
             if sha256_of(temporary) != file.sha256:
-                raise CannotRunError(f"{path} was not written as it was read; check the disk")
+                raise CannotRunError(f"{path} was not written as it was read", "check the disk")
             temporary.replace(path)
     except OSError as error:
         raise CannotRunError(
-            f"{path} cannot be written ({error.strerror}); free {file.bytes} bytes or choose "
-            "another --to"
+            f"{path} cannot be written ({error.strerror})",
+            f"free {file.bytes} bytes or choose another --to",
         ) from error
     return path
 

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         files, mirrors=mirrors, timeout=options.download_timeout, complete=True, log=log.info
     )
     if located.file is None:
-        raise CannotRunError(located.not_found)
+        raise CannotRunError(located.not_found, None)  # each source has its own
     for file in _found(located, files):
         path = file.path if options.to is None else copy_into(options.to, file)
         log.info(f"{path}  {file.bytes} bytes  sha256 {file.sha256}  {file.hash_origin}")
@@ -92,7 +92,9 @@ def _convert(files: ModelFiles, mirrors: tuple[str, ...], timeout: float) -> Non
 def _convert_file(path: Path, folder: Path | None) -> int:
     """Convert a pickle on this machine. Returns 0; raises KitError."""
     if folder is None:
-        raise UsageError(f"--from-pickle {path.name}: say where to with --to DIR")
+        raise UsageError(
+            f"--from-pickle {path.name} needs a folder to write to", "name it with --to DIR"
+        )
     convert_file(path, folder / "model.safetensors", log.info)
     return 0
 
@@ -124,7 +126,9 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"--to {folder} cannot be a folder ({error.strerror})") from error
+        raise UsageError(
+            f"--to {folder} cannot be a folder ({error.strerror})", "choose another --to"
+        ) from error
 
 
 def _check_complete(located: Located) -> None:
@@ -139,4 +143,4 @@ def _check_complete(located: Located) -> None:
         and name not in settled
     ]
     if lost:
-        raise CannotRunError(f"the weights are here, but not {'; '.join(lost)}; run it again")
+        raise CannotRunError(f"the weights are here, but not {'; '.join(lost)}", "run it again")

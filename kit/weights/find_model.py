@@ -43,7 +43,7 @@ def find_model(
         return here
     hub_id = str(wanted) if here is None else here.info.hub_id
     if not hub_id:
-        raise UsageError(f"--revision {revision}: {wanted} is in no repository; leave it out")
+        raise UsageError(f"--revision {revision}: {wanted} is in no repository", "leave it out")
     return _of_repository(
         hub_id, offline=offline, mirrors=mirrors, log=log, revision=revision or "main"
     )
@@ -67,15 +67,15 @@ def _without_repository(wanted: str) -> Adapter | None:
         if (found := from_timm_registry(wanted)) is not None:
             return found
         if from_timm_registry(wanted.lower()) is not None:
-            raise UsageError(f"unknown model {wanted!r}: did you mean {wanted.lower()}?")
+            raise UsageError(f"unknown model {wanted!r}", f"did you mean {wanted.lower()}?")
     if (around := _AROUND_ID.fullmatch(wanted)) is not None:
         raise UsageError(
-            f"unknown model {wanted!r}: a hub id is OWNER/NAME, did you mean {around[1]}?"
+            f"unknown model {wanted!r}: a hub id is OWNER/NAME", f"did you mean {around[1]}?"
         )
     if Path(wanted).is_file():
         raise UsageError(
-            f"unknown model {wanted!r}: it is a file; give its folder, with config.json, and weights from "
-            "elsewhere as --weights"
+            f"unknown model {wanted!r}: it is a file",
+            "give its folder, with config.json, and weights from elsewhere as --weights",
         )
     return find_adapter(wanted)  # which says that there is none
 

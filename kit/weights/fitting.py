@@ -196,7 +196,7 @@ def _check_names(file: str, missing: Collection[str], unexpected: Collection[str
             if names
         ]
         raise UsageError(
-            f"{file} does not fit: tensors {' and '.join(parts)}; give the weights of this model"
+            f"{file} does not fit: tensors {' and '.join(parts)}", "give the weights of this model"
         )
 
 
@@ -207,8 +207,8 @@ def _check_kinds(file: str, given: Mapping[str, Tensor], like: Mapping[str, Tens
         name = wrong[0]
         raise UsageError(
             f"{file} does not fit: {len(wrong)} tensors have another shape ({name} is "
-            f"{list(given[name].shape)}, the model has {list(like[name].shape)}); give the weights of "
-            "this model"
+            f"{list(given[name].shape)}, the model has {list(like[name].shape)})",
+            "give the weights of this model",
         )
     for name, tensor in given.items():
         if tensor.is_floating_point() and tensor.element_size() == 1:
@@ -219,6 +219,6 @@ def _check_kinds(file: str, given: Mapping[str, Tensor], like: Mapping[str, Tens
             )
         if tensor.is_floating_point() != like[name].is_floating_point():
             raise UsageError(
-                f"{file} does not fit: {name} is {tensor.dtype}, the model has {like[name].dtype}; give "
-                "the weights of this model"
+                f"{file} does not fit: {name} is {tensor.dtype}, the model has {like[name].dtype}",
+                "give the weights of this model",
             )

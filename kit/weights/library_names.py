@@ -54,8 +54,9 @@ def follow(model: nn.Module, tensors: Mapping[str, Tensor]) -> Followed:
             return _timm(model, tensors)
     except Exception as error:  # whatever a foreign file makes of a library's own code
         raise UsageError(
-            f"{library}'s own conversion of this checkpoint failed ({type(error).__name__}: {error}): "
-            "give the weights of this model"
+            f"{library}'s own conversion of this checkpoint failed ({type(error).__name__}: "
+            f"{error})",
+            "give the weights of this model",
         ) from error
     return _unchanged(tensors)
 

@@ -112,9 +112,9 @@ def _check_size(adapter: Adapter, like: Mapping[str, Tensor]) -> None:
     info, parameters = adapter.info, _elements(like)
     if (info.tensors, info.parameters) not in ((len(like), parameters), (None, None)):
         raise CannotRunError(
-            f"the installed {info.library} builds {info.architecture} with "
-            f"{parameters:,} parameters in {len(like)} tensors, its declaration says "
-            f"{info.parameters} in {info.tensors}: correct a new declaration (a tensor "
-            "that shares another's storage belongs into `tied`), else install a version of "
-            "requirements.txt"
+            f"the installed {info.library} builds {info.architecture} with {parameters:,} "
+            f"parameters in {len(like)} tensors, its declaration says {info.parameters} in "
+            f"{info.tensors}",
+            "correct a new declaration (a tensor that shares another's storage belongs into "
+            "`tied`), else install a version of requirements.txt",
         )

@@ -54,7 +54,7 @@ def check_explicit(path: Path, info: ModelFiles) -> Path:
         if not stat.S_ISREG(file.stat().st_mode):
             raise DamagedFileError("is no regular file")
         if not fits_a_record(file.name):
-            raise DamagedFileError("has a name that no record can hold, rename or link it")
+            raise DamagedFileError("has a name that no record can hold", "rename or link it")
         if not is_text(file):
             raise DamagedFileError(_NO_TEXT)
         if is_index(file):
@@ -63,14 +63,15 @@ def check_explicit(path: Path, info: ModelFiles) -> Path:
             check_safetensors(file)
     except PickleError as error:
         raise UsageError(
-            f"--weights {shown(file)} {error.what}, which could run code; {cure}, or make one: {error.cure}"
+            f"--weights {shown(file)} {error.what}, which could run code",
+            f"{cure}, or make one: {error.cure}",
         ) from error
     except DamagedFileError as error:
-        raise UsageError(f"--weights {shown(file)} {error.what}; {error.cure or cure}") from error
+        raise UsageError(f"--weights {shown(file)} {error.what}", error.cure or cure) from error
     except OSError as error:
         beside = _beside(file) if file != path else ""
         raise UsageError(
-            f"--weights {shown(file)} cannot be read ({error.strerror}){beside}; {cure}"
+            f"--weights {shown(file)} cannot be read ({error.strerror}){beside}", cure
         ) from error
     return file
 

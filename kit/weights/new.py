@@ -35,10 +35,14 @@ def main(arguments: Sequence[str]) -> int:
         options.model, offline=options.offline, mirrors=mirror_list([]), log=log.info
     )
     if adapter.folder is not None:
-        raise UsageError(f"{options.model} has a folder already: models/{adapter.folder.name}")
+        raise UsageError(
+            f"{options.model} has a folder already: models/{adapter.folder.name}",
+            "edit what is there",
+        )
     if adapter.info.hub_id and not is_commit(adapter.info.revision):
         raise UsageError(
-            f"which commit of {adapter.info.hub_id} is meant is not known: run it again with a network"
+            f"which commit of {adapter.info.hub_id} is meant is not known",
+            "run it again with a network",
         )
     folder = MODELS_ROOT / (options.name or _folder_name(adapter))
     try:
@@ -46,9 +50,11 @@ def main(arguments: Sequence[str]) -> int:
         (folder / CONFIG).write_bytes(adapter.files[CONFIG])
         (folder / DECLARATION).write_text(declaration_text(adapter.info), "utf-8")
     except FileExistsError:
-        raise UsageError(f"{folder} is there already: pass another --name") from None
+        raise UsageError(f"{folder} is there already", "pass another --name") from None
     except OSError as error:
-        raise UsageError(f"{folder} cannot be written ({error.strerror})") from error
+        raise UsageError(
+            f"{folder} cannot be written ({error.strerror})", "make models/ writable"
+        ) from error
     log.info(f"{folder / DECLARATION}: edit it, then python inference.py --model {folder.name}")
     return 0
 

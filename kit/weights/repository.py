@@ -91,7 +91,9 @@ def pin(
                 search.ask(host, request)
     if search.commit is None or REQUIRED not in search.files:
         tried = " | ".join(f"{each.source}: {each.line}" for each in search.attempts)
-        raise CannotRunError(f"{REQUIRED} of {hub_id} at {revision} is not to be had: {tried}")
+        raise CannotRunError(
+            f"{REQUIRED} of {hub_id} at {revision} is not to be had: {tried}", None
+        )
     moved = before if before != search.commit else None
     if moved is not None:
         log(f"{revision} of {hub_id} has moved: it was {moved}, it is {search.commit}")

@@ -15,6 +15,6 @@ def check_room(needed: int, what: str) -> None:
     free = available_bytes()
     if free is not None and needed > free:
         raise CannotRunError(
-            f"{what}: {needed:,} bytes of memory are needed, {free:,} are free: end other programs, raise "
-            "the container's limit, or take a machine with more"
+            f"{what}: {needed:,} bytes of memory are needed, {free:,} are free",
+            "end other programs, raise the container's limit, or take a machine with more",
         )

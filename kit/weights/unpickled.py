@@ -37,13 +37,13 @@ def convert_file(path: Path, target: Path, log: Callable[[str], None]) -> None:
     try:
         kind, digest = kind_of(path), sha256_of(path)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}): name a pickle") from error
+        raise UsageError(f"{path} cannot be read ({error.strerror})", "name a pickle") from error
     if kind.code != "pickle":
-        raise UsageError(f"{path} is {kind.words}: --from-pickle takes a pickle")
+        raise UsageError(f"{path} is {kind.words}", "--from-pickle takes a pickle")
     named = _NAMED_HASH.search(path.name)
     if named and not digest.startswith(named[1]):
         raise UsageError(
-            f"{path} has sha256 {digest[:12]}..., its name says {named[1]}: fetch it again"
+            f"{path} has sha256 {digest[:12]}..., its name says {named[1]}", "fetch it again"
         )
     _convert(path, target, digest=digest, log=log)
 
@@ -55,7 +55,9 @@ def convert_from_hub(request: Request) -> Path:
     repository = HubRepository(hf_root(), info.hub_id)
     for host in hosts(request.mirrors):
         if refusal := request.refusal():
-            raise CannotRunError(f"{PICKLE} of {info.hub_id} is not fetched: {refusal}")
+            raise CannotRunError(
+                f"{PICKLE} of {info.hub_id} is not fetched: {refusal.what}", refusal.cure
+            )
         client = host.client(request)
         try:
             commit = client.describe(PICKLE, revision=info.revision).commit
@@ -70,7 +72,7 @@ def convert_from_hub(request: Request) -> Path:
         if not _is_of(target, file.sha256):
             _convert(file.path, target, digest=file.sha256, log=request.log)
         return target
-    raise CannotRunError(f"no {PICKLE} of {info.hub_id}: {' | '.join(reasons)}")
+    raise CannotRunError(f"no {PICKLE} of {info.hub_id}: {' | '.join(reasons)}", None)
 
 
 def _is_of(target: Path, digest: str) -> bool:
@@ -109,12 +111,13 @@ def _convert(path: Path, target: Path, *, digest: str, log: Callable[[str], None
             if ended.code != 0:
                 said = ended.err.strip().splitlines()[-1:] or [ended.how()]
                 raise UsageError(
-                    f"{path.name} (sha256 {digest[:12]}...) is not converted: {said[0]}; it needs more "
-                    "than tensors by name, or is damaged: convert it where you trust it"
+                    f"{path.name} (sha256 {digest[:12]}...) is not converted: {said[0]}; it "
+                    "needs more than tensors by name, or is damaged",
+                    "convert it where you trust it",
                 )
             check_safetensors(temporary)
     except OSError as error:
         raise CannotRunError(
-            f"{target} cannot be written ({error.strerror}): free the disk or choose another --to"
+            f"{target} cannot be written ({error.strerror})", "free the disk or choose another --to"
         ) from error
     log(f"{target} has sha256 {sha256_of(target)}, made of {path.name} with sha256 {digest}")

@@ -88,7 +88,8 @@ class WeightFile:
         if not unchanged:
             raise UntrustedError(
                 f"{self.name} was changed or exchanged after it was hashed: nobody knows which "
-                "weights were used; leave it alone and run again"
+                "weights were used",
+                "leave it alone and run again",
             )
 
 

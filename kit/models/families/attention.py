@@ -45,7 +45,8 @@ class ChoosesAttention(Adapter):
 
             raise UsageError(
                 f"transformers {transformers.__version__} has no {self.attention} attention for "
-                f"{self.info.architecture}: leave out --attention, or install a version that has it"
+                f"{self.info.architecture}",
+                "leave out --attention, or install a version that has it",
             )
         return model
 

@@ -90,7 +90,7 @@ def _loaded(file: Path, kind: str) -> Any:
             )
     except Exception as error:  # whatever a file of another version makes of it
         raise CannotRunError(
-            f"{file.name} cannot be used ({type(error).__name__}: {error}): fetch it again"
+            f"{file.name} cannot be used ({type(error).__name__}: {error})", "fetch it again"
         ) from error
 
 

@@ -68,7 +68,7 @@ def _say_seeded_spectrogram(making: Making) -> None:
     """Raises CannotRunError where the user gave a sound: only the model's own file says how it is seen."""
     if making.value is not None and not making.value_used:
         raise CannotRunError(
-            f"a sound (--input) needs the model's {PROCESSOR}, which is not at hand: put it beside the "
-            "weights"
+            f"a sound (--input) needs the model's {PROCESSOR}, which is not at hand",
+            "put it beside the weights",
         )
     making.said.append(f"seeded spectrogram ({PROCESSOR} is not at hand)")

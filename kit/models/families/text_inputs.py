@@ -34,8 +34,8 @@ def input_ids(making: Making) -> Tensor | None:
     else:
         if making.value is not None and "pixel_values" not in making.parameters:
             raise CannotRunError(
-                f"a text (--input, --data) needs the model's {TOKENIZER}, which is not at hand: put it "
-                "beside the weights"
+                f"a text (--input, --data) needs the model's {TOKENIZER}, which is not at hand",
+                "put it beside the weights",
             )
         longest = making.size("max_position_embeddings", "n_positions", default=_TOKENS) or _TOKENS
         count = max(min(_TOKENS, longest - 2), 2)
@@ -103,8 +103,9 @@ def _encode(file: Path, text: str, vocabulary: int) -> list[int]:
     words = len(set(text.split()))
     if not ids or max(ids) >= vocabulary or (words > 3 and len(set(ids)) <= 3):
         raise CannotRunError(
-            f"{TOKENIZER} is not this model's: it encodes {text[:60]!r} as {ids[:12]}, and the model knows "
-            f"ids below {vocabulary}; fetch it again"
+            f"{TOKENIZER} is not this model's: it encodes {text[:60]!r} as {ids[:12]}, and the "
+            f"model knows ids below {vocabulary}",
+            "fetch it again",
         )
     return ids
 

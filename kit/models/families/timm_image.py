@@ -66,17 +66,20 @@ class TimmImage(Adapter):
         name = config.get("architecture")
         if not isinstance(name, str) or not timm.is_model(name):
             raise UnsupportedError(
-                f"{CONFIG} names the architecture {name!r}, which timm {timm.__version__} does not have: "
-                "install a timm that has it"
+                f"{CONFIG} names the architecture {name!r}, which timm {timm.__version__} does "
+                "not have",
+                "install a timm that has it",
             )
         arguments = {**config.get("model_args", {})}
         if loading := _LOADING & arguments.keys():
-            raise UsageError(f"{CONFIG}: model_args may not set {sorted(loading)[0]}; remove it")
+            raise UsageError(f"{CONFIG}: model_args may not set {sorted(loading)[0]}", "remove it")
         arguments |= {each: config[each] for each in ("num_classes",) if each in config}
         try:
             model = built(partial(timm.create_model, name, pretrained=False, **arguments))
         except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-            raise UsageError(f"timm cannot build {name} of {CONFIG} ({error})") from error
+            raise UsageError(
+                f"timm cannot build {name} of {CONFIG} ({error})", "fetch it again"
+            ) from error
         return model
 
     def load_input(self, value: str | None, companions: Mapping[str, Path]) -> ModelInput:
@@ -97,7 +100,8 @@ class TimmImage(Adapter):
         ) as error:  # whatever a value sets off
             raise UsageError(
                 f"{CONFIG}: timm cannot preprocess an image by its pretrained_cfg "
-                f"({type(error).__name__}: {error}); fetch it again"
+                f"({type(error).__name__}: {error})",
+                "fetch it again",
             ) from error
         return ModelInput(
             tensors={"pixel_values": pixels.unsqueeze(0)},
@@ -126,8 +130,8 @@ class TimmImage(Adapter):
                 each.remove()
         if not given:
             raise UnsupportedError(
-                f"{self.info.architecture} calls no classifier that timm names: write "
-                "models/<name>/adapter.py for it"
+                f"{self.info.architecture} calls no classifier that timm names",
+                "write models/<name>/adapter.py for it",
             )
         return {
             "features": torch.cat([each.flatten(1) for each in given.values()], dim=1),
@@ -166,10 +170,10 @@ def _checked(config: dict[str, Any]) -> dict[str, Any]:
     check_values(config, CONFIG)
     for name in ("model_args", "pretrained_cfg"):
         if not isinstance(config.get(name, {}), dict):
-            raise UsageError(f"{CONFIG}: {name} is no JSON object; fetch it again")
+            raise UsageError(f"{CONFIG}: {name} is no JSON object", "fetch it again")
     classes = config.get("num_classes", 0)
     if type(classes) is not int or classes < 0:
-        raise UsageError(f"{CONFIG}: num_classes is {classes!r}, no count; correct it")
+        raise UsageError(f"{CONFIG}: num_classes is {classes!r}, no count", "correct it")
     return config
 
 

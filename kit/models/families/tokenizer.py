@@ -29,15 +29,15 @@ def proven_tokenizer(
     """
     if TOKENIZER not in companions:
         raise CannotRunError(
-            f"a text (--input, --data) needs the model's {TOKENIZER}, which is not at hand: fetch it "
-            f"from {source_url} and put it beside the weights (--weights DIR)"
+            f"a text (--input, --data) needs the model's {TOKENIZER}, which is not at hand",
+            f"fetch it from {source_url} and put it beside the weights (--weights DIR)",
         )
     tokenizer = read_tokenizer(companions[TOKENIZER], most_tokens)
     made = tokenizer.encode(text).ids
     if made != ids:
         raise CannotRunError(
-            f"{TOKENIZER} is not this model's: it encodes {text!r} as {made[:12]}, "
-            f"not {ids}; fetch it again from {source_url}"
+            f"{TOKENIZER} is not this model's: it encodes {text!r} as {made[:12]}, not {ids}",
+            f"fetch it again from {source_url}",
         )
     return tokenizer
 

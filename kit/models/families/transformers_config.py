@@ -35,10 +35,14 @@ _TASKS: Mapping[str, tuple[str, str | None]] = {
     "ForPreTraining": ("pre-training heads", None),
 }
 _REFUSED = {
-    "auto_map": "names code of its own (auto_map), which is never run: where transformers' own class is "
-    "meant, remove auto_map from a copy",
-    "quantization_config": "is of quantised weights, which need kernels of their own: take the "
-    "unquantised model",
+    "auto_map": (
+        "names code of its own (auto_map), which is never run",
+        "where transformers' own class is meant, remove auto_map from a copy",
+    ),
+    "quantization_config": (
+        "is of quantised weights, which need kernels of their own",
+        "take the unquantised model",
+    ),
 }
 
 
@@ -51,13 +55,13 @@ def check_config(document: dict[str, Any]) -> dict[str, Any]:
     check_values(document, CONFIG)
     if not isinstance(document.get("model_type"), str):
         raise UsageError(
-            f"{CONFIG} has no model_type: it is of neither transformers nor timm; give the folder that "
-            "save_pretrained wrote, or timm's"
+            f"{CONFIG} has no model_type: it is of neither transformers nor timm",
+            "give the folder that save_pretrained wrote, or timm's",
         )
     for each in _levels(document):
-        for name, why in _REFUSED.items():
+        for name, (why, cure) in _REFUSED.items():
             if each.get(name):
-                raise UnsupportedError(f"{CONFIG} {why}")
+                raise UnsupportedError(f"{CONFIG} {why}", cure)
     return document
 
 
@@ -106,7 +110,9 @@ def library_config(document: Mapping[str, Any]) -> Any:
         with without_torchvision():
             return CONFIG_MAPPING[kind].from_dict(plain(document))
     except Exception as error:  # each config checks its values in its own way
-        raise UsageError(f"{CONFIG} is not what {kind} needs ({error}): fetch it again") from error
+        raise UsageError(
+            f"{CONFIG} is not what {kind} needs ({error})", "fetch it again"
+        ) from error
 
 
 def library_class(document: Mapping[str, Any]) -> Any:
@@ -125,8 +131,8 @@ def library_class(document: Mapping[str, Any]) -> Any:
             wanted = next(iter(_names(modeling_auto.MODEL_MAPPING_NAMES.get(kind))), None)
     if not mapped:
         raise UnsupportedError(
-            f"transformers {transformers.__version__} has no model of the type {kind!r}: install a version "
-            "that has it"
+            f"transformers {transformers.__version__} has no model of the type {kind!r}",
+            "install a version that has it",
         )
     with without_torchvision():
         for name in mapped:
@@ -137,8 +143,9 @@ def library_class(document: Mapping[str, Any]) -> Any:
             if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
                 return found
     raise UnsupportedError(
-        f"{CONFIG} names the class {wanted!r}, which is none of transformers {transformers.__version__}'s "
-        f"for {kind}: install a version that has it, or write models/<name>/adapter.py"
+        f"{CONFIG} names the class {wanted!r}, which is none of transformers "
+        f"{transformers.__version__}'s for {kind}",
+        "install a version that has it, or write models/<name>/adapter.py",
     )
 
 

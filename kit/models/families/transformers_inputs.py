@@ -38,8 +38,8 @@ def make_inputs(
     needed = {name for name, each in parameters.items() if _is_needed(name, each)}
     if unknown := sorted(needed - _MAKERS.keys()):
         raise UnsupportedError(
-            f"{model_class.__name__} needs {', '.join(unknown)}, which nobody can guess: write "
-            "models/<name>/adapter.py for it"
+            f"{model_class.__name__} needs {', '.join(unknown)}, which nobody can guess",
+            "write models/<name>/adapter.py for it",
         )
     tensors: dict[str, Tensor] = {}
     for name, make in _MAKERS.items():
@@ -47,11 +47,14 @@ def make_inputs(
             tensors[name] = made
     if not tensors:
         raise UnsupportedError(
-            f"{model_class.__name__} takes {', '.join(list(parameters)[1:6])}, none of which the kit can "
-            "make: write models/<name>/adapter.py for it"
+            f"{model_class.__name__} takes {', '.join(list(parameters)[1:6])}, none of which the "
+            "kit can make",
+            "write models/<name>/adapter.py for it",
         )
     if value is not None and not making.value_used:
-        raise UsageError("--input: this model takes neither a text nor an image nor a sound")
+        raise UsageError(
+            "--input: this model takes neither a text nor an image nor a sound", "leave it out"
+        )
     decoder = tensors.get("decoder_input_ids")
     return ModelInput(
         tensors=tensors,

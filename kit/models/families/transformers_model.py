@@ -74,13 +74,14 @@ class TransformersModel(ChoosesAttention):
             raise
         except ImportError as error:
             raise UnsupportedError(
-                f"{self.info.architecture} needs a package that is not here: {_one_line(error)}"
+                f"{self.info.architecture} needs a package that is not here: {_one_line(error)}",
+                "install it",
             ) from error
         except Exception as error:  # whatever a class raises on values that do not fit each other
             raise UsageError(
                 f"transformers cannot build {self.info.architecture} of {CONFIG} "
-                f"({type(error).__name__}: {_one_line(error)}): "
-                "fetch it again"
+                f"({type(error).__name__}: {_one_line(error)})",
+                "fetch it again",
             ) from error
 
     def load_input(self, value: str | None, companions: Mapping[str, Path]) -> ModelInput:
@@ -112,11 +113,15 @@ class TransformersModel(ChoosesAttention):
                 raise
             raise UnsupportedError(
                 f"{self.info.architecture} does not run on inputs made by its config "
-                f"({type(error).__name__}: {_one_line(error)}): write models/<name>/adapter.py for it"
+                f"({type(error).__name__}: {_one_line(error)})",
+                "write models/<name>/adapter.py for it",
             ) from error
         outputs = dict(_tensors(result, ""))
         if not outputs:
-            raise UnsupportedError(f"{self.info.architecture} gives no floating tensor to compare")
+            raise UnsupportedError(
+                f"{self.info.architecture} gives no floating tensor to compare",
+                "write models/<name>/adapter.py for it",
+            )
         return outputs
 
     def further_outputs(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
