@@ -33,10 +33,10 @@ def untouched(kit: Kit) -> bool:
         ("flan_t5_smal", "did you mean flan_t5_small?"),
         ("google/flan-t5-smal", "did you mean flan_t5_small?"),
         ("vit_tiny_patch16_225", "did you mean vit_tiny_patch16_224?"),
-        ("nothing-like-it", f"known models: {', '.join(model_names())}"),
-        ("../models/flan_t5_small/x", "known models"),
-        ("resnet18.never_trained", "known models"),
-        ("/etc", "/etc has no config.json: give a folder that save_pretrained or timm wrote"),
+        ("nothing-like-it", f"give one of {', '.join(model_names())}, a hub id"),
+        ("../models/flan_t5_small/x", "give one of"),
+        ("resnet18.never_trained", "give one of"),
+        ("/etc", "/etc has no config.json; give a folder that save_pretrained or timm wrote"),
     ],
 )
 def test_unknown_model(earlier: Kit, wanted: str, hint: str) -> None:

@@ -262,7 +262,7 @@ def test_hostile_text_ends(kit: Kit, name: str) -> None:
     process = kit.start("lint-report", path)
     out, err = process.communicate(timeout=60)
     if process.returncode == 2:
-        assert "report.md:" in err and "characters: break it" in err
+        assert "report.md:" in err and "characters; break it" in err
     else:
         assert process.returncode in (0, 1) and "errors" in out, err[:500]
         assert max(map(len, HOSTILE[name].splitlines())) <= 5_000

@@ -99,7 +99,7 @@ def test_what_is_no_file_is_told_and_never_waited_for(
         process = start_python(*script, env=judged_run.environment())
         result = ended(process, BOUND_SECONDS)
         assert result.code == 4, (command, result.err)
-        told = f"{name} in " in result.error and result.error.endswith(": remove it")
+        told = f"{name} in " in result.error and result.error.endswith("; remove it")
         assert told or ("export" in command and f"{name} is a link" in result.error)
     # No result that was there is lost to it.
     assert before == sorted(path.name for path in judged_run.logs.iterdir() if path.name != ".lock")
