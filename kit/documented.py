@@ -90,6 +90,7 @@ def _plain(codes: dict[str, Any], value: object) -> object:
     """The text of a reason, whose code goes into `codes`. numpy's float64 is a float, torch's version a
     text; msgspec takes neither for one."""
     if isinstance(value, Reason):
+        value = _innermost(value)
         if value.code != "said" and str(value) not in codes:
             codes[str(value)] = None  # keeps its place before the reasons in it
             values = {name: _plain_value(codes, each) for name, each in value.values.items()}
@@ -99,6 +100,18 @@ def _plain(codes: dict[str, Any], value: object) -> object:
         if isinstance(value, kind):
             return kind(value)
     raise TypeError(f"{type(value).__name__} stands in no document")
+
+
+def _innermost(reason: Reason) -> Reason:
+    """The reason in a reason that adds nothing to it in English: they share one place in the table."""
+    inside = [each for value in reason.values.values() for each in _members(value)]
+    return next((_innermost(each) for each in inside if each == str(reason)), reason)
+
+
+def _members(value: Any) -> list[Reason]:
+    """The reasons that a value of a reason is."""
+    each = value if isinstance(value, (list, tuple)) else [value]
+    return [one for one in each if isinstance(one, Reason) and one.code != "said"]
 
 
 def _plain_value(codes: dict[str, Any], value: Any) -> Any:

@@ -24,7 +24,7 @@ class Reason(str):
 
     def __new__(cls, code: str, /, **values: Value) -> Reason:
         """Raises KeyError for a code that is not in the catalogue, or with other values than it has."""
-        if values.keys() != _names(code):
+        if values.keys() != value_names(code):
             raise KeyError(f"{code}: {', '.join(values)}")
         reason = super().__new__(cls, _filled(code, values, "en"))
         reason.code, reason.values = code, values
@@ -77,8 +77,8 @@ class _Several(tuple[str, ...]):
 
 
 @cache
-def _names(code: str) -> frozenset[str]:
-    """The names of a reason's values."""
+def value_names(code: str) -> frozenset[str]:
+    """The names of the values that a reason of this code has."""
     from string import Formatter
 
     text = catalogue()["reason"][code]["en"]

@@ -6,7 +6,7 @@ import math
 
 from kit.accuracy.figures import Metrics, Side
 from kit.accuracy.outcome import OutputVerdict, Verdict
-from kit.accuracy.part import Part, Parts
+from kit.accuracy.part import Part, Parts, part_name
 from kit.accuracy.repeats import Repeat, unrepeatable
 from kit.accuracy.thresholds import LOST, ONE_PERCENT, USUAL, Thresholds
 from kit.words import Reason
@@ -37,15 +37,15 @@ def judge_metrics(
     )
 
 
-def _distances(parts: Parts) -> list[tuple[str, float]]:
+def _distances(parts: Parts) -> list[tuple[Reason, float]]:
     """Those of rows of probabilities; one that is infinite is past every limit."""
     if parts.total_variation is None:
         return []
     divergence = math.inf if parts.divergence is None else parts.divergence
     return [
-        ("total variation", parts.total_variation),
-        ("divergence", divergence),
-        ("error of one class beside its probability", parts.one_class or 0.0),
+        (Reason("total_variation"), parts.total_variation),
+        (Reason("kl_divergence"), divergence),
+        (Reason("one_class"), parts.one_class or 0.0),
     ]
 
 
@@ -60,7 +60,7 @@ def _told(name: str, part: Part) -> Reason:
         about.append(Reason("part_floor", floor=part.floor))
     if part.above_floor and part.slope is not None and abs(part.slope - 1) > LOST:
         about.append(Reason("part_slope", slope=part.slope))
-    return Reason("worst_part", part=name, where=_where(part), about=about)
+    return Reason("worst_part", part=part_name(name), where=_where(part), about=about)
 
 
 def _where(part: Part) -> str:

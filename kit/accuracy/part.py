@@ -6,6 +6,7 @@ import math
 from typing import Annotated
 
 from kit.documented import Documented, says
+from kit.words import Reason
 
 
 class Part(Documented, frozen=True, kw_only=True):
@@ -146,3 +147,8 @@ class Parts(Documented, frozen=True, kw_only=True):
     def counting(self) -> dict[str, Part]:
         """Those of them that are above the floor of rounding."""
         return {name: part for name, part in self.named.items() if part.above_floor}
+
+
+def part_name(name: str) -> Reason:
+    """Row, channel or scale class, as a reader of either language has it."""
+    return Reason(f"named_{name.replace(' ', '_')}")

@@ -9,41 +9,23 @@ from kit.accuracy.figures import Metrics
 from kit.accuracy.further import Further, operator_limit
 from kit.accuracy.thresholds import ONE_PERCENT
 from kit.documented import Documented, says
+from kit.words import Reason
 
-# name: (the rule in words, its figures with their limits). They disagree: cosine > 0.99 lets a relative
-# L2 of 14% through. A limit is in units of the figure "threshold" where the reading has one.
+# name: its figures with their limits; the catalogue's rule_<name> says it in words. They disagree: cosine
+# > 0.99 lets a relative L2 of 14% through. A limit is in units of the figure "threshold" where the reading
+# has one.
 _ONE = ONE_PERCENT
-READINGS: Mapping[str, tuple[str, Mapping[str, float]]] = {
-    "mean_relative": ("mean of |diff|/|ref| <= 1%", {"mean_relative": _ONE}),
-    "mean_relative_big": (
-        "mean of |diff|/|ref| over |ref| > 0.01 <= 1%",
-        {"mean_relative_big": _ONE},
-    ),
-    "softmax": (
-        "largest difference of softmax probabilities <= 0.01",
-        {"softmax_max_diff": _ONE},
-    ),
-    "range": ("max|diff| / (max ref - min ref) <= 1%", {"max_over_spread": _ONE}),
-    "one_minus_cosine": ("1 - cosine <= 1%", {"one_minus_cosine": _ONE}),
-    "relative_l2": ("||diff|| / ||ref|| <= 1%", {"relative_l2": _ONE}),
-    "reports": (
-        "cosine > 0.99 and mean|diff| < 0.005 (the published reports' own)",
-        {"one_minus_cosine": 0.01, "mean_abs_diff": 0.005},
-    ),
-    "operator_rule": (
-        "MERE < T and MARE < 10 T; T = 2^-13 float32, 2^-11 HF32, 2^-10 float16, 2^-7 bfloat16 (the "
-        "chip maker's rule for a single operator, which a whole network may exceed)",
-        {"mere": 1.0, "mare": 10.0},
-    ),
-    "divergence": (
-        "largest Kullback-Leibler divergence of a row <= 2e-4 nats: no event's probability is then off "
-        "by more than 1% (Pinsker's inequality)",
-        {"divergence": 2 * _ONE**2},
-    ),
-    "overlap": (
-        "1 - smallest intersection over union of a class <= 1%",
-        {"one_minus_least_iou": _ONE},
-    ),
+READINGS: Mapping[str, Mapping[str, float]] = {
+    "mean_relative": {"mean_relative": _ONE},
+    "mean_relative_big": {"mean_relative_big": _ONE},
+    "softmax": {"softmax_max_diff": _ONE},
+    "range": {"max_over_spread": _ONE},
+    "one_minus_cosine": {"one_minus_cosine": _ONE},
+    "relative_l2": {"relative_l2": _ONE},
+    "reports": {"one_minus_cosine": 0.01, "mean_abs_diff": 0.005},
+    "operator_rule": {"mere": 1.0, "mare": 10.0},
+    "divergence": {"divergence": 2 * _ONE**2},
+    "overlap": {"one_minus_least_iou": _ONE},
 }
 # These exclude their limits, the others include them.
 _STRICT = {"reports", "operator_rule"}
@@ -71,7 +53,7 @@ class OutputReading(Documented, frozen=True, kw_only=True):
 class WorstReading(Documented, frozen=True, kw_only=True):
     """One reading, over all outputs."""
 
-    rule: Annotated[str, says("The reading in words.")]
+    rule: Annotated[Reason, says("The reading in words.")]
     figures: Annotated[Figures, says("Its numbers by name; null where one cannot be computed.")]
     within: Annotated[
         bool | None,
@@ -108,7 +90,7 @@ def read(
     matrix products were told to use it."""
     known = _figures(metrics, further, hf32)
     found = {}
-    for name, (_, limits) in READINGS.items():
+    for name, limits in READINGS.items():
         figures = {figure: known.get(figure) for figure in limits}
         if (threshold := known.get("threshold")) is not None and name == "operator_rule":
             figures["threshold"] = threshold
@@ -143,7 +125,7 @@ def _figures(
 
 def _is_within(name: str, figures: Mapping[str, float | None], metrics: Metrics | None) -> bool:
     """Whether the positions agree and every figure is at or below its limit."""
-    limits, unit = READINGS[name][1], figures.get("threshold") or 1.0
+    limits, unit = READINGS[name], figures.get("threshold") or 1.0
     if metrics is not None and not metrics.positions_agree:
         return False
     values = [(figures[figure], limit * unit) for figure, limit in limits.items()]
@@ -164,7 +146,7 @@ def worst(readings: Mapping[str, Mapping[str, OutputReading]]) -> Readings:
 
 
 def _worst(name: str, of_outputs: Mapping[str, OutputReading]) -> WorstReading:
-    rule, limits = READINGS[name]
+    limits = READINGS[name]
     applies = {key: reading for key, reading in of_outputs.items() if reading.within is not None}
 
     def excess(output: str) -> tuple[bool, float]:
@@ -179,7 +161,7 @@ def _worst(name: str, of_outputs: Mapping[str, OutputReading]) -> WorstReading:
 
     output = max(applies, key=excess, default=None)
     return WorstReading(
-        rule=rule,
+        rule=Reason(f"rule_{name}"),
         figures=dict.fromkeys(limits) if output is None else applies[output].figures,
         within=None if output is None else all(reading.within for reading in applies.values()),
         output=output,

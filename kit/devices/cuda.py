@@ -22,12 +22,12 @@ class CudaDevice(Device):
 
         self._torch = torch
         if torch.version.cuda is None:
-            raise Unavailable(Reason("no_cuda_build"), "install a CUDA build of torch")
+            raise Unavailable(Reason("no_cuda_build"), Reason("install_cuda_build"))
         if not torch.cuda.is_available():
             hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-            cure = "check nvidia-smi"
+            cure = Reason("check_nvidia_smi")
             if hidden is not None:
-                cure = f"CUDA_VISIBLE_DEVICES={hidden!r} may hide some: unset it"
+                cure = Reason("unset_visible", value=repr(hidden))
             raise Unavailable(Reason("sees_no_cuda"), cure)
         check_index(self.spec, index, torch.cuda.device_count())
         prove(self)

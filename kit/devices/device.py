@@ -87,11 +87,11 @@ def explained(error: Exception, kind: str) -> Unavailable:
     return Unavailable(told(error), _cure(error, kind))
 
 
-def _cure(error: Exception, kind: str) -> str:
+def _cure(error: Exception, kind: str) -> Reason:
     text = str(error)
     if kind == "npu":
         return next_step(text)
-    return cure_for(text) or "the kit does not know this failure: check the driver with nvidia-smi"
+    return cure_for(text) or Reason("failure_of_cuda")
 
 
 def check_index(spec: str, index: int, count: int, numbering: str = "") -> None:
@@ -140,7 +140,7 @@ def prove(device: Device) -> None:
     if thread.is_alive():
         raise Unavailable(
             Reason("stuck", device=device.spec, seconds=limit),
-            "check the card (npu-smi info), or raise KIT_PROBE_SECONDS on a slow host",
+            Reason("check_card"),
         )
     if failure:
         cause = failure[0]

@@ -121,14 +121,14 @@ def _import_torch_npu() -> Any:
     """Import torch_npu, or hide it and raise Unavailable: nothing later may trip over it."""
     if not _torch_npu_is_there():
         hide_torch_npu()
-        raise Unavailable(Reason("no_torch_npu"), "install the one that matches torch")
+        raise Unavailable(Reason("no_torch_npu"), Reason("install_matching"))
     import torch
 
     _check_versions(torch.__version__)
     if torch.version.cuda is not None and _native_torch_npu_is_there():
         raise Unavailable(
             Reason("cuda_build", version=str(torch.__version__)),
-            "install the CPU build of the same version",
+            Reason("install_cpu_build"),
         )
     try:
         return importlib.import_module("torch_npu")
@@ -140,7 +140,7 @@ def _import_torch_npu() -> Any:
 
 
 def _no_npu() -> Unavailable:
-    return Unavailable(Reason("sees_none"), f"npu-smi info must list one{renumbering()}")
+    return Unavailable(Reason("sees_none"), Reason("list_npus", numbering=renumbering()))
 
 
 def _torch_npu_is_there() -> bool:
@@ -199,5 +199,5 @@ def _check_versions(torch_version: str) -> None:
         hide_torch_npu()
         raise Unavailable(
             Reason("mismatch", torch_npu=npu_version, torch=torch_version),
-            f"install torch_npu {release_of(torch_version)}",
+            Reason("install_torch_npu", version=release_of(torch_version) or torch_version),
         )

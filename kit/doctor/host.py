@@ -21,10 +21,11 @@ from pathlib import Path
 from kit.doctor.check import Check
 from kit.machine.bounded import run_bounded
 from kit.machine.cann import ASCEND, cann_home, cann_version, driver_version
-from kit.machine.cures import SEE_DRIVER, SET_CANN, cure_for
+from kit.machine.cures import cure_for
 from kit.machine.memory import available_bytes
 from kit.machine.processor import processor_name, usable_cores
 from kit.weights.roots import hf_root
+from kit.words import Reason
 
 NPU_SMI_SECONDS = 4.0
 _GB = 1e9
@@ -123,16 +124,27 @@ def cann(host: Machine) -> Iterator[Check]:
         cure = f"source {scripts[0]}, then run again"
         yield Check("CANN", host.fault, "installed, its environment is not set", cure)
     elif home is None and host.wants_npu:
-        yield Check("CANN", "broken", "no ASCEND_HOME_PATH: not installed, or not set", SET_CANN)
+        yield Check(
+            "CANN",
+            "broken",
+            "no ASCEND_HOME_PATH: not installed, or not set",
+            Reason("cure_partly_set"),
+        )
     elif home is None:
         yield Check("CANN", "ok", "none, and none is needed without an NPU")
     elif not _is_folder(home):
-        yield Check("CANN", host.fault, f"no such folder: ASCEND_HOME_PATH={home}", SET_CANN)
+        yield Check(
+            "CANN",
+            host.fault,
+            f"no such folder: ASCEND_HOME_PATH={home}",
+            Reason("cure_partly_set"),
+        )
     elif not opp or not _is_folder(opp):
         found = f"no such folder: ASCEND_OPP_PATH={opp}" if opp else "ASCEND_OPP_PATH is not set"
-        yield Check("CANN", host.fault, found, SET_CANN)
+        yield Check("CANN", host.fault, found, Reason("cure_partly_set"))
     elif host.cann is None:
-        cure = f"look for ascend_*_install.info below it, or install CANN again; {SET_CANN}"
+        set_cann = Reason("cure_partly_set")
+        cure = f"look for ascend_*_install.info below it, or install CANN again; {set_cann}"
         yield Check("CANN", "warning", f"{home}, of an unknown version", cure)
     else:
         yield Check("CANN", "ok", f"{host.cann} in {home}")
@@ -148,7 +160,7 @@ def driver(host: Machine) -> Iterator[Check]:
     if library:
         yield Check("driver", "ok", found)
     elif host.wants_npu:
-        yield Check("driver", "broken", f"no {_HAL}; {found}", SEE_DRIVER)
+        yield Check("driver", "broken", f"no {_HAL}; {found}", Reason("cure_no_driver"))
     else:
         yield Check("driver", "ok", "none, and none is needed without an NPU")
 

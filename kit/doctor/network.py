@@ -10,7 +10,8 @@ from kit.doctor.check import Check
 from kit.errors import UsageError
 from kit.weights.endpoints import endpoint, is_address, mirror_list, offline_by_environment, shown
 from kit.weights.progress import Deadline, TransientError
-from kit.weights.transport import MIRROR_CURE, Exchange, HubError
+from kit.weights.transport import Exchange, HubError
+from kit.words import Reason
 
 ANSWER_SECONDS = 4.0
 # A proxy that asks for a password, or a gateway without the host behind it, is no hub.
@@ -53,11 +54,11 @@ def _ask(hosts: list[str]) -> tuple[list[str], list[str], str]:
                 head = exchange.head(max(deadline.left(), 0.01))
             except (TransientError, HubError) as error:
                 silent.append(error.what)
-                cures.append(error.cure or MIRROR_CURE)
+                cures.append(error.cure or Reason("take_mirror"))
             else:
                 if head.status not in _NO_HUB:
                     answered.append(host)
                     continue
                 silent.append(f"{head.who} answers {head.status}")
                 cures.append(head.cure)
-    return answered, silent, (cures or [MIRROR_CURE])[0]
+    return answered, silent, (cures or [Reason("take_mirror")])[0]

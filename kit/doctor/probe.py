@@ -16,7 +16,8 @@ from typing import IO, Any
 
 from kit.devices import Device, forbid_autoload, select_device, visible_devices
 from kit.errors import Fault, KitError, UsageError
-from kit.machine.cures import FREE_NPU, cure_for, next_step
+from kit.machine.cures import cure_for, next_step
+from kit.words import Reason
 
 _SIZE = 256
 _GIB = 2**30
@@ -137,7 +138,7 @@ def _use(report: _Report, name: str) -> None:
             found = f"{found}; a simulation: {device.why_simulated}"
             report.end(name, "warning", found, "for an NPU's result use an Ascend host")
         elif memory and free < 2 * _GIB:
-            report.end(name, "warning", found, FREE_NPU)
+            report.end(name, "warning", found, Reason("cure_device_memory"))
         else:
             report.end(name, "ok", found)
 

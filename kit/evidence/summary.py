@@ -13,6 +13,7 @@ import msgspec
 
 import kit
 from kit.accuracy.judged import JudgedOutput
+from kit.accuracy.part import part_name
 from kit.accuracy.thresholds import ONE_PERCENT
 from kit.evidence.blockers import (
     find_blockers,
@@ -276,12 +277,12 @@ def _basis(outputs: Mapping[str, JudgedOutput]) -> Reason:
     return Reason("several", all=[basis, *parts, *own])
 
 
-def _parts_beyond(output: JudgedOutput) -> list[str]:
+def _parts_beyond(output: JudgedOutput) -> list[Reason]:
     """The parts of an output that withhold the 1%, each with its own relative L2."""
     if output.metrics is None:
         return []
     return [
-        f"a {name} {part.distance:.3g}"
+        Reason("a_part", part=part_name(name), distance=part.distance)
         for name, part in output.metrics.parts.counting.items()
         if part.distance > ONE_PERCENT
     ]

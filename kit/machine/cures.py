@@ -15,11 +15,7 @@ from dataclasses import dataclass
 
 from kit.errors import CannotRunError, KitError, shown, visible
 from kit.machine.cann import cann_home
-
-_SOURCE = "source /usr/local/Ascend/ascend-toolkit/set_env.sh"
-SET_CANN = f"{_SOURCE}, then run again"
-SEE_DRIVER = "install the Ascend driver, or pass it into the container"
-FREE_NPU = "free the device (npu-smi info shows who holds it) or take --dtype float16"
+from kit.words import Reason, value_names
 
 _MISSING = "cannot open shared object file"
 _UNDEFINED = r"undefined symbol: \S*"
@@ -29,11 +25,11 @@ _TOLD_CHARACTERS = 300
 
 @dataclass(frozen=True)
 class _Rule:
-    """`means` and `cure` may name the pattern's groups: {0}, {1}."""
+    """What the code means and the cure are failure_<code> and cure_<code> of the catalogue; {it} there is
+    the pattern's group, {plog} where CANN writes its logs."""
 
+    code: str
     pattern: str
-    means: str
-    cure: str
     of_device_ids: bool = False
     """Whether the environment's choice of devices may be the cause."""
 
@@ -45,205 +41,79 @@ def _code(*codes: str) -> str:
 
 _RULES: tuple[_Rule, ...] = (
     # ---- libraries: which one tells whose it is -------------------------------------------------
-    _Rule(
-        r"([^\s'\"(]+\.so[\w.]*): cannot allocate memory in static TLS block",
-        "the library came too late for its thread-local memory",
-        "export LD_PRELOAD={0}, then run again",
-    ),
-    _Rule(
-        rf"lib(?:ascend_hal|dcmi|drv\w*)\.so: {_MISSING}",
-        "the Ascend driver is not visible here",
-        SEE_DRIVER,
-    ),
-    _Rule(
-        rf"lib(?:atb\w*|asdops\w*|mki\w*|lcal|tbe_adapter)\.so: {_MISSING}",
-        "the environment of NNAL is not set",
-        "source /usr/local/Ascend/nnal/atb/set_env.sh (install NNAL where it is missing), then run again",
-    ),
-    _Rule(
-        rf"(lib(?:torch|c10|shm)\w*\.so): {_MISSING}",
-        "{0} is of torch or torch_npu, and they are not imported first or not whole",
-        "import torch and torch_npu before what asks for it, and where that is so install the same version "
-        "again",
-    ),
-    _Rule(
-        rf"(lib[\w+-]+\.so\.[\d.]+): {_MISSING}",
-        "{0} is a library of the system, not of CANN",
-        "install the system's package that has it, or add its folder to LD_LIBRARY_PATH",
-    ),
-    _Rule(
-        rf"(lib[\w+-]+\.so): {_MISSING}",
-        "{0} is not on the library path: the environment of CANN is not set",
-        SET_CANN,
-    ),
-    _Rule(
-        r"version `(GLIBC\w*_[\d.]+|CXXABI_[\d.]+)' not found",
-        "the C or C++ library that is found first is older than {0}",
-        "use a newer system image, or a build that was made for this one",
-    ),
-    _Rule(
-        rf"{_UNDEFINED}(?:3atb|3Mki|6AsdOps)",
-        "NNAL does not fit this torch_npu, or was set up for another C++ ABI than torch's",
-        "install the NNAL of torch_npu's CANN version and source its set_env.sh once torch is installed",
-    ),
-    _Rule(
-        rf"libtorch_npu\.so: {_UNDEFINED}(?:2at|3c10|5torch)",
-        "torch and torch_npu do not match",
-        "install the torch_npu whose version is torch's",
-    ),
-    _Rule(
-        rf"([^\s/]+\.so): {_UNDEFINED}(?:7c10_npu|9torch_npu|6at_npu)",
-        "{0} was built for another torch_npu",
-        "build or install it again beside this torch_npu",
-    ),
-    _Rule(
-        r"(?:undefined symbol:|Failed to find function) (?:acl|Hccl|rt[A-Z])\w*",
-        "CANN is older than this torch_npu needs",
-        "install the CANN of torch_npu's version row (python -m kit doctor names it)",
-    ),
-    _Rule(
-        _UNDEFINED,
-        "two packages were built for other versions of each other",
-        "python -m kit doctor shows which versions belong together, and the symbol's name whose it is",
-    ),
+    _Rule("static_tls", r"([^\s'\"(]+\.so[\w.]*): cannot allocate memory in static TLS block"),
+    _Rule("no_driver", rf"lib(?:ascend_hal|dcmi|drv\w*)\.so: {_MISSING}"),
+    _Rule("no_nnal", rf"lib(?:atb\w*|asdops\w*|mki\w*|lcal|tbe_adapter)\.so: {_MISSING}"),
+    _Rule("torch_library", rf"(lib(?:torch|c10|shm)\w*\.so): {_MISSING}"),
+    _Rule("system_library", rf"(lib[\w+-]+\.so\.[\d.]+): {_MISSING}"),
+    _Rule("no_cann_library", rf"(lib[\w+-]+\.so): {_MISSING}"),
+    _Rule("old_libc", r"version `(GLIBC\w*_[\d.]+|CXXABI_[\d.]+)' not found"),
+    _Rule("nnal_abi", rf"{_UNDEFINED}(?:3atb|3Mki|6AsdOps)"),
+    _Rule("torch_npu_abi", rf"libtorch_npu\.so: {_UNDEFINED}(?:2at|3c10|5torch)"),
+    _Rule("built_for_other", rf"([^\s/]+\.so): {_UNDEFINED}(?:7c10_npu|9torch_npu|6at_npu)"),
+    _Rule("old_cann", r"(?:undefined symbol:|Failed to find function) (?:acl|Hccl|rt[A-Z])\w*"),
+    _Rule("mixed_versions", _UNDEFINED),
     # ---- the environment of CANN ----------------------------------------------------------------
-    _Rule(r"ASCEND_(?:HOME|OPP)_PATH\b", "the environment of CANN is only partly set", SET_CANN),
-    _Rule(
-        r"No module named '(torch_npu\.\w+)",
-        "a folder torch_npu without its compiled part is found first",
-        "run from another folder than torch_npu's sources, and look at PYTHONPATH",
-    ),
-    _Rule(
-        r"No module named '(tbe|te|acl|auto_tune|hccl)\b",
-        "the Python packages of CANN are not on PYTHONPATH",
-        SET_CANN,
-    ),
-    _Rule(
-        r"Failed to import Python module \[([^\]]{1,120})",
-        "CANN's compiler cannot import what it needs ({0})",
-        f"make that import work in this Python: install the package that it names, else {_SOURCE}",
-    ),
-    _Rule(
-        rf"{_code('500001')}|\[Init\]\[Env\]init env failed",
-        "CANN's compiler does not start, most often because Python packages are missing",
-        "pip install attrs decorator psutil scipy (and 'numpy<2' for CANN up to 8.2), else the plog files "
-        "in {plog} say why",
-    ),
+    _Rule("partly_set", r"ASCEND_(?:HOME|OPP)_PATH\b"),
+    _Rule("shadowed", r"No module named '(torch_npu\.\w+)"),
+    _Rule("no_cann_python", r"No module named '(tbe|te|acl|auto_tune|hccl)\b"),
+    _Rule("compiler_import", r"Failed to import Python module \[([^\]]{1,120})"),
+    _Rule("compiler_start", rf"{_code('500001')}|\[Init\]\[Env\]init env failed"),
     # ---- devices: is it there, is it free, does it start ----------------------------------------
+    _Rule("card_held", r"ret is -8020|because the device is used"),
+    _Rule("driver_unreached", r"ret is -8005"),
+    _Rule("no_permission", r"/dev/(?:davinci\w*|devmm_svm|hisi_hdc)\W.{0,60}[Pp]ermission denied"),
+    _Rule("absurd_size", r"Tried to allocate more than \d+ ?EB"),
+    _Rule("device_memory", rf"NPU out of memory|EL0004|{_code('207001')}"),
+    _Rule("cuda_memory", r"CUDA out of memory"),
     _Rule(
-        r"ret is -8020|because the device is used",
-        "another process holds the card",
-        "stop it (npu-smi info), or choose another --device",
-    ),
-    _Rule(
-        r"ret is -8005",
-        "npu-smi does not reach the driver",
-        "in a container pass in /dev/davinci_manager, /dev/devmm_svm, /dev/hisi_hdc and the driver's "
-        "folder, and see that no other container holds the card",
-    ),
-    _Rule(
-        r"/dev/(?:davinci\w*|devmm_svm|hisi_hdc)\W.{0,60}[Pp]ermission denied",
-        "this user may not open the NPU",
-        "run as a user of the group that owns /dev/davinci* (HwHiAiUser on most hosts)",
-    ),
-    _Rule(
-        r"Tried to allocate more than \d+ ?EB",
-        "no memory is that large: a size was computed wrongly",
-        "ASCEND_LAUNCH_BLOCKING=1 names the operator: run again with that",
-    ),
-    _Rule(
-        rf"NPU out of memory|EL0004|{_code('207001')}",
-        "the memory of the device is used up",
-        FREE_NPU,
-    ),
-    _Rule(
-        r"CUDA out of memory",
-        "the memory of the device is used up",
-        "free the device (nvidia-smi shows who holds it) or take --dtype float16",
-    ),
-    _Rule(
+        "no_such_npu",
         rf"{_code('107001', '207004')}|(?i:invalid device ?id)|Set visible device failed",
-        "this process sees no such NPU",
-        "npu-smi info lists the devices, choose --device npu:N among them",
         of_device_ids=True,
     ),
-    _Rule(
-        rf"{_code('507033')}|Failed to start the device",
-        "the device does not start",
-        "npu-smi info shows its health and who holds it, the plog files in {plog} say why it did not",
-        of_device_ids=True,
-    ),
-    _Rule(
-        _code("507008"),
-        "the runtime cannot tell the chip: the driver is not visible to this process, or does not fit CANN",
-        "check its health with npu-smi info as this user (in a container the driver's folder and "
-        "/etc/ascend_install.info must be passed in), and that the driver is the one that CANN asks for",
-    ),
-    _Rule(
-        _code("507010", "507054"),
-        "the card itself fails",
-        "check its health with npu-smi info, reset it or reboot the host",
-    ),
-    _Rule(
-        r"(?i:unsupported soc version)",
-        "this torch_npu does not know the chip",
-        "install the release that supports it",
-    ),
-    _Rule(
-        r"Cannot re-initialize NPU in forked subprocess",
-        "the NPU was used before a fork",
-        "start the run in a process of its own",
-    ),
+    _Rule("not_started", rf"{_code('507033')}|Failed to start the device", of_device_ids=True),
+    _Rule("chip_unknown", _code("507008")),
+    _Rule("card_fails", _code("507010", "507054")),
+    _Rule("unsupported_chip", r"(?i:unsupported soc version)"),
+    _Rule("forked", r"Cannot re-initialize NPU in forked subprocess"),
     # ---- operators ------------------------------------------------------------------------------
+    _Rule("no_kernel", _code("561103", "561112")),
+    _Rule("no_operator", r"not in libopapi\.so"),
+    _Rule("no_dtype", r"not implemented for DT_\w+"),
+    _Rule("bad_arguments", rf"{_code('161002')}|EZ1001"),
     _Rule(
-        _code("561103", "561112"),
-        "CANN finds no kernel of this operator",
-        "install Ascend-cann-kernels for this chip, of the same version as CANN",
-    ),
-    _Rule(
-        r"not in libopapi\.so",
-        "this CANN lacks the operator",
-        "install Ascend-cann-kernels for this chip and the CANN of torch_npu's version row (python -m kit "
-        "doctor names it)",
-    ),
-    _Rule(
-        r"not implemented for DT_\w+",
-        "the device has no kernel for this dtype",
-        "take --dtype float32 or float16",
-    ),
-    _Rule(
-        rf"{_code('161002')}|EZ1001",
-        "the operator refuses its arguments: a dtype, a shape or a format",
-        "run again with --dtype float32, and where that fails, too, the plog files in {plog} say which it "
-        "is",
-    ),
-    _Rule(
+        "operator_failed",
         _code("50701[4-8]", "50703[4-6]", "50704[2-5]", "50704[89]", "507050")
         + r"|aicore exception|aicpu exception|ai(?:v|c)ec(?:tor)? error|(?:aicore|vector core) execution "
         r"is abnormal",
-        "an operator failed on the device",
-        "ASCEND_LAUNCH_BLOCKING=1 names it: run again with that",
     ),
 )
 _OF_NPU = re.compile(r"NPU function error|NPU error|torch_npu|HCCL|\bERR\d{5}\b|\bE[A-Z]\d{4}\b")
 
 
-def cure_for(text: str) -> str | None:
+def cure_for(text: str) -> Reason | None:
     """What a known failure text means and the next step, as 'meaning: cure'; None for an unknown one."""
     for rule in _RULES:
         if match := re.search(rule.pattern, text):
-            named = [visible(group or "") for group in match.groups()]
-            said = f"{rule.means}: {rule.cure}".format(*named, plog=_plog())
-            return said + (renumbering() if rule.of_device_ids else "")
+            group = visible(next(iter(match.groups()), None) or "")
+            values = {"it": group, "plog": _plog()}
+            return Reason(
+                "failure",
+                means=Reason(f"failure_{rule.code}", **_of(f"failure_{rule.code}", values)),
+                cure=Reason(f"cure_{rule.code}", **_of(f"cure_{rule.code}", values)),
+                numbering=renumbering() if rule.of_device_ids else "",
+            )
     return None
 
 
-def next_step(text: str) -> str:
+def _of(code: str, values: dict[str, str]) -> dict[str, str]:
+    """Those of `values` that the text has."""
+    return {name: values[name] for name in value_names(code)}
+
+
+def next_step(text: str) -> Reason:
     """The cure for a failure of an NPU; for an unknown one that it is unknown, and where more is told."""
-    return cure_for(text) or (
-        f"the kit does not know this failure: the plog files in {_plog()} tell more, and python -m kit "
-        "doctor looks at the whole machine"
-    )
+    return cure_for(text) or Reason("failure_of_npu", plog=_plog())
 
 
 def renumbering() -> str:
@@ -255,11 +125,8 @@ def renumbering() -> str:
     ordered = all(word.isdecimal() for word in ids) and sorted(set(map(int, ids))) == [
         *map(int, ids)
     ]
-    wrong = "" if ordered else ", which is no ascending list of device ids such as 0,2"
-    return (
-        f" ({_VISIBLE}={shown(value[:80])}{wrong}: this process sees those cards only, numbered anew, so "
-        "that npu:0 is the first of them: correct or unset it)"
-    )
+    wrong = "" if ordered else Reason("no_ascending_list")
+    return Reason("renumbered", variable=_VISIBLE, ids=shown(value[:80]), wrong=wrong)
 
 
 def as_kit_error(error: Exception) -> KitError:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from kit.errors import CannotRunError
+from kit.words import Reason
 
 Kind = Literal[
     "empty",
@@ -41,26 +42,11 @@ _STARTS: tuple[tuple[bytes, Kind], ...] = (
     (b"{", "json"),
     (b"<", "html"),
 )
-_WORDS: dict[Kind, str] = {
-    "empty": "empty",
-    "safetensors": "a damaged safetensors file",
-    "lfs-pointer": "a Git LFS pointer, not the file itself",
-    "pickle": "a pickle, as torch.save writes it",
-    "npy": "a NumPy array (.npy)",
-    "npz": "a set of NumPy arrays (.npz)",
-    "zip": "a zip archive",
-    "gguf": "a GGUF file of weights",
-    "onnx": "an ONNX model",
-    "hdf5": "an HDF5 file",
-    "gzip": "a gzip archive",
-    "html": "a web page (HTML)",
-    "json": "JSON text",
-    "unknown": "something else",
-}
+# The code of what to do about a file of that kind in the place of another.
 _CURES: dict[Kind, str] = {
-    "lfs-pointer": f"{GIT_LFS_PULL} where it was cloned",
-    "html": "a page came in its place: download the file itself",
-    "gzip": "unpack it",
+    "lfs-pointer": "pull_lfs",
+    "html": "fetch_file_itself",
+    "gzip": "unpack",
 }
 # How the files of weights are called that people publish.
 WEIGHT_SUFFIXES = ".safetensors .bin .pt .pth .ckpt .gguf .onnx .h5 .msgpack .npz .pdparams".split()
@@ -74,22 +60,23 @@ class FileKind:
     code: Kind
 
     @property
-    def words(self) -> str:
+    def words(self) -> Reason:
         """What the file is, with its article."""
-        return _WORDS[self.code]
+        return Reason(f"kind_{self.code}")
 
     @property
-    def cure(self) -> str | None:
+    def cure(self) -> Reason | None:
         """What to do about it in the place of another file; None where only another copy helps."""
-        return _CURES.get(self.code)
+        code = _CURES.get(self.code)
+        return Reason(code) if code else None
 
 
-def why_no_json(content: bytes, error: Exception) -> tuple[str, str]:
+def why_no_json(content: bytes, error: Exception) -> tuple[Reason, Reason]:
     """What to say of a file that is to hold JSON and does not, as `error` found, and the cure: "is ..."."""
     kind = kind_of_bytes(content)
     if kind.code in ("json", "unknown"):
-        return f"is damaged ({error})", "fetch it again"
-    return f"is {kind.words}", kind.cure or "fetch it again"
+        return Reason("is_damaged", said=str(error)), Reason("fetch_again")
+    return Reason("is_of_kind", kind=kind.words), kind.cure or Reason("fetch_again")
 
 
 def kind_of(path: Path) -> FileKind:

@@ -31,13 +31,15 @@ class Attempt(Documented, frozen=True, kw_only=True):
     ]
     outcome: Annotated[Outcome, says("How it ended.")]
     reason: Annotated[Reason, says("Why it ended so.")]
-    cure: Annotated[str | None, says("The next step; null where there is none.")]
+    cure: Annotated[Reason | None, says("The next step; null where there is none.")]
     seconds: Annotated[float, says("How long it took.", ge=0)]
 
     @property
-    def line(self) -> str:
+    def line(self) -> Reason:
         """Why it ended so, and the next step."""
-        return self.reason if self.cure is None else f"{self.reason}; {self.cure}"
+        if self.cure is None:
+            return self.reason
+        return Reason("and_cure", what=self.reason, cure=self.cure)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +63,10 @@ class Request:
         """Why no host may be asked (any more); None where one may."""
         forbidden = "--offline" if self.offline else offline_by_environment()
         if forbidden:
-            cure = "run once without it, or pass --weights PATH"
-            return Fault(Reason("forbidden", switch=forbidden), cure)
+            return Fault(Reason("forbidden", switch=forbidden), Reason("ask_once"))
         if self.deadline.left() <= 0:
             ended = Reason("deadline", seconds=self.deadline.seconds)
-            return Fault(ended, "raise --download-timeout")
+            return Fault(ended, Reason("raise_timeout"))
         return None
 
 
@@ -91,6 +92,6 @@ def attempt(
         target=target,
         outcome=outcome,
         reason=why.reason if isinstance(why, Fault) else why,
-        cure=why.cure if isinstance(why, Fault) else None,
+        cure=Reason.said(why.cure) if isinstance(why, Fault) and why.cure else None,
         seconds=round(time.monotonic() - started, 3),
     )

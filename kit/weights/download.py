@@ -14,11 +14,9 @@ from kit.weights.caches import HubRepository
 from kit.weights.hub import HubClient, Offer
 from kit.weights.progress import megabytes
 from kit.weights.roots import hf_root
-from kit.weights.transport import MIRROR_CURE, HubError
+from kit.weights.transport import HubError
 from kit.weights.weight_file import HashOrigin, WeightFile
 from kit.words import Reason
-
-DISK_CURE = "set HF_HOME to a folder on another disk, or pass --weights PATH"
 
 # Left free for everything else on the disk.
 SPARE_BYTES = 16_000_000
@@ -42,7 +40,7 @@ def fetch(
     if sha256 is not None and offer.sha256 not in (None, sha256):
         raise HubError(
             Reason("other_bytes", offered=str(offer.sha256), published=sha256),
-            MIRROR_CURE,
+            Reason("take_mirror"),
             outcome="refused",
         )
     download = _Download(client, name, revision=revision, offer=offer, published=sha256)
@@ -57,7 +55,8 @@ def fetch(
         why = Reason("cache_not_written", said=said)
         if full:
             why = Reason("cache_full", said=said, needed=megabytes(offer.size))
-        raise HubError(why, f"free them, {DISK_CURE}" if full else DISK_CURE) from error
+        take = Reason("take_disk")
+        raise HubError(why, Reason("free_disk", or_else=take) if full else take) from error
     return WeightFile(
         name=name,
         path=path,
@@ -125,7 +124,7 @@ class _Download:
             wanted = self._known or self._offer.git_sha1
             raise HubError(
                 Reason("changed_on_the_way", sha256=digest, wanted=str(wanted)),
-                MIRROR_CURE,
+                Reason("take_mirror"),
                 outcome="refused",
             )
         blob, beside = self._repository.blobs(self._key)
@@ -162,7 +161,7 @@ class _Download:
         lack = missing + SPARE_BYTES - free
         if lack > 0:
             why = Reason("disk", needed=megabytes(missing), missing=megabytes(lack))
-            raise HubError(why, f"free them, {DISK_CURE}")
+            raise HubError(why, Reason("free_disk", or_else=Reason("take_disk")))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -181,9 +180,9 @@ class _Download:
                 guard.acquire(timeout=self._client.deadline.left(), poll_interval=0.1)
         except Timeout as error:
             why = Reason("held", seconds=self._client.deadline.seconds)
-            raise HubError(why, "wait for it or end it, then run again") from error
+            raise HubError(why, Reason("end_download")) from error
         except NotImplementedError as error:
-            raise HubError(Reason("no_locks"), DISK_CURE) from error
+            raise HubError(Reason("no_locks"), Reason("take_disk")) from error
         try:
             yield
         finally:

@@ -96,7 +96,7 @@ class HubClient:
     def describe(self, name: str, *, revision: str) -> Offer:
         """Ask what the file is, without the user's token where the host refuses that. Raises HubError."""
         if not is_address(self._base):  # only HF_ENDPOINT can be none: mirrors are checked before
-            raise HubError(Reason("no_endpoint"), "set it like https://hf-mirror.com")
+            raise HubError(Reason("no_endpoint"), Reason("set_endpoint"))
         url = self.url(name, revision)
 
         def ask() -> Offer:
@@ -156,7 +156,7 @@ class HubClient:
     def _given_up(self, error: TransientError, tries: int) -> HubError:
         if self.deadline.left() <= 0:
             reason = Reason("deadline_on", seconds=self.deadline.seconds, why=error.reason)
-            cure: str | None = f"raise --download-timeout or {error.cure}"
+            cure: str | None = Reason("raise_timeout_or", cure=error.cure or "")
         else:
             reason, cure = Reason("tries", why=error.reason, tries=tries), error.cure
         return HubError(reason, cure, answered=error.answered)
@@ -222,8 +222,7 @@ class HubClient:
         if head.status in (401, 403):
             raise _RefusedError(said, *self._why_refused(head))
         if head.status == 404:
-            cure = "check the model's name and revision, or pass --weights PATH"
-            raise HubError(said, cure, outcome="absent")
+            raise HubError(said, Reason("check_name"), outcome="absent")
         raise HubError(said, head.cure)
 
     def _words_of(self, head: Head) -> str:
@@ -238,17 +237,15 @@ class HubClient:
         said = f" {code}" if code.isalnum() else ""
         return said + (f' "{visible(" ".join(message.split()))[:200]}"' if message.strip() else "")
 
-    def _why_refused(self, head: Head) -> tuple[Reason, str]:
+    def _why_refused(self, head: Head) -> tuple[Reason, Reason]:
         """Why a host may have refused, and the cure."""
         if head.redirected:  # its address is signed for some minutes, by the hub
-            cure = "check this machine's clock and that the network lets that host through"
-            return Reason("for_signature"), f"{cure}, or pass --weights PATH"
+            return Reason("for_signature"), Reason("check_clock")
         if self._credentials and not self._credentials.is_token:
             to = Reason("for_credentials", name=self._credentials.name)
-            return to, "correct them, or pass --weights PATH"
+            return to, Reason("correct_credentials")
         page = f"https://huggingface.co/{self.hub_id}"
         if self.remark:
-            cure = f"accept the terms at {page} and set HF_TOKEN anew, or pass --weights PATH"
+            cure = Reason("accept_terms_anew", page=page)
             return Reason("for_token", remark=self.remark), cure
-        cure = f"accept the terms at {page} and set HF_TOKEN, or pass --weights PATH"
-        return Reason("for_gate"), cure
+        return Reason("for_gate"), Reason("accept_terms", page=page)

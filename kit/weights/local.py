@@ -27,7 +27,6 @@ from kit.weights.sharded import (
 )
 from kit.weights.wanted import ModelFiles
 from kit.weights.weight_file import (
-    FROM_PICKLE,
     DamagedFileError,
     PickleError,
     WeightFile,
@@ -37,7 +36,6 @@ from kit.weights.weight_file import (
 from kit.words import Reason
 
 Read = TypeVar("Read")
-_NO_TEXT = "lies in a folder whose name is no UTF-8, which safetensors cannot open"
 
 
 def check_explicit(path: Path, info: ModelFiles) -> Path:
@@ -52,11 +50,11 @@ def check_explicit(path: Path, info: ModelFiles) -> Path:
         if path.is_dir():
             file = _in_folder(path, info)
         if not stat.S_ISREG(file.stat().st_mode):
-            raise DamagedFileError("is no regular file")
+            raise DamagedFileError(Reason("not_regular"))
         if not fits_a_record(file.name):
-            raise DamagedFileError("has a name that no record can hold", "rename or link it")
+            raise DamagedFileError(Reason("unrecordable_name"), Reason("rename_or_link"))
         if not is_text(file):
-            raise DamagedFileError(_NO_TEXT)
+            raise DamagedFileError(Reason("folder_no_text"))
         if is_index(file):
             check_folder(file)
         else:
@@ -97,7 +95,7 @@ def _beside(file: Path) -> str:
     if not found:
         return ""
     pickled = any("pickle" in each for each in found)
-    more = f": {FROM_PICKLE}" if pickled else ""
+    more = f": {Reason('write_safetensors')}" if pickled else ""
     return f", but {', '.join(found[:3])} lies beside it{more}"
 
 
@@ -159,7 +157,7 @@ def local_copy(source: Source, request: Request) -> Answer:
         except _RefusedError as error:
             attempts.append(attempt(source, label, "refused", error, started))
         except OSError as error:
-            unread = Fault(Reason("unread", said=str(error.strerror)), "pass --weights PATH")
+            unread = Fault(Reason("unread", said=str(error.strerror)), Reason("pass_weights"))
             attempts.append(attempt(source, label, "failed", unread, started))
         else:
             attempts.append(attempt(source, label, "found", _of_hash(file), started))
@@ -184,7 +182,7 @@ def _checked(source: str, path: Path, info: ModelFiles) -> WeightFile:
 
 def _checked_shard(source: str, place: Path, info: ModelFiles, index: ShardIndex) -> WeightFile:
     """The shard, or the good copy beside a damaged one. Raises _RefusedError, OSError."""
-    refused = Fault(Reason("shard_absent", name=place.name), "fetch the model again")
+    refused = Fault(Reason("shard_absent", name=place.name), Reason("fetch_model"))
     for copy in caches.copies(place):
         if copy.is_file():
             check = partial(check_shard, copy, index, place.name)
@@ -201,7 +199,7 @@ def _damage_refused(read: Callable[[], Read]) -> Read:
         return read()
     except DamagedFileError as error:
         raise _RefusedError(
-            Reason("damaged", why=error.reason), "left as it is, delete it to free its disk space"
+            Reason("damaged", why=error.reason), Reason("delete_to_free")
         ) from error
 
 
@@ -215,9 +213,9 @@ def _checked_file(
     known = caches.known_hash(source, place, name, info)
     # Where the hash is known, only the bytes count.
     if known is None and caches.leads_outside(source, path):
-        raise _RefusedError(Reason("leads_out"), "pass its target as --weights PATH")
+        raise _RefusedError(Reason("leads_out"), Reason("pass_target"))
     if not is_text(path):
-        raise _RefusedError(f"it {_NO_TEXT}", "move the cache")
+        raise _RefusedError(Reason("cache_no_text"), Reason("move_cache"))
     _damage_refused(check)
     etag = known if published is None else None
     file = weight_file(path, name, info, etag=etag, commit=caches.commit_of(place))
@@ -227,7 +225,7 @@ def _checked_file(
         code = "not_published" if published else "not_of_hub"
         raise _RefusedError(
             Reason(code, sha256=file.sha256[:12], known=known[:12]),
-            "left as it is, pass it as --weights PATH if it is meant",
+            Reason("pass_if_meant"),
         )
     return file
 

@@ -41,7 +41,7 @@ def from_sdk(request: Request) -> Answer:
     target = f"{shown(_endpoint())}/models/{request.info.hub_id}"
     refusal = request.refusal()
     if refusal is None and importlib.util.find_spec("modelscope") is None:
-        refusal = Fault(Reason("no_sdk"), "pip install modelscope to have it tried")
+        refusal = Fault(Reason("no_sdk"), Reason("install_sdk"))
     if refusal:
         return Answer(attempts=(attempt("modelscope", target, "skipped", refusal, started),))
     try:
@@ -66,13 +66,13 @@ def _endpoint() -> str:
 def _check_answers(deadline: Deadline) -> None:
     """Raise _SdkError where the host says nothing: the SDK itself would wait for minutes."""
     if not is_address(_endpoint()):
-        raise _SdkError(Reason("no_modelscope_endpoint"), "correct or unset it")
+        raise _SdkError(Reason("no_modelscope_endpoint"), Reason("correct_or_unset"))
     question = urllib.request.Request(shown(_endpoint()), method="HEAD")
     try:
         with Exchange(question) as exchange:
             exchange.head(min(progress.MODELSCOPE_ANSWER_SECONDS, deadline.left()))
     except (TransientError, HubError) as error:
-        raise _SdkError(error.reason, "pass --weights PATH") from error
+        raise _SdkError(error.reason, Reason("pass_weights")) from error
 
 
 def _run_sdk(request: Request) -> None:
@@ -95,7 +95,7 @@ def _run_sdk(request: Request) -> None:
     if child.returncode != 0:
         # A foreign text may name folders and addresses: nothing with a slash goes into a record.
         reason = re.sub(r"\S*[/\\]\S*", "...", said.strip().rpartition("\n")[2])[:200]
-        raise _SdkError(Reason("sdk_failed", said=reason), "pass --weights PATH")
+        raise _SdkError(Reason("sdk_failed", said=reason), Reason("pass_weights"))
 
 
 def _wait(child: subprocess.Popen[str], request: Request) -> str:
@@ -111,7 +111,7 @@ def _wait(child: subprocess.Popen[str], request: Request) -> str:
         if request.deadline.left() <= 0:
             raise _SdkError(
                 Reason("sdk_deadline", seconds=request.deadline.seconds),
-                "raise --download-timeout or pass --weights PATH",
+                Reason("raise_timeout_or", cure=Reason("pass_weights")),
             )
         before, count = count, caches.modelscope_bytes(request.info)
         if count != before or not loaded:
@@ -119,7 +119,7 @@ def _wait(child: subprocess.Popen[str], request: Request) -> str:
         if stall.left() <= 0:
             raise _SdkError(
                 Reason("sdk_stalled", seconds=stall.seconds),
-                "run it again to go on, or pass --weights PATH",
+                Reason("go_on"),
             )
         if line.left() <= 0:
             line = Deadline(progress.LINE_SECONDS)

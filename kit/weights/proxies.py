@@ -8,6 +8,8 @@ import urllib.request
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from kit.words import Reason
+
 # ALL_PROXY counts for a scheme that has no proxy of its own, as in curl and in the hub's library.
 _EVERY = "all"
 _SPOKEN = ("", "http", "https")
@@ -26,12 +28,9 @@ class Proxy:
         return self._parts()[0].lower() in _SPOKEN
 
     @property
-    def cure(self) -> str:
+    def cure(self) -> Reason:
         """What to do where it is in the way."""
-        return (
-            f"correct or unset {self.variable}, name the host in NO_PROXY to reach it without a proxy, or "
-            "pass --weights PATH"
-        )
+        return Reason("leave_proxy", variable=self.variable)
 
     def __str__(self) -> str:
         """Its address without credentials, and the variable."""

@@ -137,7 +137,7 @@ def _pickle_alone(client: HubClient, info: ModelFiles) -> HubError | None:
         return None
     return HubError(
         Reason("pickle_alone", name=PICKLE),
-        f"python -m kit fetch {info.hub_id} --from-pickle converts it, in a child process",
+        Reason("convert_pickle", hub_id=info.hub_id),
         outcome="refused",
     )
 
@@ -147,7 +147,7 @@ def _refuse_damage(file: WeightFile, check: Callable[[], Read]) -> Read:
         return check()
     except DamagedFileError as error:
         why = Reason("damaged_of_host", name=file.name, why=error.reason)
-        raise HubError(why, "pass --weights PATH", outcome="refused") from error
+        raise HubError(why, Reason("pass_weights"), outcome="refused") from error
 
 
 def _fetch_companions(host: Host, client: HubClient, info: ModelFiles) -> list[Attempt]:

@@ -138,7 +138,7 @@ class _Search:
                 continue
             except (OSError, ValueError) as error:
                 said = str(getattr(error, "strerror", None) or error)
-                refused = Fault(Reason.said(said), "delete it from the cache")
+                refused = Fault(Reason.said(said), Reason("delete_cached"))
                 self.attempts.append(attempt("hf-cache", target, "refused", refused, started))
             else:
                 self._take(file, "hf-cache", target, started)

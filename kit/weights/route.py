@@ -129,7 +129,7 @@ class Route(urllib.request.HTTPRedirectHandler):
         if not self._from_inside:
             raise RouteError(
                 Reason("redirects_inside", who=_who(self._first), host=_shown_host(url)),
-                "set HF_ENDPOINT to the host itself if it is meant, or pass --weights PATH",
+                Reason("set_host_itself"),
             )
 
 
@@ -165,7 +165,7 @@ class _ProxyHandler(urllib.request.ProxyHandler):
         if through is not None and not through.is_spoken:
             raise RouteError(
                 Reason("no_http_proxy", who=_who(req.full_url)),
-                f"name an HTTP proxy; or {through.cure}",
+                Reason("name_http_proxy", cure=through.cure),
             )
         return super().proxy_open(req, proxy, type)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from kit.errors import shown
 from kit.storage.file_kinds import why_no_json
 from kit.weights.weight_file import DamagedFileError, check_safetensors
+from kit.words import Reason
 
 # The largest models have some hundred thousand tensors.
 _INDEX_LIMIT_BYTES = 100_000_000
@@ -40,7 +41,7 @@ def read_index(path: Path) -> ShardIndex:
     """The index in a file. Raises DamagedFileError where it is none or names a file that is not beside it,
     OSError."""
     if path.stat().st_size > _INDEX_LIMIT_BYTES:
-        raise DamagedFileError("is no index of shards: it is too large")
+        raise DamagedFileError(Reason("index_too_large"))
     content = path.read_bytes()
     try:
         document = json.loads(content)
@@ -48,17 +49,16 @@ def read_index(path: Path) -> ShardIndex:
         total = (document.get("metadata") or {}).get("total_size")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         what, cure = why_no_json(content, error)
-        raise DamagedFileError(f"is no index of shards: it {what}", cure) from error
+        raise DamagedFileError(Reason("no_index", why=what), cure) from error
     shards: dict[str, set[str]] = {}
     for tensor, shard in tensors.items():
         if not isinstance(shard, str) or not _SHARD.fullmatch(shard) or ".." in shard:
             raise DamagedFileError(
-                f"names {shown(shard)[:100]} for {shown(tensor)[:100]}, which is no safetensors file "
-                "beside it"
+                Reason("index_names_other", shard=shown(shard)[:100], tensor=shown(tensor)[:100])
             )
         shards.setdefault(shard, set()).add(tensor)
     if not shards:
-        raise DamagedFileError("names no shard")
+        raise DamagedFileError(Reason("index_empty"))
     return ShardIndex(
         shards={name: frozenset(shards[name]) for name in sorted(shards)},
         total_bytes=total if type(total) is int and total >= 0 else None,
@@ -69,7 +69,7 @@ def check_shard(path: Path, index: ShardIndex, name: str) -> None:
     """Raise DamagedFileError unless the file is sound and holds what the index says of the shard `name`;
     OSError."""
     if lost := index.shards[name] - check_safetensors(path):
-        raise DamagedFileError(f"lacks {len(lost)} of its tensors ({min(lost)})")
+        raise DamagedFileError(Reason("lacks_tensors", count=len(lost), first=min(lost)))
 
 
 def check_folder(path: Path) -> ShardIndex:
@@ -79,14 +79,18 @@ def check_folder(path: Path) -> ShardIndex:
     missing = [name for name in index.shards if not (path.parent / name).is_file()]
     if missing:
         raise DamagedFileError(
-            f"is an index whose shards are not all beside it: {len(missing)} of {len(index.shards)} "
-            f"missing ({', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''})"
+            Reason(
+                "shards_missing",
+                count=len(missing),
+                total=len(index.shards),
+                names=[*missing[:3], *(["..."] if len(missing) > 3 else [])],
+            )
         )
     for name in index.shards:
         try:
             check_shard(path.parent / name, index, name)
         except DamagedFileError as error:
             raise DamagedFileError(
-                f"is an index whose shard {name} {error.what}", error.cure
+                Reason("shard_damaged", name=name, why=error.reason), error.cure
             ) from error
     return index

@@ -18,11 +18,6 @@ from kit.weights.progress import TransientError
 from kit.weights.route import Route, RouteError
 from kit.words import Reason, Value
 
-MIRROR_CURE = (
-    "set HF_ENDPOINT to a mirror such as https://hf-mirror.com or name it with --mirror, or fetch "
-    "the file on another machine and pass it as --weights PATH"
-)
-
 # Read from the network at a time: with 64 KiB a download over loopback takes three times as long.
 _READ_BYTES = 1 << 20
 
@@ -129,7 +124,7 @@ class Exchange:
     def _cure(self) -> str:
         """What to do where nothing better is known: what is between may be at fault, else the host is."""
         proxy = self._route.proxy
-        return proxy.cure if proxy else MIRROR_CURE
+        return proxy.cure if proxy else Reason("take_mirror")
 
     def _network_error(self, error: Exception, answered: bool) -> TransientError | HubError:
         """What went wrong on the way, in words; only faults that may pass are worth a retry."""
@@ -139,8 +134,7 @@ class Exchange:
         if isinstance(error, RouteError):
             return HubError(error.reason, error.cure, outcome="refused")
         if isinstance(error, ssl.SSLCertVerificationError):
-            cure = "set SSL_CERT_FILE to your network's authorities, or pass --weights PATH"
-            return HubError(Reason("certificate", who=who), cure)
+            return HubError(Reason("certificate", who=who), Reason("set_certificates"))
         if isinstance(error, OSError):
             what = visible(error.strerror or str(error) or type(error).__name__)[:200]
             return self._transient("network", what=what, answered=answered)

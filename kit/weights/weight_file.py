@@ -15,6 +15,7 @@ from kit.errors import Fault, UntrustedError
 from kit.storage.file_kinds import kind_of
 from kit.storage.hashes import FileState, git_sha1_of, is_git_sha1, sha256_of, state_of
 from kit.weights.wanted import ModelFiles
+from kit.words import Reason
 
 # The limit of the safetensors library itself: a longer header is an attack or an accident.
 HEADER_LIMIT_BYTES = 100_000_000
@@ -36,8 +37,6 @@ class DamagedFileError(Fault, ValueError):
 class PickleError(DamagedFileError):
     """The file is a pickle (or a zip of pickles): loading it could run code, so it stays closed."""
 
-
-FROM_PICKLE = "python -m kit fetch MODEL --from-pickle writes it as safetensors, in a child process"
 
 HashOrigin = Literal["published", "hub", "computed"]
 
@@ -143,13 +142,14 @@ def check_safetensors(path: Path) -> frozenset[str]:
     size, header = path.stat().st_size, _header(path)
     if not header.startswith(b"{"):
         kind = kind_of(path)
-        told = kind.words if kind.code != "unknown" else "no safetensors file"
+        told = kind.words if kind.code != "unknown" else Reason("kind_none")
         is_pickle = kind.code == "pickle"
         refused = PickleError if is_pickle else DamagedFileError
-        raise refused(f"is {told} ({size} bytes)", FROM_PICKLE if is_pickle else kind.cure)
+        cure = Reason("write_safetensors") if is_pickle else kind.cure
+        raise refused(Reason("is_kind", kind=told, bytes=size), cure)
     names, data = _tensors(header)
     if (whole := 8 + len(header) + data) != size:
-        raise DamagedFileError(f"is {size} bytes long, not {whole} as its header says")
+        raise DamagedFileError(Reason("other_size", size=size, whole=whole))
     return names
 
 
@@ -169,11 +169,11 @@ def _tensors(header: bytes) -> tuple[frozenset[str], int]:
         tensors.pop("__metadata__", None)
         spans = sorted(_span(tensor) for tensor in tensors.values())
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise DamagedFileError(f"has a damaged safetensors header ({error})") from error
+        raise DamagedFileError(Reason("damaged_header", said=str(error))) from error
     end = 0
     for first, last in spans:
         if first != end:
-            raise DamagedFileError("has a damaged safetensors header (overlaps or gaps)")
+            raise DamagedFileError(Reason("damaged_extents"))
         end = last
     return frozenset(tensors), end
 
