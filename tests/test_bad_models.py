@@ -62,8 +62,8 @@ def test_a_name_that_is_nearly_one(wanted: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({}, "has no config.json: give a folder that save_pretrained or timm wrote"),
-        ({"adapter_config.json": b"{}"}, "but adapter_config.json, as of a PEFT adapter: merge it"),
+        ({}, "has no config.json; give a folder that save_pretrained or timm wrote"),
+        ({"adapter_config.json": b"{}"}, "but adapter_config.json, as of a PEFT adapter; merge it"),
         ({"model_index.json": b"{}"}, "but model_index.json, as of a diffusers pipeline"),
         (
             {"config.json": POINTER},
