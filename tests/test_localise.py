@@ -12,6 +12,11 @@ import pytest
 from conftest import ROOT, VIT, Finished, Kit
 from starting import kept_environment, start_python
 
+from kit.evidence.logs import Logs
+from kit.evidence.reading import read_evidence
+from kit.report.page import write_page
+from kit.words import Texts
+
 PLANTED = {
     "vit_tiny_patch16_224": (
         *("native_layer_norm:7+:eps", "addmm:10+:row", "gelu:3+:relu", "bmm:5+:head"),
@@ -115,7 +120,24 @@ def test_a_pass_with_a_wrong_operator_says_so_loudly(npu: Kit) -> None:
     assert "PASS" in first_sentence and "不能由设备的算术解释" in first_sentence
     assert "wrong_operator/replay.py" in rest
     shows_the_operator(npu, "aten::addmm:*:row")
+    check_the_depth_is_drawn(npu)
     check_what_another_comparison_keeps(npu, explanation)
+
+
+def check_the_depth_is_drawn(npu: Kit) -> None:
+    """Own errors, their band, the accumulated error and the bad module; of no other file's rows."""
+    logs, path = Logs(npu.logs), npu.logs / "layers.csv"
+    write_page(logs, read_evidence(npu.logs))
+    page, svg = (npu.logs / "report.html").read_text("utf-8"), npu.logs / "plots" / "depth.svg"
+    for part in ("band", "own", "accumulated", "bad"):
+        assert f'id="depth-{part}"' in page and f'id="{part}"' in svg.read_text("utf-8")
+    assert "累积误差" in page and "accumulated" in svg.read_text("utf-8")
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"True", b"False"))
+    write_page(logs, read_evidence(npu.logs))
+    page = (npu.logs / "report.html").read_text("utf-8")
+    assert Texts("zh")("charts.no_layers") in page and not svg.exists()
+    path.write_bytes(whole)
 
 
 def shows_the_operator(npu: Kit, plan: str) -> None:

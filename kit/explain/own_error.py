@@ -109,7 +109,7 @@ def own_error(
     of the dtype that it computes in: 2^-24 for float32. Raises ValueError where their number differs."""
     scale = unit / 2.0**-24
     floor = scale * (_ELEMENTWISE + _A_SUMMAND * math.sqrt(summands))
-    worst = OwnError()
+    worst: OwnError | None = None
     if not len(found) == len(reference) == len(emulated):
         raise ValueError(f"{len(reference)} tensors on the CPU, {len(found)} on the device")
     for device, plain, under in zip(found, reference, emulated, strict=True):
@@ -120,6 +120,6 @@ def own_error(
             worst_row=_TIMES * predicted.worst_row + _ROWS * floor,
         )
         over = max(own.whole / allowed.whole, own.worst_row / allowed.worst_row)
-        if not over <= worst.over_band:
+        if worst is None or not over <= worst.over_band:
             worst = OwnError(own=own, predicted=predicted, allowed=allowed, over_band=over)
-    return worst
+    return worst or OwnError()

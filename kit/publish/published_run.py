@@ -19,6 +19,7 @@ from kit.evidence.logs import (
     COMPARE_LOG,
     GOLDEN,
     INPUTS,
+    LAYERS,
     LOCK,
     OUTPUTS,
     RECORD,
@@ -43,7 +44,7 @@ from kit.storage.file_kinds import GIT_LFS_PULL, kind_of_bytes
 from kit.storage.fingerprint import SavedTensor
 from kit.words import LANGUAGES
 
-_DOCUMENTS = (RECORD, SUMMARY, SAMPLE_FIGURES, CHARTS)
+_DOCUMENTS = (RECORD, SUMMARY, SAMPLE_FIGURES, CHARTS, LAYERS)
 _TEXT_LOGS = (RUN_LOG, WEIGHTS_LOG, COMPARE_LOG)
 _TENSORS = (INPUTS, OUTPUTS, REFERENCE, GOLDEN)
 # Of one file of tensors. Hubs and git take small files as they are; above it, none is published.

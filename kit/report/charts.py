@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from kit.errors import UntrustedError
 from kit.evidence.documents import read_charts
+from kit.evidence.layers import LayerRow, read_layers
 from kit.evidence.logs import Logs
 from kit.evidence.reading import Evidence
 from kit.evidence.types.charts import BothTop5, OutputChart, OwnError
@@ -38,6 +39,18 @@ def charts_of(logs: Logs, evidence: Evidence) -> Charts:
     ):
         return Charts(missing="of_another_run")
     return Charts(outputs=charts.outputs, top5=charts.top5)
+
+
+def layers_of(logs: Logs, evidence: Evidence) -> tuple[list[LayerRow], str | None]:
+    """The module calls of the comparison in the evidence, or the reason (a text `charts.*`) why there are
+    none; neither where they were not looked at."""
+    explanation = evidence.summary.explanation
+    if explanation is None or explanation.layers is None:
+        return [], None
+    try:
+        return read_layers(logs, explanation.layers), None
+    except UntrustedError:
+        return [], "no_layers"
 
 
 def _belongs(name: str, drawn: OutputChart, evidence: Evidence) -> bool:

@@ -58,7 +58,7 @@ def style() -> Iterator[None]:
 
 def error_histograms(drawn: OutputChart) -> Figure:
     """How many elements differ by how much, both on log scales: device - CPU fp32, CPU fp32 - fp64."""
-    figure, axes = _figure(2.9)
+    figure, axes = blank(2.9)
     edges = drawn.log10_edges
     look: Any = {"color": LIGHT["device"], "edgecolor": LIGHT["panel"], "linewidth": 0.6}
     width = edges[1] - edges[0]
@@ -69,18 +69,18 @@ def error_histograms(drawn: OutputChart) -> Figure:
         axes.stairs(drawn.own.counts, drawn.own.log10_edges, baseline=0.5, label=_OWN_ERROR, **line)
     axes.set_yscale("log")
     axes.set_ylim(bottom=0.7)
-    _powers(axes.yaxis)
-    axes.xaxis.set_major_locator(_whole())
+    powers(axes.yaxis)
+    axes.xaxis.set_major_locator(whole_numbers())
     axes.xaxis.set_major_formatter(lambda value, _: _ten_to(value))
     axes.set(xlabel="|difference|", ylabel="elements")
-    _legend_above(axes)
+    legend_above(axes)
     return figure
 
 
 def differences(drawn: OutputChart) -> Figure:
     """Device - reference against the reference, with ±1% of the largest |reference|, and CPU fp32's own
     difference from fp64 at the same points."""
-    figure, axes = _figure(3.4)
+    figure, axes = blank(3.4)
     reference = drawn.reference
     apart = [device - ours for ours, device in zip(reference, drawn.device, strict=True)]
     own = [math.nan if each is None else each for each in drawn.own.difference] if drawn.own else []
@@ -100,13 +100,13 @@ def differences(drawn: OutputChart) -> Figure:
         axes.plot(across, level, color=LIGHT["reference"], linewidth=1.1, gid="own",
                   label=_OWN_ERROR)  # fmt: skip
     axes.set(xlabel="reference", ylabel="difference")
-    _legend_above(axes)
+    legend_above(axes)
     return figure
 
 
 def strip(found: ErrorStrip) -> Figure:
     """Relative L2 along the rows or channels of an output, on a log scale, with the line of 1%."""
-    figure, axes = _figure(1.9)
+    figure, axes = blank(1.9)
     values = [each or 0.0 for each in found.relative_l2]
     edges = [found.count * cell / len(values) for cell in range(len(values) + 1)]
     least = 10.0 ** max(math.floor(math.log10(min(0.01, *filter(None, values)))), -300)
@@ -114,17 +114,17 @@ def strip(found: ErrorStrip) -> Figure:
     axes.axhline(0.01, color=LIGHT["reference"], linewidth=1.1, linestyle="--", label="1%")
     axes.set_yscale("log")
     axes.set(xlim=(0, found.count), ylim=(least / 2, 2 * max(0.01, *values)))
-    _powers(axes.yaxis)
-    axes.xaxis.set_major_locator(_whole())
+    powers(axes.yaxis)
+    axes.xaxis.set_major_locator(whole_numbers())
     axes.set(xlabel=found.of, ylabel="relative L2")
-    _legend_above(axes)
+    legend_above(axes)
     return figure
 
 
 def top5_bars(classes: Sequence[RankedClass]) -> Figure:
     """The scores of the first five of both sides, one above the other."""
     names = [_class_name(each) for each in classes]
-    figure, axes = _figure(0.9 + 0.42 * len(classes), left=_beside(names))
+    figure, axes = blank(0.9 + 0.42 * len(classes), left=_beside(names))
     for side, shift in (("reference", -0.2), ("device", 0.2)):
         rows = [row + shift for row in range(len(classes))]
         scores = [getattr(each, side) or 0.0 for each in classes]
@@ -136,13 +136,13 @@ def top5_bars(classes: Sequence[RankedClass]) -> Figure:
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("score")
-    _legend_above(axes)
+    legend_above(axes)
     return figure
 
 
 def latencies(latency: Latency) -> Figure:
     """Every timed run in its order, with the mean, the median and the 90th percentile if there is one."""
-    figure, axes = _figure(2.7)
+    figure, axes = blank(2.7)
     samples = latency.samples_ms
     _points(axes, range(1, len(samples) + 1), samples, 4)
     for name, key, line in (
@@ -154,15 +154,15 @@ def latencies(latency: Latency) -> Figure:
             look: Any = {"color": LIGHT["reference"], "linewidth": 1.1, "linestyle": line}
             axes.axhline(value, label=name, **look)
     axes.set(ylim=(0, 1.08 * max(samples)), xlabel="timed run", ylabel="ms")
-    axes.xaxis.set_major_locator(_whole())
-    _legend_above(axes)
+    axes.xaxis.set_major_locator(whole_numbers())
+    legend_above(axes)
     return figure
 
 
 def truth_bars(truths: Mapping[str, Truth]) -> Figure:
     """Both sides' relative L2 against fp64, output by output, on a log scale."""
     names = [_drawable(name)[:28] or f"#{number}" for number, name in enumerate(truths, 1)]
-    figure, axes = _figure(0.9 + 0.5 * len(truths), left=_beside(names))
+    figure, axes = blank(0.9 + 0.5 * len(truths), left=_beside(names))
     found = [
         side.relative_l2 for truth in truths.values() for side in (truth.reference, truth.device)
     ]
@@ -175,12 +175,12 @@ def truth_bars(truths: Mapping[str, Truth]) -> Figure:
         axes.plot(values, rows, marker, color=LIGHT[side], markersize=5, label=label, gid=side)
     axes.set_xscale("log")
     axes.set_xlim(left=least)
-    _powers(axes.xaxis)
+    powers(axes.xaxis)
     axes.set_yticks(range(len(truths)), names)
     axes.set_ylim(len(truths) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("relative L2 against fp64")
-    _legend_above(axes)
+    legend_above(axes)
     return figure
 
 
@@ -189,7 +189,8 @@ def _points(axes: Axes, x: Sequence[float], y: Sequence[float], size: float, **m
     axes.plot(x, y, linestyle="none", markeredgewidth=0, gid="points", **look, **more)
 
 
-def _powers(axis: Any) -> None:
+def powers(axis: Any) -> None:
+    """Ticks at powers of ten, called so."""
     axis.set_major_formatter(_power)
     axis.set_minor_locator(_none())
 
@@ -214,7 +215,8 @@ def _symmetric_log(axes: Axes, band: float, drawn: Sequence[float]) -> tuple[flo
     return 10.0**low, 5 * max(sizes[-1], band)
 
 
-def _figure(height: float, left: float = 0.64) -> tuple[Figure, Axes]:
+def blank(height: float, left: float = 0.64) -> tuple[Figure, Axes]:
+    """A figure of that height, its axes `left` from its side; inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -231,9 +233,10 @@ def _beside(names: Sequence[str]) -> float:
     return 0.2 + 0.08 * max(map(len, names))
 
 
-def _legend_above(axes: Axes) -> None:
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0, fontsize=8.5,
-                columnspacing=1.4, handlelength=1.6)  # fmt: skip
+def legend_above(axes: Axes) -> None:
+    """The legend in one line."""
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, borderaxespad=0, fontsize=8.5,
+                columnspacing=1.2, handlelength=1.5)  # fmt: skip
 
 
 def _name(bars: Any, name: str) -> None:
@@ -241,7 +244,8 @@ def _name(bars: Any, name: str) -> None:
         bar.set_gid(f"{name}-{number}")
 
 
-def _whole() -> Any:
+def whole_numbers() -> Any:
+    """Ticks at whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(nbins=8, integer=True)

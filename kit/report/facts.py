@@ -8,7 +8,7 @@ from typing import Any
 
 from kit.evidence.logs import Logs
 from kit.evidence.reading import Evidence
-from kit.report.charts import charts_of
+from kit.report.charts import charts_of, layers_of
 from kit.report.claims import claim_of
 from kit.report.outline import Block, Cell, Fact, Facts, Note, Section, Tone, Toned
 from kit.report.plots import plan_plots
@@ -27,7 +27,8 @@ class Told:
         self.run, self.summary = evidence.run, evidence.summary
         self.claim = claim_of(self.summary)
         self.charts = charts_of(logs, evidence)
-        self.plots = plan_plots(self.summary, self.charts)
+        self.layers, self.no_layers = layers_of(logs, evidence)
+        self.plots = plan_plots(self.summary, self.charts, self.layers)
 
     @property
     def suffix(self) -> str:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from kit.accuracy.truth import Truth
+from kit.evidence.layers import LayerRow
 from kit.evidence.logs import PLOTS, Logs
 from kit.evidence.types.summary import Summary
-from kit.report import drawing
+from kit.report import depth_plot, drawing
 from kit.report.charts import Charts
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Drawn:
     png: bytes
 
 
-# A plot by its kind (error, difference, strip, top5, latency, truth) and the output it is of, None
+# A plot by its kind (error, difference, strip, top5, latency, truth, depth) and the output it is of, None
 # where it is of none or of all: what its files are called, and how to draw it.
 Planned = Mapping[tuple[str, str | None], tuple[str, Callable[[], "Figure"]]]
 
@@ -45,10 +46,10 @@ def can_draw() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def plan_plots(summary: Summary, charts: Charts) -> Planned:
+def plan_plots(summary: Summary, charts: Charts, layers: Sequence[LayerRow]) -> Planned:
     """Every plot that the evidence holds the data of."""
     planned: dict[tuple[str, str | None], tuple[str, Callable[[], Figure]]] = {}
-    for kind, output, draw in _drawable(summary, charts):
+    for kind, output, draw in _drawable(summary, charts, layers):
         name = _file_name(kind, output, {taken for taken, _ in planned.values()})
         planned[kind, output] = name, draw
     return planned
@@ -77,7 +78,7 @@ def truths(summary: Summary) -> dict[str, Truth]:
 
 
 def _drawable(
-    summary: Summary, charts: Charts
+    summary: Summary, charts: Charts, layers: Sequence[LayerRow]
 ) -> Iterator[tuple[str, str | None, Callable[[], Figure]]]:
     for name, drawn in charts.outputs.items():
         if drawn.counts:
@@ -93,6 +94,8 @@ def _drawable(
     truth = truths(summary)
     if any(side.relative_l2 for each in truth.values() for side in (each.reference, each.device)):
         yield "truth", None, partial(drawing.truth_bars, truth)
+    if depth_plot.has_depth(layers):
+        yield "depth", None, partial(depth_plot.depths, layers)
 
 
 def _rendered(figure: Figure) -> Drawn:

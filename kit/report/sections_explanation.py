@@ -13,6 +13,12 @@ from kit.evidence.types.explanation import (
 )
 from kit.report.facts import Told
 from kit.report.outline import Block, Cell, Facts, Note, Section, Table, Toned
+from kit.report.sections_plots import plot
+
+_WORST = 20  # module calls that the table shows
+_LAYER_FIGURES = (
+    *("own_relative_l2", "predicted_relative_l2", "explained_up_to", "accumulated_relative_l2"),
+)
 
 
 def explanation(told: Told) -> Section:
@@ -22,7 +28,7 @@ def explanation(told: Told) -> Section:
     if found is None:
         return told.without("explanation", "explanation")
     attributed = [] if found.not_attributed else _attributed(told, found)
-    return told.section("explanation", *attributed, *_located(told, found))
+    return told.section("explanation", *attributed, *_located(told, found), *_by_depth(told, found))
 
 
 def _attributed(told: Told, found: Explanation) -> list[Block]:
@@ -72,6 +78,28 @@ def _located(told: Told, found: Explanation) -> Iterator[Block]:
             told.fact("reproduction", bad.reproduction or _why_not(told, bad)),
         )
     )
+
+
+def _by_depth(told: Told, found: Explanation) -> Iterator[Block]:
+    """The errors of every module call, drawn, with the worst in numbers."""
+    if told.no_layers:
+        yield Note(told.say(f"charts.{told.no_layers}"))
+    if not told.layers or found.layers is None:
+        return
+    checked = [row for row in told.layers if row.over_band is not None]
+    worst = sorted(checked, key=lambda row: -(row.over_band or 0.0))[:_WORST]
+    rows = tuple(
+        (
+            f"{row.module} ({row.kind}, {row.call})",
+            *(told.figure(getattr(row, figure), "not_tried") for figure in _LAYER_FIGURES),
+        )
+        for row in sorted(worst, key=lambda row: row.order)
+    )
+    head = told.heads("module", "own_error", "predicted_own", "explained_up_to", "accumulated")
+    calls = {"checked": len(checked), "not_checked": found.layers.not_checked}
+    fold = told.say("label.worst_calls", shown=len(rows), count=len(told.layers))
+    table = Table(head=head, rows=rows, fold=fold)
+    yield from plot(told, "depth", None, table, **calls) or (table,)
 
 
 def _why_not(told: Told, bad: BadModule) -> Cell:

@@ -23,12 +23,12 @@ def charts(told: Told) -> Section:
         if not drawn.counts:
             nothing = "nothing_finite" if drawn.nonfinite else "equal"
             blocks.append(Note(told.say(f"charts.{nothing}", **values)))
-        blocks += _plot(told, "error", name, _histogram(told, drawn), **values)
+        blocks += plot(told, "error", name, _histogram(told, drawn), **values)
         points = {"points": len(drawn.index)}
-        blocks += _plot(told, "difference", name, _worst_points(told, drawn), **points)
+        blocks += plot(told, "difference", name, _worst_points(told, drawn), **points)
         if drawn.strip:
             of = {"of": told.say(f"label.{drawn.strip.of}"), "count": drawn.strip.count}
-            blocks += _plot(told, "strip", name, _worst_cells(told, drawn.strip), **of)
+            blocks += plot(told, "strip", name, _worst_cells(told, drawn.strip), **of)
     return told.section("charts", *blocks)
 
 
@@ -49,7 +49,7 @@ def truth(told: Told) -> Section:
             rows.append((name, absent, absent, absent))
     head = told.heads("output", "device_error", "reference_error", "ratio")
     table = Table(head=head, rows=tuple(rows))
-    blocks = _plot(told, "truth", None, table) or (table,)
+    blocks = plot(told, "truth", None, table) or (table,)
     return told.section("truth", *blocks, Note(told.say("text.truth")))
 
 
@@ -65,7 +65,7 @@ def top5(told: Told) -> Section:
         rows.append((each.label or f"#{each.index}", str(each.index), *scores, ranks))
     head = told.heads("class", "id", "reference_value", "device_value", "rank")
     table = Table(head=head, rows=tuple(rows))
-    return told.section("top5", *(_plot(told, "top5", found.output, table) or (table,)))
+    return told.section("top5", *(plot(told, "top5", found.output, table) or (table,)))
 
 
 def latency(told: Told) -> Section:
@@ -81,11 +81,11 @@ def latency(told: Told) -> Section:
     uneven = found.spread != "steady"
     note = (Note(told.say(f"spread.{found.spread}"), "caution"),) if uneven else ()
     return told.section(
-        "latency", facts, *note, *_plot(told, "latency", None, table, points=len(each), **values)
+        "latency", facts, *note, *plot(told, "latency", None, table, points=len(each), **values)
     )
 
 
-def _plot(
+def plot(
     told: Told, kind: str, output: str | None, numbers: Table, **values: object
 ) -> tuple[Plot, ...]:
     """A plot where there is the data of it."""
