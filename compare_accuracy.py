@@ -91,7 +91,7 @@ def compare_run(options: CompareOptions, logs: Logs) -> Summary:
     from kit.evidence.reference import adopt_reference
     from kit.evidence.sample_files import judge_saved_samples
     from kit.evidence.trust import device_repeats
-    from kit.explain.locate_run import device_of, locate_run
+    from kit.explain.locate_run import device_of, judging, locate_run
 
     with distrust_on_record(logs):
         record = read_record(logs)
@@ -101,14 +101,13 @@ def compare_run(options: CompareOptions, logs: Logs) -> Summary:
         device = device_of(run) if options.localize else None
 
         with logs.replacing_comparison() as new:
+            again = None
             if options.rejudge:
                 reference, saved, explained = adopt_reference(logs, new)
             else:
                 again, reference, saved, explained = run_reference(
                     options, logs, new, adapter, run, on_device
                 )
-                if device:
-                    explained = locate_run(explained, new, adapter, run, again, device)
             samples = judge_saved_samples(logs, new, adapter, run, saved.samples)
             repeats = device_repeats(run.noise)
             specs = judged_outputs(adapter.outputs, run.weights)
@@ -116,6 +115,11 @@ def compare_run(options: CompareOptions, logs: Logs) -> Summary:
             comparison = compare(
                 specs, reference, on_device, repeats, samples, hf32=hf32, dtype=dtype
             )
+            if device and again and explained:
+                judged = judging(specs, reference, repeats, dtype)
+                explained = locate_run(
+                    explained, new, adapter, run, again, device, comparison.verdict, judged
+                )
             summary = summarise(run, comparison, saved, explained)
             check_evidence(logs, run, summary)  # what readers would refuse is not told as a verdict
             write_summary(new, summary)

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from string import ascii_lowercase
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from starting import kept_environment, start_python
 
 from kit.evidence.logs import Logs
 from kit.evidence.reading import read_evidence
+from kit.explain.search import Questions, smallest_passing
 from kit.report.page import write_page
 from kit.words import Texts
 
@@ -72,9 +74,12 @@ def missed(architecture: str, plans: tuple[str, ...], *, scripts: bool) -> list[
 
 
 def test_planted_faults_are_named_and_a_healthy_device_is_not() -> None:
-    *planted, first, second = localised(
-        "bert", *(f"aten::{plan}" for plan in PLANTED["bert"][:3]), "clean:1", "clean:2"
+    *planted, first, second, cure = localised(
+        "bert", *(f"aten::{plan}" for plan in PLANTED["bert"][:3]), "clean:1", "clean:2", "cure"
     )
+    assert cure["error"] <= cure["plain"] / 2 and 0 < len(cure["names"]) < cure["of"], cure
+    assert cure["asked"] <= 40 and cure["all"] < cure["plain"] / 4, cure  # GELU has no flag
+    assert cure["cpu"] < cure["plain"] / 100, cure
     assert [each["bad"][0] for each in planted] == [each["expected"] for each in planted]
     assert [each["operator"] for each in planted] == [each["planted"] for each in planted]
     assert first["bad"] is None and second["bad"] is None
@@ -180,6 +185,32 @@ def test_a_healthy_device_has_no_bad_module(finished: Finished, npu: Kit) -> Non
     assert explanation["not_attributed"] == "--explain off" and explanation["outputs"] == {}
     assert explanation["first_bad_module"] is None and not explanation["unexplained"]
     assert "is explained by the device's arithmetic" in explanation["first_bad_module_reason"]
+
+
+@pytest.mark.parametrize("most", [5, 12, 99])
+@pytest.mark.parametrize(
+    "needed", [{"a"}, {"p"}, {"c", "d"}, {"a", "p"}, {"b", "g", "h", "o"}, {*ascii_lowercase[:16]}]
+)
+def test_the_smallest_set_is_found_in_bounded_questions(needed: set[str], most: int) -> None:
+    ordered = ascii_lowercase[:16]
+    questions = Questions(lambda names: needed <= {*names}, most)
+    found = smallest_passing(ordered, questions)
+    assert needed <= {*found} and questions.asked <= most
+    assert most < 99 or {*found} == needed
+    assert found == sorted(found)
+
+
+@pytest.mark.full
+def test_the_cheapest_cure_of_a_fail_is_named_and_confirmed(npu: Kit) -> None:
+    planted = {"SIM_NPU_PLANT": "aten::convolution:1+:shift"}
+    assert npu.infer(*VIT, **planted).code == 0
+    result = npu.compare("--localize", **planted)
+    assert result.code == 1, result.err
+    cure = npu.summary["explanation"]["cheapest_cure"]
+    assert (cure["way"], cure["modules"]) == ("cpu", ["patch_embed.proj"])
+    assert all(error < 0.001 for error in cure["relative_l2"].values())
+    assert "CHEAPEST CURE: with 1 module(s) run on the CPU" in result.out
+    assert "patch_embed.proj" in (npu.logs / "report.md").read_text("utf-8")
 
 
 def test_localising_needs_the_device_of_the_run(finished: Finished, kit: Kit) -> None:

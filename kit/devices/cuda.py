@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from kit.devices.device import Device, Unavailable, check_index, prove
 from kit.devices.npu import hide_torch_npu
-from kit.devices.precision import Precision, PrecisionName, set_flags
+from kit.devices.precision import Precision, PrecisionName, put_flags, set_flags
 from kit.words import Reason
 
 
@@ -45,6 +46,9 @@ class CudaDevice(Device):
 
     def set_precision(self, requested: PrecisionName) -> Precision:
         return set_tf32(requested)
+
+    def put_flags(self, flags: Mapping[str, bool]) -> None:
+        put_flags(self._torch.backends, flags)
 
     def peak_bytes(self) -> int | None:
         return int(self._torch.cuda.max_memory_allocated(self.index))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from kit.devices.precision import Precision, PrecisionName
@@ -66,6 +67,9 @@ class Device(ABC):
     @abstractmethod
     def set_precision(self, requested: PrecisionName) -> Precision:
         """Set the arithmetic flags for one of PRECISIONS and read them back."""
+
+    def put_flags(self, flags: Mapping[str, bool]) -> None:  # noqa: B027  (a CPU has none)
+        """Set arithmetic flags by the names that set_precision() reads back, for what runs next."""
 
     def peak_bytes(self) -> int | None:
         """Peak of the memory allocated on the device in bytes, None where it is not counted."""

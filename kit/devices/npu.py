@@ -11,11 +11,12 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kit.devices.device import Device, Unavailable, check_index, prove
-from kit.devices.precision import Precision, PrecisionName, set_flags
+from kit.devices.precision import Precision, PrecisionName, put_flags, set_flags
 from kit.devices.versions import release_of, versions_match
 from kit.machine.cann import cann_version
 from kit.machine.cures import next_step, renumbering, told
@@ -63,6 +64,9 @@ class NpuDevice(Device):
             if not precision.flags["compatible_impl"]:
                 precision.not_set.append("compatible_impl")
         return precision
+
+    def put_flags(self, flags: Mapping[str, bool]) -> None:
+        put_flags(self._npu, flags)
 
     def peak_bytes(self) -> int | None:
         return int(self._npu.max_memory_allocated(self.spec))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Literal
@@ -19,6 +20,13 @@ class Precision:
     requested: PrecisionName
     flags: dict[str, bool | str | None] = field(default_factory=dict)
     not_set: list[str] = field(default_factory=list)
+
+
+def put_flags(root: Any, flags: Mapping[str, bool]) -> None:
+    """Set attributes below `root` by their dotted names."""
+    for name, value in flags.items():
+        owner, _, attribute = name.rpartition(".")
+        setattr(attrgetter(owner)(root), attribute, value)
 
 
 def set_flags(requested: PrecisionName, root: Any, *names: str) -> Precision:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from kit.evidence.types.explanation import ExplainedOutput, Explanation, FoundBehaviour
 from kit.words import Reason
 
+_NAMED = 8  # modules of a cure that are named here; summary.json has all
+
 
 def explanation_text(explanation: Explanation | Reason | None) -> list[str]:
     """What explains the error: every output's, then every behaviour, in a few lines; what has no
@@ -56,9 +58,11 @@ def _found(behaviour: FoundBehaviour) -> str:
 
 def _located(explanation: Explanation) -> list[str]:
     """The first bad module; nothing where none was looked for."""
+    if explanation.layers is None:
+        return []
     bad = explanation.first_bad_module
     if bad is None:
-        return [f"  {explanation.first_bad_module_reason}"] if explanation.layers else []
+        return [f"  {explanation.first_bad_module_reason}", *_cure(explanation)]
     names = sorted({operator.name for operator in bad.operators})
     lines = [
         f"  UNEXPLAINED: FIRST BAD MODULE {bad.name} ({bad.kind}, call {bad.call}): its own error is "
@@ -72,7 +76,25 @@ def _located(explanation: Explanation) -> list[str]:
             f"{_figure(wrong.own_relative_l2)}, at most {_figure(wrong.explained_up_to)}"
         )
     shown = f"{bad.reproduction} shows it: exit code 1 while the fault is there"
-    return [*lines, f"    {shown if bad.reproduction else bad.reproduction_reason}"]
+    lines.append(f"    {shown if bad.reproduction else bad.reproduction_reason}")
+    return lines + _cure(explanation)
+
+
+def _cure(explanation: Explanation) -> list[str]:
+    """What would make a FAIL pass."""
+    cure = explanation.cheapest_cure
+    if cure is None:
+        return [f"  no cheapest cure: {explanation.cheapest_cure_reason}"]
+    how = {"strict": "strictly", "cpu": "on the CPU in fp32"}[cure.way]
+    names = ", ".join(cure.modules[:_NAMED])
+    if len(cure.modules) > _NAMED:
+        names += f" and {len(cure.modules) - _NAMED} more"
+    errors = ", ".join(f"{name} {_figure(value)}" for name, value in cure.relative_l2.items())
+    return [
+        f"  CHEAPEST CURE: with {len(cure.modules)} module(s) run {how} it passes, as a run on the device "
+        f"showed: {names}",
+        f"    then expect a relative L2 of {errors}",
+    ]
 
 
 def _figure(value: float | None) -> str:

@@ -49,9 +49,13 @@ def _row(order: int, layer: Layer) -> LayerRow:
 
 
 def with_located(
-    explained: Explanation | Reason, found: Localised, layers: LayersFile
+    explained: Explanation | Reason,
+    found: Localised,
+    layers: LayersFile,
+    cure: told.CheapestCure | Reason,
 ) -> Explanation:
-    """What explains the difference, and the first bad module beside it, or that there is none."""
+    """What explains the difference, with the first bad module and the cheapest cure, or why there is none
+    of it."""
     if isinstance(explained, Reason):
         explained = told.attributed({}, [], explained)
     bad, reason = _bad_module(found), None
@@ -63,6 +67,8 @@ def with_located(
         first_bad_module=bad,
         first_bad_module_reason=reason,
         layers=layers,
+        cheapest_cure=None if isinstance(cure, Reason) else cure,
+        cheapest_cure_reason=cure if isinstance(cure, Reason) else None,
     )
 
 

@@ -40,21 +40,37 @@ class Localised:
     alone: WrongOperator | None
 
 
-def locate(
-    adapter: Adapter, again: LoadedRun, run: FinishedRun, device: Device, folder: Path
-) -> Localised:
-    """Watch one forward on the run's device, and look into the first bad module.
+@dataclass(frozen=True, kw_only=True)
+class DeviceSide:
+    """The run's model and input on its device."""
 
-    The model, which may come in fp64, is the reference afterwards: with the weights as they were cast.
-    `folder` takes what memory should not. Raises UntrustedError where the device's weights are not those
-    sent there.
-    """
+    model: nn.Module
+    inputs: dict[str, Tensor]
+
+
+def device_side(again: LoadedRun, run: FinishedRun, device: Device) -> DeviceSide:
+    """A copy of the model there. The one on the CPU, which may come in fp64, is the reference afterwards:
+    with the weights as they were cast. Raises UntrustedError where the device's weights are not those sent
+    there."""
     dtype = getattr(torch, run.arguments.dtype)
-    model, inputs = again.model.float(), again.inputs
-    cast = cast_weights(model, dtype)
-    on_device = copy.deepcopy(model)
-    move(on_device, again.loaded.tied, device, cast, again.loaded.fingerprint)
-    fed = to_device(inputs, device, dtype)
+    cast = cast_weights(again.model.float(), dtype)
+    model = copy.deepcopy(again.model)
+    again.model.float()
+    move(model, again.loaded.tied, device, cast, again.loaded.fingerprint)
+    return DeviceSide(model=model, inputs=to_device(again.inputs, device, dtype))
+
+
+def locate(
+    adapter: Adapter,
+    again: LoadedRun,
+    side: DeviceSide,
+    run: FinishedRun,
+    device: Device,
+    folder: Path,
+) -> Localised:
+    """Watch one forward on the run's device, and look into the first bad module. `folder` takes what
+    memory should not."""
+    dtype = getattr(torch, run.arguments.dtype)
     probed = run.device_proof.arithmetic
     behaviours = behaviours_of(probed) if probed else []
 
@@ -64,16 +80,18 @@ def locate(
 
     as_fed = {
         name: on_cpu(tensor.to(dtype) if tensor.is_floating_point() else tensor)
-        for name, tensor in inputs.items()
+        for name, tensor in again.inputs.items()
     }
-    both = as_fed, fed
+    both = as_fed, side.inputs
     layers = localise(
-        forward, model.float(), on_device, both, behaviours, dtype=dtype, folder=folder
+        forward, again.model, side.model, both, behaviours, dtype=dtype, folder=folder
     )
     bad = first_bad(layers)
     if bad is None:
         return Localised(layers=layers, bad=None, operators=[], wrong=None, alone=None)
-    operators = operators_of(lambda: forward(on_device, fed), on_device, (bad.name, bad.number))
+    operators = operators_of(
+        lambda: forward(side.model, side.inputs), side.model, (bad.name, bad.number)
+    )
     judge = Judge(behaviours, torch.finfo(dtype).eps / 2)
     wrong = judge.worst(operators)
     alone = smallest(wrong, judge, device.spec, dtype) if wrong else None

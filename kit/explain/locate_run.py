@@ -1,20 +1,28 @@
-"""compare_accuracy.py --localize: the first bad module of a run, on its device."""
+"""compare_accuracy.py --localize: the first bad module of a run on its device, and the cheapest cure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kit.devices import Device, select_device
+from kit.devices.precision import Dtype
 from kit.errors import CannotRunError
 from kit.evidence.layers import write_layers
 from kit.evidence.logs import WRONG_OPERATOR, Logs
-from kit.evidence.types.explanation import Explanation
+from kit.evidence.types.explanation import CheapestCure, Explanation
 from kit.evidence.types.run import FinishedRun
 from kit.models.adapter import Adapter
 from kit.run.load_run import LoadedRun
 from kit.words import Reason
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kit.accuracy.comparison import Comparison, Reference
+    from kit.accuracy.repeats import Repeat
+    from kit.accuracy.spec import OutputSpec
+    from kit.explain.cure import Judged
     from kit.explain.wrong_operator import WrongOperator
 
 
@@ -32,6 +40,22 @@ def device_of(run: FinishedRun) -> Device:
     return device
 
 
+def judging(
+    specs: Mapping[str, OutputSpec],
+    reference: Reference,
+    repeats: Mapping[str, Repeat],
+    dtype: Dtype,
+) -> Judged:
+    """What compares any of a run's outputs with the reference's."""
+    from kit.accuracy.comparison import compare
+
+    def judged(outputs: Mapping[str, Tensor]) -> Comparison:
+        chosen = {name: spec for name, spec in specs.items() if name in outputs}
+        return compare(chosen, reference, outputs, repeats, dtype=dtype)
+
+    return judged
+
+
 def locate_run(
     explained: Explanation | Reason,
     new: Logs,
@@ -39,17 +63,25 @@ def locate_run(
     run: FinishedRun,
     again: LoadedRun,
     device: Device,
+    verdict: str,
+    judged: Judged,
 ) -> Explanation:
-    """What explains the difference, and the first bad module beside it. Every module call, and the wrong
-    operator in a file of its own, go into `new`."""
+    """What explains the difference, the first bad module, and of a FAIL the cheapest cure, by `judged`,
+    which compares outputs with the reference's. Every module call, and the wrong operator in a file of its
+    own, go into `new`."""
+    from kit.explain.cure import cheapest_cure
     from kit.explain.layers import rows_of, with_located
-    from kit.explain.locate import locate
+    from kit.explain.locate import device_side, locate
 
-    found = locate(adapter, again, run, device, new.folder)
+    side = device_side(again, run, device)
+    found = locate(adapter, again, side, run, device, new.folder)
     layers = write_layers(new, rows_of(found.layers))
     if found.alone is not None:
         _write_operator(new, found.alone, run)
-    return with_located(explained, found, layers)
+    cure: CheapestCure | Reason = Reason("nothing_to_cure", verdict=verdict)
+    if verdict == "FAIL":
+        cure = cheapest_cure(found.layers, side, adapter, run, device, judged)
+    return with_located(explained, found, layers, cure)
 
 
 def _write_operator(new: Logs, alone: WrongOperator, run: FinishedRun) -> None:

@@ -28,7 +28,13 @@ def explanation(told: Told) -> Section:
     if found is None:
         return told.without("explanation", "explanation")
     attributed = [] if found.not_attributed else _attributed(told, found)
-    return told.section("explanation", *attributed, *_located(told, found), *_by_depth(told, found))
+    return told.section(
+        "explanation",
+        *attributed,
+        *_located(told, found),
+        *_cure(told, found),
+        *_by_depth(told, found),
+    )
 
 
 def _attributed(told: Told, found: Explanation) -> list[Block]:
@@ -63,7 +69,8 @@ def _located(told: Told, found: Explanation) -> Iterator[Block]:
     if found.not_attributed:
         yield Note(told.text(told.missing(found.not_attributed)), "absent")
     if bad is None:
-        yield Facts((told.fact("first_bad_module", found.first_bad_module_reason),))
+        reason = found.first_bad_module_reason or say("null.record")
+        yield Facts((told.fact("first_bad_module", told.missing(reason)),))
         return
     yield Note(say("text.bad_module", module=bad.name, kind=bad.kind, call=bad.call), "bad")
     wrong = bad.wrong_operator
@@ -78,6 +85,20 @@ def _located(told: Told, found: Explanation) -> Iterator[Block]:
             told.fact("reproduction", bad.reproduction or _why_not(told, bad)),
         )
     )
+
+
+def _cure(told: Told, found: Explanation) -> Iterator[Block]:
+    """What would make a FAIL pass, where it was looked for."""
+    if found.layers is None:
+        return
+    cure = found.cheapest_cure
+    if cure is None:
+        why = told.missing(found.cheapest_cure_reason or told.say("null.record"))
+        yield Facts((told.fact("cheapest_cure", why),))
+        return
+    yield Note(told.say(f"text.cure_{cure.way}", count=len(cure.modules)))
+    errors = {name: told.figure(value) for name, value in cure.relative_l2.items()}
+    yield Facts((told.fact("cheapest_cure", cure.modules), told.fact("error_without", errors)))
 
 
 def _by_depth(told: Told, found: Explanation) -> Iterator[Block]:

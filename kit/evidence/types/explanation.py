@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from kit.documented import Documented, Sha256, says
 from kit.words import Reason
+
+CureWay = Literal["strict", "cpu"]
 
 
 class ExplainedOutput(Documented, frozen=True, kw_only=True):
@@ -128,6 +130,24 @@ class BadModule(Documented, frozen=True, kw_only=True):
     ]
 
 
+class CheapestCure(Documented, frozen=True, kw_only=True):
+    """A smallest set of modules that was found to turn the FAIL into a PASS when it runs another way, seen
+    by running it so on the device."""
+
+    way: Annotated[
+        CureWay,
+        says(
+            "strict: their own operators with the flags of reduced precision off; cpu: on the CPU, in fp32."
+        ),
+    ]
+    modules: Annotated[list[str], says("Without the modules that they call.", min_length=1)]
+    relative_l2: Annotated[
+        dict[str, float | None],
+        says("The error to expect then, against the CPU's fp32, by output; null as in outputs."),
+    ]
+    forwards: Annotated[int, says("Forwards on the device that the search took.", ge=1)]
+
+
 class LayersFile(Documented, frozen=True, kw_only=True):
     """layers.csv: every call of every module."""
 
@@ -161,6 +181,12 @@ class Explanation(Documented, frozen=True, kw_only=True):
         Reason | None, says("Why first_bad_module is null; null where it is not.")
     ]
     layers: Annotated[LayersFile | None, says("Null where --localize was not given.")]
+    cheapest_cure: Annotated[
+        CheapestCure | None, says("What would make a FAIL pass; null with its reason.")
+    ]
+    cheapest_cure_reason: Annotated[
+        Reason | None, says("Why cheapest_cure is null; null where it is not.")
+    ]
 
 
 def attributed(
@@ -177,4 +203,6 @@ def attributed(
         first_bad_module=None,
         first_bad_module_reason=Reason("not_localised"),
         layers=None,
+        cheapest_cure=None,
+        cheapest_cure_reason=Reason("not_localised"),
     )

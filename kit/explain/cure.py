@@ -1,0 +1,115 @@
+"""The cheapest cure of a FAIL: a smallest set of modules that makes it pass when they run another way.
+
+Modules are tried by the size of their own errors, which localisation measured. Every question is a forward
+on the device itself, so that what is found is no estimate; how many may be asked is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from kit.devices import Device
+from kit.evidence.types.explanation import CheapestCure, CureWay
+from kit.evidence.types.run import FinishedRun
+from kit.explain.elsewhere import on_the_cpu, switched
+from kit.explain.localise import Layer
+from kit.explain.locate import DeviceSide
+from kit.explain.search import Questions, smallest_passing
+from kit.models.adapter import Adapter
+from kit.words import Reason
+
+if TYPE_CHECKING:
+    from kit.accuracy.comparison import Comparison
+
+Judged = Callable[[Mapping[str, Tensor]], "Comparison"]
+Way = Callable[[Sequence[str]], AbstractContextManager[None]]
+_MOST_FORWARDS = 40  # of each way
+_CANNOT = (RuntimeError, TypeError, ValueError)
+
+
+def cheapest_cure(
+    layers: Sequence[Layer],
+    side: DeviceSide,
+    adapter: Adapter,
+    run: FinishedRun,
+    device: Device,
+    judged: Judged,
+) -> CheapestCure | Reason:
+    """What makes the run pass, or why nothing was found. `judged` compares outputs with the reference's."""
+    ordered = by_own_error(layers)
+    if judged(_outputs(adapter.forward, side, device)).verdict != "FAIL":
+        return Reason("cure_of_further")
+    for name, way in _ways(side, run, device):
+        asked = Questions(partial(_passes, way, adapter, side, device, judged), _MOST_FORWARDS)
+        if not ordered or not asked(ordered):
+            continue
+        modules = smallest_passing(ordered, asked)
+        with way(modules):
+            found = judged(_outputs(adapter.every_output, side, device))
+        if found.verdict == "PASS":
+            return CheapestCure(
+                way=name,
+                modules=modules,
+                relative_l2={
+                    name: output.metrics.relative_l2 if output.metrics else None
+                    for name, output in found.outputs.items()
+                },
+                forwards=asked.asked + 1,
+            )
+    return Reason("no_cure", modules=len(ordered))
+
+
+def by_own_error(layers: Sequence[Layer]) -> list[str]:
+    """Modules that differ from the CPU by themselves, the worst first."""
+    worst: dict[str, float] = {}
+    for layer in layers:
+        if layer.error and layer.error.own.whole:
+            worst[layer.name] = max(worst.get(layer.name, 0.0), layer.error.own.whole)
+    return sorted(worst, key=lambda name: -worst[name])
+
+
+def _ways(side: DeviceSide, run: FinishedRun, device: Device) -> Iterator[tuple[CureWay, Way]]:
+    """How modules can run otherwise, the cheaper way first."""
+    reduced = [
+        name
+        for name, on in run.precision.flags.items()
+        if on is True and name.endswith(("allow_hf32", "allow_tf32"))
+    ]
+
+    def strict(on: bool) -> None:
+        device.put_flags(dict.fromkeys(reduced, not on))
+
+    if reduced:
+        yield "strict", lambda names: switched(side.model, names, strict)
+    yield "cpu", lambda names: on_the_cpu(side.model, names)
+
+
+def _passes(
+    way: Way,
+    adapter: Adapter,
+    side: DeviceSide,
+    device: Device,
+    judged: Judged,
+    names: Sequence[str],
+) -> bool:
+    try:
+        with way(names):
+            outputs = _outputs(adapter.forward, side, device)
+    except _CANNOT:
+        return False
+    return judged(outputs).verdict == "PASS"
+
+
+def _outputs(
+    run: Callable[..., Mapping[str, Tensor]], side: DeviceSide, device: Device
+) -> dict[str, Tensor]:
+    """What a forward, or everything that the adapter declares, gives."""
+    device.synchronize()
+    with torch.no_grad():
+        return {name: tensor.cpu() for name, tensor in run(side.model, side.inputs).items()}
