@@ -7,7 +7,8 @@ on the device itself, so that what is found is no estimate; how many may be aske
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
 Judged = Callable[[Mapping[str, Tensor]], "Comparison"]
 Way = Callable[[Sequence[str]], AbstractContextManager[None]]
-_MOST_FORWARDS = 40  # of each way
+# Of each way.
+_MOST_FORWARDS, _MOST_SECONDS = 40, 300.0
+Run = Callable[..., Mapping[str, Tensor]]
 _CANNOT = (RuntimeError, TypeError, ValueError)
 
 
@@ -46,23 +49,44 @@ def cheapest_cure(
     if judged(_outputs(adapter.forward, side, device)).verdict != "FAIL":
         return Reason("cure_of_further")
     for name, way in _ways(side, run, device):
-        asked = Questions(partial(_passes, way, adapter, side, device, judged), _MOST_FORWARDS)
+        trials = _Trials(way=way, side=side, device=device, judged=judged)
+        asked = Questions(partial(trials.passes, adapter.forward), _MOST_FORWARDS, _MOST_SECONDS)
         if not ordered or not asked(ordered):
             continue
         modules = smallest_passing(ordered, asked)
-        with way(modules):
-            found = judged(_outputs(adapter.every_output, side, device))
-        if found.verdict == "PASS":
-            return CheapestCure(
-                way=name,
-                modules=modules,
-                relative_l2={
-                    name: output.metrics.relative_l2 if output.metrics else None
-                    for name, output in found.outputs.items()
-                },
-                forwards=asked.asked + 1,
-            )
+        found = trials.comparison(adapter.every_output, modules)
+        if found and found.verdict == "PASS":
+            return _told(name, modules, found, asked.asked + 1)
     return Reason("no_cure", modules=len(ordered))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trials:
+    """Forwards on the device in which some modules run another way."""
+
+    way: Way
+    side: DeviceSide
+    device: Device
+    judged: Judged
+
+    def comparison(self, run: Run, modules: Sequence[str]) -> Comparison | None:
+        """How what `run` gives compares; None where it does not run so."""
+        with suppress(*_CANNOT), self.way(modules):
+            return self.judged(_outputs(run, self.side, self.device))
+        return None
+
+    def passes(self, run: Run, modules: Sequence[str]) -> bool:
+        """Whether every output does."""
+        found = self.comparison(run, modules)
+        return found is not None and found.verdict == "PASS"
+
+
+def _told(way: CureWay, modules: list[str], found: Comparison, forwards: int) -> CheapestCure:
+    errors = {
+        name: output.metrics.relative_l2 if output.metrics else None
+        for name, output in found.outputs.items()
+    }
+    return CheapestCure(way=way, modules=modules, relative_l2=errors, forwards=forwards)
 
 
 def by_own_error(layers: Sequence[Layer]) -> list[str]:
@@ -90,25 +114,7 @@ def _ways(side: DeviceSide, run: FinishedRun, device: Device) -> Iterator[tuple[
     yield "cpu", lambda names: on_the_cpu(side.model, names)
 
 
-def _passes(
-    way: Way,
-    adapter: Adapter,
-    side: DeviceSide,
-    device: Device,
-    judged: Judged,
-    names: Sequence[str],
-) -> bool:
-    try:
-        with way(names):
-            outputs = _outputs(adapter.forward, side, device)
-    except _CANNOT:
-        return False
-    return judged(outputs).verdict == "PASS"
-
-
-def _outputs(
-    run: Callable[..., Mapping[str, Tensor]], side: DeviceSide, device: Device
-) -> dict[str, Tensor]:
+def _outputs(run: Run, side: DeviceSide, device: Device) -> dict[str, Tensor]:
     """What a forward, or everything that the adapter declares, gives."""
     device.synchronize()
     with torch.no_grad():

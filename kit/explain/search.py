@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 
 
@@ -10,15 +12,18 @@ class Exhausted(Exception):
 
 
 class Questions:
-    """Asks whether a set passes, at most `most` times."""
+    """Asks whether a set passes, at most `most` times, and not after `seconds` seconds."""
 
-    def __init__(self, passes: Callable[[Sequence[str]], bool], most: int) -> None:
+    def __init__(
+        self, passes: Callable[[Sequence[str]], bool], most: int, seconds: float = math.inf
+    ) -> None:
         self._passes, self._most = passes, most
+        self._end = time.monotonic() + seconds
         self.asked = 0
 
     def __call__(self, names: Sequence[str]) -> bool:
         """Whether it passes. Raises Exhausted."""
-        if self.asked == self._most:
+        if self.asked == self._most or time.monotonic() > self._end:
             raise Exhausted
         self.asked += 1
         return self._passes(names)
