@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, VIT, Kit
+from conftest import SMALL, VIT, Kit, ended
 from documents import violation
+from starting import start_python
 
 
 def test_two_runs_into_one_folder(npu: Kit) -> None:
@@ -89,25 +90,17 @@ def test_comparison_ended_at_any_moment(vit_run: Kit) -> None:
 
 def test_full_disk_ends_in_one_line(kit: Kit) -> None:
     """A file size limit of the shell stands for the full disk: writes beyond it fail."""
-    import resource
-    import subprocess
-    import sys
-
-    def limit() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-
-    process = subprocess.run(
-        [sys.executable, "inference.py", *VIT, "--logs", str(kit.logs)],
-        cwd=Path(__file__).parent.parent,
-        env=kit.environment(),
-        preexec_fn=limit,
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 3
-    assert "cannot write to" in process.stderr and "--logs" in process.stderr
-    assert "Traceback" not in process.stderr
+    limited = """
+import resource, runpy, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+    command = ("-c", limited, "inference.py", *VIT, "--logs", kit.logs)
+    result = ended(start_python(*command, env=kit.environment()))
+    assert result.code == 3
+    assert "cannot write to" in result.error and "--logs" in result.error
     assert kit.summary["status"] == "FAILED"
     assert not list(kit.logs.glob("*.safetensors"))
 

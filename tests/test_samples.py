@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import QUICK, SMALL, T5, Kit, write_tokenizer
+from conftest import QUICK, ROOT, SMALL, T5, Kit, write_tokenizer
 from msgspec import convert
 from PIL import Image
 
@@ -211,21 +211,39 @@ def test_planted_fault_in_one_batch(npu: Kit, call: int, code: int, reason: str)
         assert [line["verdict"] for line in lines(npu)] == ["PASS"] * 4 + ["FAIL"]
 
 
+def write_bytes_tokenizer(path: Path) -> None:
+    """A tokenizer.json whose tokens are the bytes of the text."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {letter: number + 3 for number, letter in enumerate(letters)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.save(str(path))
+
+
+@pytest.mark.parametrize("model", ["small_t5", pytest.param(T5[1], marks=pytest.mark.full)])
 def test_texts_of_several_lengths(
-    kit: Kit, tmp_path: Path, weights_of: Callable[[str], Path]
+    kit: Kit, tmp_path: Path, weights_of: Callable[[str], Path], model: str
 ) -> None:
-    folder = tmp_path / "with_tokenizer"
-    folder.mkdir()
-    (folder / "model.safetensors").symlink_to(weights_of("flan_t5_small"))
-    write_tokenizer(folder / "tokenizer.json")
+    folder, lengths = tmp_path / "with_tokenizer", [6, 4]
+    if model == T5[1]:
+        folder.mkdir()
+        (folder / "model.safetensors").symlink_to(weights_of(model))
+        write_tokenizer(folder / "tokenizer.json")
+        arguments = [*T5, "--weights", folder]
+    else:
+        shutil.copytree(ROOT / "tests" / model, folder)
+        (folder / "model.safetensors").symlink_to(weights_of(str(folder)))
+        write_bytes_tokenizer(folder / "tokenizer.json")
+        arguments, lengths = ["--model", folder, *QUICK], [16, 11]
     (tmp_path / "texts.txt").write_text("How old are you?\nyou are old\r\nHow old?\nunused\n")
-    run = ("--weights", folder, "--data", tmp_path / "texts.txt", "--samples", 2)
-    result = kit.infer(*T5, *run)
+    result = kit.infer(*arguments, "--data", tmp_path / "texts.txt", "--samples", 2)
     assert result.code == 0, result.err
     assert kit.record["samples"]["batch_size"] == 1
     shards = convert(kit.record["samples"]["files"], list[Shard])
     stored = list(read_samples(Logs(kit.logs), shards))
-    assert [row["encoder_last_hidden_state"].shape[1] for row in stored] == [6, 4]
+    assert [row["encoder_last_hidden_state"].shape[1] for row in stored] == lengths
     assert kit.compare("--golden", "off").code == 0
     assert [line["sample"] for line in lines(kit)] == ["line 1", "line 2"]
     assert kit.summary["verdict"] == "SELF_CHECK"
