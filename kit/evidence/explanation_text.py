@@ -83,8 +83,10 @@ def _located(explanation: Explanation) -> list[str]:
 def _cure(explanation: Explanation) -> list[str]:
     """What would make a FAIL pass."""
     cure = explanation.cheapest_cure
+    why = explanation.cheapest_cure_reason
     if cure is None:
-        return [f"  no cheapest cure: {explanation.cheapest_cure_reason}"]
+        passed = why is not None and why.code == "nothing_to_cure"
+        return [] if passed else [f"  no cheapest cure: {why}"]
     how = {"strict": "strictly", "cpu": "on the CPU in fp32"}[cure.way]
     names = ", ".join(cure.modules[:_NAMED])
     if len(cure.modules) > _NAMED:

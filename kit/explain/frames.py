@@ -48,15 +48,19 @@ def watched(
     model: nn.Module,
     ended: Callable[[Frame], None],
     began: Callable[[Frame], None] = lambda frame: None,
+    copying: Callable[[bool], None] = lambda on: None,
 ) -> Iterator[None]:
-    """Within it `ended` is given every call of a module of `model` when it ends, inner ones first."""
+    """Within it `ended` is given every call of a module of `model` when it ends, inner ones first;
+    `copying` is told when the operators that run are those of watching, and when they are the model's."""
     stack: list[Frame] = []
     counts: Counter[str] = Counter()
     handles = []
 
     def enter(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
+            copying(True)
             frame = Frame(name, counts[name], mapped(args, on_cpu), mapped(kwargs, on_cpu))
+            copying(False)
             counts[name] += 1
             stack.append(frame)
             began(frame)
@@ -65,7 +69,9 @@ def watched(
 
     def leave(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         frame = stack.pop()
+        copying(True)
         frame.output = mapped(output, on_cpu)
+        copying(False)
         frame.in_place = bool(args) and output is args[0]
         if stack:
             stack[-1].inner.append(frame)

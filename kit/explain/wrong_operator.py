@@ -68,6 +68,7 @@ class _Recorder(EveryOperator):
         self.calls: list[OperatorCall] = []
         self._key = key
         self._running: list[tuple[str, int]] = []
+        self._copying = False
 
     def began(self, frame: Frame) -> None:
         """A module is called."""
@@ -77,8 +78,12 @@ class _Recorder(EveryOperator):
         """It has ended."""
         self._running.pop()
 
+    def copying(self, on: bool) -> None:
+        """What runs is not the model's, or is again."""
+        self._copying = on
+
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not self._running or self._running[-1] != self._key:
+        if self._copying or not self._running or self._running[-1] != self._key:
             return func(*args, **kwargs)
         taken = mapped(args, on_cpu), mapped(kwargs, on_cpu)
         output = func(*args, **kwargs)
@@ -91,7 +96,8 @@ def operators_of(
 ) -> list[OperatorCall]:
     """The operators of one call (module, number) of a forward on the device, which `run` runs."""
     recorder = _Recorder(key)
-    with torch.no_grad(), watched(model, recorder.ended, recorder.began), recorder:
+    watching = watched(model, recorder.ended, recorder.began, recorder.copying)
+    with torch.no_grad(), watching, recorder:
         run()
     return recorder.calls
 

@@ -277,7 +277,7 @@ class Summary(Documented, frozen=True, kw_only=True):
         says(
             "True for a PASS within 1% in every output, whatever limits the model declares, "
             "with verified weights, on a real NPU, without CPU fallback to the end of the "
-            "run, and with a latency."
+            "run, with a latency, and without an error that is unexplained."
         ),
     ]
     submission_blockers: Annotated[
