@@ -115,12 +115,9 @@ def test_both_scripts_tell_a_wrong_cache_of_the_device(
     assert f"the first bad one is step {STEP} of {STEPS} (cache)" in result.out
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
-    ("options", "limit"),
-    [
-        (("--precision", "fast"), 0.01),
-        pytest.param(("--dtype", "bfloat16"), 0.0625, marks=pytest.mark.full),
-    ],
+    ("options", "limit"), [(("--precision", "fast"), 0.01), (("--dtype", "bfloat16"), 0.0625)]
 )
 def test_arithmetic_alone_is_no_fault_of_the_cache(
     options: tuple[str, ...], limit: float, npu: Kit, configured: Path
