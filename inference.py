@@ -31,6 +31,7 @@ from kit.run.samples import Sample, check_value, choose_samples, load_sample, ru
 from kit.weights.endpoints import mirror_list
 from kit.weights.find_model import find_model
 from kit.weights.sources import check_explicit, locate
+from kit.words import Reason
 
 
 def main() -> int:
@@ -114,8 +115,8 @@ def measure(
     record.attempts(found)
     if found.file is None and options.require_pretrained:
         raise CannotRunError(
-            f"--require-pretrained, but there are {found.not_found}",
-            "pass them with --weights PATH",
+            Reason("required", why=found.not_found),
+            Reason("pass_them"),
         )
     if samples:  # a tokenizer that is not at hand ends the run here, not after its passes
         load_sample(adapter, samples[0], found.companions)

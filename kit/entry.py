@@ -102,7 +102,7 @@ def run_script(main: Callable[[], int]) -> NoReturn:
         code = main()
     except Exception as error:
         known = as_kit_error(error)
-        _say(f"error: {known.message}", sys.stderr)
+        _say(f"error: {known}", sys.stderr)
         code = known.exit_code
     # Not sys.exit: a thread that is stuck in a driver or in a resolver must not hold the process.
     os._exit(code)

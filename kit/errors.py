@@ -24,6 +24,13 @@ class Fault(Exception):
         """What happened, as a record has it."""
         return Reason.said(self.what)
 
+    @property
+    def message(self) -> Reason:
+        """What happened and the next step, as a record has them."""
+        if self.cure is None:
+            return self.reason
+        return Reason("and_cure", what=self.reason, cure=self.cure)
+
 
 class KitError(Fault):
     """An error with an exit code. Whoever raises one names the cure, or None where none is known."""
@@ -32,11 +39,6 @@ class KitError(Fault):
 
     def __init__(self, what: str, cure: str | None) -> None:
         super().__init__(what, cure)
-
-    @property
-    def message(self) -> str:
-        """Both on one line."""
-        return str(self)
 
 
 class UsageError(KitError):

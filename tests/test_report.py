@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import errno
 import itertools
 import json
+import os
 import random
 import re
 import shutil
@@ -124,6 +126,16 @@ def check_sound(text: str, language: str = "zh") -> None:
     assert conclusion.startswith(status(text))
 
 
+_ENGLISH = re.compile(r"(?:\b[a-z]{2,} ){3,}[a-z]{2,}\b")
+
+
+def check_chinese(text: str) -> None:
+    """Whatever the kit says is Chinese: names, codes and commands are no four plain words in a row."""
+    without_code = re.sub(r"^```.*?^```$", "", body(text), flags=re.M | re.S)
+    without_quoted = without_code.replace(os.strerror(errno.ENOENT), "")
+    assert not (found := _ENGLISH.search(without_quoted)), found
+
+
 def check_lint(logs: Path) -> None:
     """The linter finds nothing in either language, and what it reads is what the summary says."""
     for name in ("report.md", "report.en.md"):
@@ -221,6 +233,7 @@ def test_report_says_what_was_run_and_no_more(
     if OUTCOME[situation] in ("PASS", "FAIL", "SELF_CHECK"):
         assert text == by_the_script
     check_sound(text)
+    check_chinese(text)
     check_sound(english, "en")
     check_lint(logs)
     assert [len(headings(text)), len(tables(text))] == [
@@ -364,6 +377,7 @@ def test_the_claim_fits_every_state(
         write_reports(Logs(logs), "both")
         text, english = report(logs), report(logs, "report.en.md")
         check_sound(text)
+        check_chinese(text)
         check_sound(english, "en")
         check_lint(logs)
         said = "SELF_CHECK" if (outcome, place) == ("PASS", "cpu") else outcome
@@ -607,7 +621,8 @@ def test_no_report_outlives_its_verdict(vit_run: Kit) -> None:
     assert vit_run.compare().code == 4
     text = report(vit_run.logs)
     check_sound(text)
-    assert "INVALID" in status(text) and "outputs.safetensors is missing" in text
+    check_chinese(text)
+    assert "INVALID" in status(text) and "outputs.safetensors 缺失" in text
     assert not [n for n in ("report.en.md", "plots/x.png") if (vit_run.logs / n).exists()]
     assert "INVALID" in (vit_run.logs / "report.html").read_text("utf-8")
     (vit_run.logs / "outputs.safetensors").write_bytes(outputs)

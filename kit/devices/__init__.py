@@ -53,8 +53,9 @@ def select_device(requested: str, precision: str = "default") -> Device:
     try:
         device = _open(kind, int(index or 0))
     except Unavailable as error:
-        cure = f"{error.cure} (or take --device auto)" if error.cure else "take --device auto"
-        raise CannotRunError(f"{requested} cannot be used: {error.what}", cure) from error
+        cure = Reason("or_auto", cure=error.cure) if error.cure else Reason("take_auto")
+        why = Reason("cannot_be_used", device=requested, why=error.reason)
+        raise CannotRunError(why, cure) from error
     return device
 
 

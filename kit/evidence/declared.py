@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from kit.errors import KitError, UntrustedError
-from kit.evidence.documents import AGAIN
 from kit.evidence.logs import MODEL, RECORD, Logs
 from kit.evidence.types.run import DeclaredModel, Run
 from kit.models.adapter import Adapter, describe_model
@@ -13,6 +12,7 @@ from kit.models.declaration import CONFIG
 from kit.models.derived import read_describing, rebuilt
 from kit.models.known import load_adapter
 from kit.storage.hashes import sha256_of_bytes
+from kit.words import Reason
 
 
 def keep_description(logs: Logs, adapter: Adapter) -> None:
@@ -42,13 +42,17 @@ def adapter_of(logs: Logs, run: Run) -> Adapter:
     except UntrustedError:
         raise
     except KitError as error:
-        raise UntrustedError(f"{RECORD} names another model: {error.what}", error.cure) from error
+        raise UntrustedError(
+            Reason("names_other_model", record=RECORD, why=error.reason), error.cure
+        ) from error
     if model.attention:
         adapter = adapter.with_attention(model.attention)
     if run.outputs:
         adapter = adapter.with_outputs({name: each.shape for name, each in run.outputs.items()})
     if model != declared_model(adapter):
-        raise UntrustedError(f"{RECORD} does not describe {where} as it is here", AGAIN)
+        raise UntrustedError(
+            Reason("describes_other", record=RECORD, where=str(where)), Reason("run_again")
+        )
     return adapter
 
 
@@ -56,8 +60,8 @@ def _read_config(logs: Logs, model: DeclaredModel) -> bytes:
     """logs/model/config.json, if it is that of the record."""
     path = logs.path(MODEL) / CONFIG
     if path.is_symlink() or path.parent.is_symlink():
-        raise UntrustedError(f"{MODEL}/{CONFIG} is a link: logs are plain files", "remove it")
+        raise UntrustedError(Reason("linked_file", path=f"{MODEL}/{CONFIG}"), Reason("remove_it"))
     config = read_describing(path)
     if {CONFIG: sha256_of_bytes(config)} != model.files:
-        raise UntrustedError(f"{MODEL}/{CONFIG} is not what the record says (sha256)", AGAIN)
+        raise UntrustedError(Reason("other_config", path=f"{MODEL}/{CONFIG}"), Reason("run_again"))
     return config

@@ -14,8 +14,7 @@ from kit.evidence.types.charts import Charts
 from kit.evidence.types.run import Run
 from kit.evidence.types.summary import Summary
 from kit.storage.names import check_regular
-
-AGAIN = "run inference.py again"
+from kit.words import Reason
 
 
 def read_summary(logs: Logs) -> Summary:
@@ -34,7 +33,9 @@ def read_record(logs: Logs) -> Run:
     """run.json. Raises UsageError where there is none, UntrustedError where it is damaged."""
     path = logs.path(RECORD)
     if not path.exists() and logs.path(SUMMARY).exists():
-        raise UntrustedError(f"{RECORD} is missing beside {SUMMARY}", AGAIN)
+        raise UntrustedError(
+            Reason("record_missing", record=RECORD, summary=SUMMARY), Reason("run_again")
+        )
     if not path.exists():
         raise UsageError(
             f"{path}: there is no such file", f"run inference.py --logs {logs.folder} first"
@@ -61,16 +62,21 @@ def _read(kind: type[Document], path: Path) -> Document:
         json.dumps(document, ensure_ascii=False).encode("utf-8")  # no lone surrogates
     except (OSError, ValueError, RecursionError) as error:
         why = str(error).replace(str(path), path.name)  # no folder of this machine
-        raise UntrustedError(f"{path.name} is damaged ({why})", AGAIN) from error
+        raise UntrustedError(
+            Reason("document_damaged", name=path.name, said=str(why)), Reason("run_again")
+        ) from error
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version != SCHEMA_VERSION:
         raise UntrustedError(
-            f"{path.name} has schema_version {version!r}, this kit reads {SCHEMA_VERSION}", AGAIN
+            Reason("other_schema", name=path.name, version=repr(version), ours=SCHEMA_VERSION),
+            Reason("run_again"),
         )
     try:
         return parse(kind, document)
     except ValueError as error:
-        raise UntrustedError(f"{path.name} is damaged ({str(error)[:300]})", AGAIN) from error
+        raise UntrustedError(
+            Reason("document_damaged", name=path.name, said=str(error)[:300]), Reason("run_again")
+        ) from error
 
 
 def _no_constant(token: str) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from kit.errors import CannotRunError, KitError, UntrustedError, UsageError
 from kit.evidence.contradictions import find_contradictions
 from kit.evidence.declared import adapter_of
-from kit.evidence.documents import AGAIN, read_record
+from kit.evidence.documents import read_record
 from kit.evidence.logs import COMPARE_LOG, LOCAL_PATHS, RECORD, SUMMARY, Logs
 from kit.evidence.schema import checked
 from kit.evidence.summary import summarise
@@ -28,6 +28,7 @@ from kit.storage.fingerprint import SavedTensor, describe_tensors, fingerprint
 from kit.storage.hashes import sha256_of
 from kit.weights.caches import copies
 from kit.weights.sources import resolve
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +48,7 @@ def distrust_on_record(logs: Logs) -> Iterator[None]:
             run = None
         with logs.replacing_comparison() as new:
             write_summary(new, summarise(run, invalid=error.message))
-            new.write_text(COMPARE_LOG, f"verdict: INVALID\nreason: {error.message}\n")
+            new.write_text(COMPARE_LOG, f"verdict: INVALID\nreason: {error}\n")
         raise
 
 
@@ -63,15 +64,18 @@ def read_adapter(logs: Logs, run: Run) -> Adapter:
     if run.status == "SUCCESS":
         contradiction = next(find_contradictions(FinishedRun.of(run), adapter), None)
         if contradiction:
-            raise UntrustedError(f"{RECORD} contradicts itself ({contradiction})", AGAIN)
+            raise UntrustedError(
+                Reason("contradicts", record=RECORD, contradiction=str(contradiction)),
+                Reason("run_again"),
+            )
     return adapter
 
 
 def finished(run: Run) -> FinishedRun:
     """The run, with every section. Raises UntrustedError where it did not reach its end."""
     if run.status != "SUCCESS":
-        why = run.error.message if run.error else "it did not reach its end"
-        raise UntrustedError(f"the run is {run.status} ({why})", AGAIN)
+        why = run.error.message if run.error else Reason("no_end")
+        raise UntrustedError(Reason("run_ended", status=run.status, why=why), Reason("run_again"))
     return FinishedRun.of(run)
 
 
@@ -90,13 +94,21 @@ def read_tensors(logs: Logs, name: str, described: Mapping[str, SavedTensor]) ->
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         why = str(error).replace(str(path), name)  # errors travel, folders of this machine do not
-        raise UntrustedError(f"{name} is missing or damaged ({why})", AGAIN) from error
+        raise UntrustedError(
+            Reason("missing_or_damaged", name=name, why=why), Reason("run_again")
+        ) from error
     if tensors.keys() != described.keys():
         raise UntrustedError(
-            f"{name} holds {sorted(tensors)}, the record {sorted(described)}", AGAIN
+            Reason(
+                "holds_other",
+                name=name,
+                found=str(sorted(tensors)),
+                described=str(sorted(described)),
+            ),
+            Reason("run_again"),
         )
     if describe_tensors(tensors) != described:
-        raise UntrustedError(f"{name} is not what the record says (shape, dtype or sha256)", AGAIN)
+        raise UntrustedError(Reason("not_as_recorded", name=name), Reason("run_again"))
     return tensors
 
 
@@ -117,7 +129,8 @@ def check_weights(found: LoadedWeights, weights: Weights) -> None:
     ):
         if here != recorded:
             raise UntrustedError(
-                f"the {what} of these weights are {here}, the record says {recorded}", AGAIN
+                Reason("other_weights", what=str(what), here=str(here), recorded=str(recorded)),
+                Reason("run_again"),
             )
 
 
@@ -125,9 +138,12 @@ def check_heads(outputs: Collection[str], weights: Weights) -> None:
     """Raise UntrustedError where other `outputs` come from random heads than the record leaves out."""
     if set(outputs) != set(weights.outputs_of_random_heads):
         raise UntrustedError(
-            f"the record leaves {sorted(weights.outputs_of_random_heads)} out of the verdict, of "
-            f"random heads are {sorted(outputs)}",
-            AGAIN,
+            Reason(
+                "left_out_wrongly",
+                told=str(sorted(weights.outputs_of_random_heads)),
+                found=str(sorted(outputs)),
+            ),
+            Reason("run_again"),
         )
 
 
@@ -196,7 +212,6 @@ def local_path(logs: Logs, what: str) -> Path | None:
 def _same(what: str, found: str, recorded: str) -> None:
     if found != recorded:
         raise UntrustedError(
-            f"the fingerprint of the {what} is {found[:12]}..., the record says "
-            f"{recorded[:12]}...: the two sides did not use the same {what}",
-            AGAIN,
+            Reason("other_fingerprint", what=what, found=found[:12], recorded=recorded[:12]),
+            Reason("run_again"),
         )

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 
 from kit.errors import UntrustedError
-from kit.evidence.documents import AGAIN
 from kit.evidence.logs import LAYERS, Logs
 from kit.evidence.types.explanation import LayersFile
+from kit.words import Reason
 
 _SHOWN = 12
 _LARGEST_BYTES = 64 << 20
@@ -79,7 +79,9 @@ def read_layers(logs: Logs, described: LayersFile) -> list[LayerRow]:
         return [_row(row) for row in rows]
     except (OSError, ValueError, LookupError, csv.Error) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise UntrustedError(f"{LAYERS} is missing or damaged ({why})", AGAIN) from error
+        raise UntrustedError(
+            f"{LAYERS} is missing or damaged ({why})", Reason("run_again")
+        ) from error
 
 
 def _row(texts: Sequence[str]) -> LayerRow:

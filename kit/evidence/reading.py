@@ -13,7 +13,7 @@ from typing import Any
 
 from kit.documented import written
 from kit.errors import UntrustedError
-from kit.evidence.documents import AGAIN, read_record, read_summary
+from kit.evidence.documents import read_record, read_summary
 from kit.evidence.handover import read_adapter
 from kit.evidence.invariants import broken_claims
 from kit.evidence.logs import RECORD, SUMMARY, Logs
@@ -21,6 +21,7 @@ from kit.evidence.rejudged import rebuild_comparison
 from kit.evidence.summary import explanation_of, summarise
 from kit.evidence.types.run import Run
 from kit.evidence.types.summary import Summary
+from kit.words import Reason
 
 # What documents that fit their schemas, but not each other, can make of the code that reads them.
 _DOES_NOT_FIT = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, StopIteration)
@@ -63,10 +64,13 @@ def check_evidence(logs: Logs, run: Run | None, summary: Summary) -> None:
         claim = next(broken_claims(run, summary), None)
     except _DOES_NOT_FIT as error:
         raise UntrustedError(
-            f"{SUMMARY} and {RECORD} do not fit each other ({error!r:.200})", AGAIN
+            Reason("do_not_fit", summary=SUMMARY, record=RECORD, said=repr(error)[:200]),
+            Reason("run_again"),
         ) from error
     if claim:
-        raise UntrustedError(f"{SUMMARY} says what cannot be so (not true: {claim})", AGAIN)
+        raise UntrustedError(
+            Reason("says_impossible", summary=SUMMARY, claim=str(claim)), Reason("run_again")
+        )
 
 
 def _read_run(logs: Logs, summary: Summary) -> Run | None:
@@ -87,7 +91,10 @@ def _check_summary(run: Run | None, summary: Summary) -> None:
     explanation = explanation_of(summary)
     again = summarise(run, comparison, summary.reference, explanation, invalid=invalid)
     if different := next(_differences(written(again), written(summary)), None):
-        raise UntrustedError(f"{different} in {SUMMARY} does not follow from {RECORD}", AGAIN)
+        raise UntrustedError(
+            Reason("does_not_follow", what=different, summary=SUMMARY, record=RECORD),
+            Reason("run_again"),
+        )
 
 
 def _differences(ours: Any, theirs: Any, name: str = "") -> Iterator[str]:
@@ -108,5 +115,5 @@ def _check_record(logs: Logs, run: Run | None) -> None:
     """Raise UntrustedError where the record is of another model than this checkout's, or contradicts
     itself."""
     if run is None:
-        raise UntrustedError(f"{RECORD} cannot be read", AGAIN)
+        raise UntrustedError(Reason("record_unread", record=RECORD), Reason("run_again"))
     read_adapter(logs, run)

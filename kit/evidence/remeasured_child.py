@@ -16,7 +16,7 @@ from kit.accuracy.spec import OutputSpec
 from kit.documented import written
 from kit.errors import KitError, UntrustedError
 from kit.evidence.charts import spread
-from kit.evidence.documents import AGAIN, read_charts, read_record, read_summary
+from kit.evidence.documents import read_charts, read_record, read_summary
 from kit.evidence.handover import finished, read_adapter, read_tensors
 from kit.evidence.left_out import judged_outputs
 from kit.evidence.logs import CHARTS, GOLDEN, OUTPUTS, REFERENCE, SAMPLE_FIGURES, SUMMARY, Logs
@@ -25,6 +25,7 @@ from kit.evidence.sample_files import judge_shards
 from kit.evidence.trust import device_repeats
 from kit.evidence.types.run import FinishedRun
 from kit.evidence.types.summary import Summary
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -130,7 +131,9 @@ def _samples(
         told = logs.path(SAMPLE_FIGURES).read_text("utf-8").splitlines()
         yield SAMPLE_FIGURES, [json.loads(line) for line in told], lines
     except (OSError, ValueError, RecursionError) as error:
-        raise UntrustedError(f"{SAMPLE_FIGURES} is damaged ({error})", AGAIN) from error
+        raise UntrustedError(
+            f"{SAMPLE_FIGURES} is damaged ({error})", Reason("run_again")
+        ) from error
 
 
 def _differences(told: Any, found: Any, name: str) -> Iterator[str]:

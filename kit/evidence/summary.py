@@ -92,7 +92,7 @@ def summarise(
     reference: SavedReference | None = None,
     explanation: Explanation | Reason | None = None,
     *,
-    invalid: str | None = None,
+    invalid: Reason | None = None,
 ) -> Summary:
     """The summary of a run, and of its comparison with the saved `reference` where there is one; its
     `explanation`, or why it has none.

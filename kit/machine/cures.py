@@ -138,15 +138,12 @@ def as_kit_error(error: Exception) -> KitError:
         return CannotRunError(said, cure)
     if isinstance(error, ModuleNotFoundError):
         return CannotRunError(
-            f"the package {error.name} is not installed",
-            "pip install -r requirements.txt (on an Ascend host requirements-npu.txt)",
+            Reason("no_package", name=str(error.name)), Reason("install_requirements")
         )
     if _OF_NPU.search(text):
         return CannotRunError(said, next_step(text))
-    logs = "once a run has begun, the traceback is in its run_npu.log"
-    if cann_home() is not None:
-        logs += f", and what the NPU's runtime says in the plog files in {_plog()}"
-    return CannotRunError(f"unexpected {said}", logs)
+    logs = Reason("in_logs") if cann_home() is None else Reason("in_logs_and_plog", plog=_plog())
+    return CannotRunError(Reason("unexpected", said=said), logs)
 
 
 def told(error: BaseException) -> str:

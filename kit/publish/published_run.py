@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from kit.errors import CannotRunError, UntrustedError, UsageError
-from kit.evidence.documents import AGAIN, read_charts
+from kit.evidence.documents import read_charts
 from kit.evidence.logs import (
     CHARTS,
     COMPARE_LOG,
@@ -42,7 +42,7 @@ from kit.report.command import render_reports
 from kit.report.markdown import render
 from kit.storage.file_kinds import GIT_LFS_PULL, kind_of_bytes
 from kit.storage.fingerprint import SavedTensor
-from kit.words import LANGUAGES
+from kit.words import LANGUAGES, Reason
 
 _DOCUMENTS = (RECORD, SUMMARY, SAMPLE_FIGURES, CHARTS, LAYERS)
 _TEXT_LOGS = (RUN_LOG, WEIGHTS_LOG, COMPARE_LOG)
@@ -121,7 +121,7 @@ def read_run(folder: Path, adapter: Adapter) -> PublishedRun:
 
 def _check(evidence: Evidence, adapter: Adapter, folder: Path) -> None:
     if evidence.run is None:
-        raise UntrustedError(f"{folder / RECORD} cannot be read", AGAIN)
+        raise UntrustedError(f"{folder / RECORD} cannot be read", Reason("run_again"))
     ours, theirs = adapter.place.name, evidence.run.model.adapter
     if theirs != ours:
         raise UsageError(
@@ -191,7 +191,9 @@ def _documents(logs: Logs, evidence: Evidence) -> list[str]:
             if not all(isinstance(json.loads(line), dict) for line in lines):
                 raise ValueError("a line is no object")
         except ValueError as error:
-            raise UntrustedError(f"{SAMPLE_FIGURES} is damaged ({error})", AGAIN) from error
+            raise UntrustedError(
+                f"{SAMPLE_FIGURES} is damaged ({error})", Reason("run_again")
+            ) from error
     return names
 
 
@@ -209,7 +211,8 @@ def _tensors(logs: Logs, evidence: Evidence) -> tuple[dict[str, bytes], list[str
             raise UntrustedError(f"{path} is {kind.words}", GIT_LFS_PULL)
         if describe_file(name, files[name]) != described:
             raise UntrustedError(
-                f"{name} is not what the documents say (names, shape, dtype or sha256)", AGAIN
+                f"{name} is not what the documents say (names, shape, dtype or sha256)",
+                Reason("run_again"),
             )
     if evidence.run and evidence.run.samples:
         left_out.append(f"logs/{SAMPLES}/ (every sample's outputs)")
@@ -223,7 +226,7 @@ def describe_file(name: str, content: bytes) -> dict[str, SavedTensor]:
     try:
         tensors = deserialize(content)
     except SafetensorError as error:
-        raise UntrustedError(f"{name} is damaged ({error})", AGAIN) from error
+        raise UntrustedError(f"{name} is damaged ({error})", Reason("run_again")) from error
     return {
         tensor: SavedTensor(
             shape=list(view["shape"]),

@@ -80,7 +80,7 @@ def reported(logs: Logs) -> Iterator[None]:
         try:
             write_reports(logs)
         except Exception as error:
-            log.warning(f"the report could not be written: {as_kit_error(error).message}")
+            log.warning(f"the report could not be written: {as_kit_error(error)}")
         raise
     write_reports(logs)
 

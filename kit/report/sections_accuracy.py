@@ -61,7 +61,7 @@ def readings(told: Told) -> Section:
         numbers = {name: told.figure(value, why) for name, value in reading.figures.items()}
         within = told.figure(None, why) if reading.within is None else told.good(reading.within)
         output = told.figure(reading.output, why)
-        rows.append((reading.rule, told.text(numbers), within, output))
+        rows.append((told.text(reading.rule), told.text(numbers), within, output))
     head = told.heads("reading", "figures", "within_it", "worst_output")
     return told.section("readings", Table(head=head, rows=tuple(rows), words=4))
 

@@ -28,7 +28,7 @@ def lead(told: Told) -> Iterator[Block]:
     """What is read first: verdict, device, weights, error, latency."""
     summary, say = told.summary, told.say
     if told.run and told.run.error:
-        yield Note(f"{say('label.error')}: {told.run.error.message}", "bad")
+        yield Note(f"{say('label.error')}: {told.text(told.run.error.message)}", "bad")
     primary = (summary.outputs or {}).get(summary.primary_output or "")
     metrics = primary.metrics if primary else None
     relative = told.figure(metrics and metrics.relative_l2, "metrics")

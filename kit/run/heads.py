@@ -9,6 +9,7 @@ from kit.errors import UsageError
 from kit.models.adapter import Adapter
 from kit.weights.fitting import Account, random_heads
 from kit.weights.random_init import random_state_dict
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -42,9 +43,8 @@ def outputs_of_heads(
     if primary in moved:
         heads = ", ".join(random_heads(account)[:3])
         raise UsageError(
-            f"the weights have no {heads}: {primary}, which every headline figure is of, would "
-            "be of random weights",
-            "give a checkpoint that carries its head, or name the base model",
+            Reason("no_heads", heads=heads, output=primary),
+            Reason("give_head"),
         )
     return moved
 

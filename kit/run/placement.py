@@ -14,6 +14,7 @@ from kit.run.passes import Passes
 from kit.storage.fingerprint import fingerprint
 from kit.weights.casting import Cast
 from kit.weights.checkpoint import published_tensors, retie
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,9 +38,8 @@ def move(
     found = fingerprint({name: tensor.cpu() for name, tensor in on_device.items()})
     if found != expected:
         raise UntrustedError(
-            f"the weights read back from {device.spec} are not those sent there ({found[:12]} is "
-            f"not {expected[:12]})",
-            "check the card and its driver, then run again",
+            Reason("read_back", device=device.spec, found=found[:12], expected=expected[:12]),
+            Reason("check_card_and_driver"),
         )
     return found
 
@@ -60,8 +60,8 @@ def prove_place(
     elsewhere = (set(parameters) | set(buffers) | set(placed.values()) | later) - {device.spec}
     if elsewhere:
         raise UntrustedError(
-            f"not everything was on {device.spec}: found tensors on {', '.join(sorted(elsewhere))}",
-            "the adapter's forward must not leave the device",
+            Reason("not_on_device", device=device.spec, elsewhere=", ".join(sorted(elsewhere))),
+            Reason("stay_on_device"),
         )
     return DeviceProof(
         simulated=device.simulated,

@@ -58,7 +58,7 @@ def _golden(
     except CannotRunError as error:
         if golden == "on":
             raise
-        return {}, Reason.said(error.message)
+        return {}, error.message
 
 
 def _run(
@@ -76,6 +76,6 @@ def _run(
             return {**outputs, **adapter.further_outputs(model, inputs)}, seconds
     except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UntrustedError(
-            f"the reference cannot run on the record's inputs ({type(error).__name__}: {error})",
-            "run inference.py again",
+            Reason("reference_fails", kind=type(error).__name__, said=str(error)),
+            Reason("run_again"),
         ) from error

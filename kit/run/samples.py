@@ -21,6 +21,7 @@ from kit.models.adapter import Adapter
 from kit.run.fallback import FallbackWatch, watch_fallbacks
 from kit.storage.names import check_regular, fits_a_record
 from kit.weights.progress import counted
+from kit.words import Reason
 
 if TYPE_CHECKING:
     import torch
@@ -118,7 +119,7 @@ def load_sample(adapter: Adapter, sample: Sample, companions: Mapping[str, Path]
             sample.value, sample.name
         )  # records hold no path of this machine
         raise UsageError(
-            f"--data: {sample.name} cannot be read ({reason})", "save it again, or leave it out"
+            Reason("sample_unread", sample=sample.name, said=reason), Reason("save_again")
         ) from error
 
 
@@ -256,8 +257,8 @@ def _forward(
     for name, output in outputs.items():
         if str(output.device) != where:
             raise UntrustedError(
-                f"the output {name} of the samples was on {output.device}",
-                "the adapter's forward must not leave the device",
+                Reason("sample_elsewhere", output=name, device=str(output.device)),
+                Reason("stay_on_device"),
             )
     return {name: output.cpu() for name, output in outputs.items()}
 
@@ -270,9 +271,8 @@ def _rows(outputs: Mapping[str, Tensor], count: int) -> Iterator[dict[str, Tenso
     for name, output in outputs.items():
         if output.dim() == 0 or output.shape[0] != count:
             raise CannotRunError(
-                f"the output {name} of {count} samples has the shape {list(output.shape)}, not "
-                "one row for each",
-                "pass --batch-size 1",
+                Reason("sample_shape", output=name, count=count, shape=str(list(output.shape))),
+                Reason("one_by_one"),
             )
     for row in range(count):
         # Copies: a view would hold the whole batch in memory until its shard is written.

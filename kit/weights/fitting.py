@@ -20,6 +20,7 @@ from kit.errors import UsageError, shown
 from kit.weights.legacy import legacy_value, same_buffer
 from kit.weights.library_names import follow
 from kit.weights.model_parts import buffers_built, is_head, is_part_not_built, shared_names
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -106,9 +107,8 @@ def fit(
     lacking = missing - {*initialised}
     if lacking and (prefix := _foreign_prefix(tensors, lacking)):
         raise UsageError(
-            f"{file} does not fit: every name in it begins with {shown(prefix)}, as where DataParallel or "
-            "torch.compile saved it",
-            "save its tensors without that",
+            Reason("prefixed", file=file, prefix=shown(prefix)),
+            Reason("save_without"),
         )
     _check_names(file, lacking, unexpected)
     tensors_of = {name: given[name] for name in like if name in given}
@@ -196,7 +196,7 @@ def _check_names(file: str, missing: Collection[str], unexpected: Collection[str
             if names
         ]
         raise UsageError(
-            f"{file} does not fit: tensors {' and '.join(parts)}", "give the weights of this model"
+            Reason("other_tensors", file=file, parts=" and ".join(parts)), Reason("give_weights")
         )
 
 
@@ -206,19 +206,30 @@ def _check_kinds(file: str, given: Mapping[str, Tensor], like: Mapping[str, Tens
     if wrong:
         name = wrong[0]
         raise UsageError(
-            f"{file} does not fit: {len(wrong)} tensors have another shape ({name} is "
-            f"{list(given[name].shape)}, the model has {list(like[name].shape)})",
-            "give the weights of this model",
+            Reason(
+                "other_shapes",
+                file=file,
+                count=len(wrong),
+                name=name,
+                given=str(list(given[name].shape)),
+                wanted=str(list(like[name].shape)),
+            ),
+            Reason("give_weights"),
         )
     for name, tensor in given.items():
         if tensor.is_floating_point() and tensor.element_size() == 1:
             raise UsageError(
-                f"{file} does not fit: {name} is {tensor.dtype}, of quantised weights, whose scales are "
-                "not applied",
-                "give the unquantised model",
+                Reason("quantised", file=file, name=name, dtype=str(tensor.dtype)),
+                Reason("give_unquantised"),
             )
         if tensor.is_floating_point() != like[name].is_floating_point():
             raise UsageError(
-                f"{file} does not fit: {name} is {tensor.dtype}, the model has {like[name].dtype}",
-                "give the weights of this model",
+                Reason(
+                    "other_dtype",
+                    file=file,
+                    name=name,
+                    dtype=str(tensor.dtype),
+                    wanted=str(like[name].dtype),
+                ),
+                Reason("give_weights"),
             )

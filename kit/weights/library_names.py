@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import UsageError
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -54,9 +55,10 @@ def follow(model: nn.Module, tensors: Mapping[str, Tensor]) -> Followed:
             return _timm(model, tensors)
     except Exception as error:  # whatever a foreign file makes of a library's own code
         raise UsageError(
-            f"{library}'s own conversion of this checkpoint failed ({type(error).__name__}: "
-            f"{error})",
-            "give the weights of this model",
+            Reason(
+                "conversion_failed", library=library, kind=type(error).__name__, said=str(error)
+            ),
+            Reason("give_weights"),
         ) from error
     return _unchanged(tensors)
 

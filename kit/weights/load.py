@@ -16,6 +16,7 @@ from kit.weights.fitting import Account, fit
 from kit.weights.model_parts import aliases_of, worked_out
 from kit.weights.random_init import random_state_dict
 from kit.weights.room import check_room
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -112,9 +113,14 @@ def _check_size(adapter: Adapter, like: Mapping[str, Tensor]) -> None:
     info, parameters = adapter.info, _elements(like)
     if (info.tensors, info.parameters) not in ((len(like), parameters), (None, None)):
         raise CannotRunError(
-            f"the installed {info.library} builds {info.architecture} with {parameters:,} "
-            f"parameters in {len(like)} tensors, its declaration says {info.parameters} in "
-            f"{info.tensors}",
-            "correct a new declaration (a tensor that shares another's storage belongs into "
-            "`tied`), else install a version of requirements.txt",
+            Reason(
+                "other_build",
+                library=info.library,
+                architecture=info.architecture,
+                parameters=parameters,
+                tensors=len(like),
+                declared=str(info.parameters),
+                of=str(info.tensors),
+            ),
+            Reason("correct_declaration"),
         )

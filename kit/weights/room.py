@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kit.errors import CannotRunError
 from kit.machine.memory import available_bytes
+from kit.words import Reason
 
 
 def check_room(needed: int, what: str) -> None:
@@ -15,6 +16,6 @@ def check_room(needed: int, what: str) -> None:
     free = available_bytes()
     if free is not None and needed > free:
         raise CannotRunError(
-            f"{what}: {needed:,} bytes of memory are needed, {free:,} are free",
-            "end other programs, raise the container's limit, or take a machine with more",
+            Reason("no_room", what=what, needed=needed, free=free),
+            Reason("end_programs"),
         )

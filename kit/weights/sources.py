@@ -55,9 +55,10 @@ class Located:
         return Reason(f"hash_{self._origin}")
 
     @property
-    def not_found(self) -> str:
+    def not_found(self) -> Reason:
         """What to tell where there is no file: every source with its next step."""
-        return "no weights: " + " | ".join(f"{a.source}: {a.line}" for a in self.attempts)
+        tried = [Reason("of_source", source=a.source, why=a.line) for a in self.attempts]
+        return Reason("no_source", tried=tried)
 
     @property
     def _origin(self) -> HashOrigin:

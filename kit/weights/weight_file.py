@@ -86,9 +86,8 @@ class WeightFile:
             unchanged = False
         if not unchanged:
             raise UntrustedError(
-                f"{self.name} was changed or exchanged after it was hashed: nobody knows which "
-                "weights were used",
-                "leave it alone and run again",
+                Reason("exchanged", name=self.name),
+                Reason("leave_alone"),
             )
 
 

@@ -35,7 +35,9 @@ class RunError(Documented, frozen=True, kw_only=True):
             "The process's exit code: 2 bad input, 3 the environment cannot, 4 not to be trusted."
         ),
     ]
-    message: Annotated[str, says("One line: what happened, with which value, and the next step.")]
+    message: Annotated[
+        Reason, says("One line: what happened, with which value, and the next step.")
+    ]
 
 
 class Arguments(Documented, frozen=True, kw_only=True):
