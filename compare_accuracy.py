@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kit.accuracy.comparison import Reference
-    from kit.run.load_run import LoadedRun
+    from kit.run.reference import LoadedRun
 
 EXIT_CODES = {"PASS": 0, "SELF_CHECK": 0, "FAIL": 1, "INVALID": 4}
 
@@ -146,8 +146,7 @@ def run_reference(
     from kit.evidence.reference import save_reference
     from kit.evidence.sample_files import check_shards
     from kit.explain.explain import explain
-    from kit.run.load_run import load_run
-    from kit.run.reference import run_references
+    from kit.run.reference import load_run, run_references
     from kit.run.samples import find_samples_again, run_reference_samples
     from kit.weights.sources import companions
 

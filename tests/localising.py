@@ -25,10 +25,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from kit.devices import select_device
 from kit.explain.battery import probe_arithmetic
-from kit.explain.cure import by_own_error
+from kit.explain.cure import Questions, by_own_error, smallest_passing
 from kit.explain.elsewhere import on_the_cpu, switched
 from kit.explain.localise import behaviours_of, first_bad, localise
-from kit.explain.search import Questions, smallest_passing
 from kit.explain.wrong_operator import (
     SCRIPT,
     TENSORS,

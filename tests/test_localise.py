@@ -15,7 +15,7 @@ from starting import kept_environment, start_python
 
 from kit.evidence.logs import Logs
 from kit.evidence.reading import read_evidence
-from kit.explain.search import Questions, smallest_passing
+from kit.explain.cure import Questions, smallest_passing
 from kit.report.page import write_page
 from kit.words import Texts
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,12 @@ from kit.devices.versions import release_of, versions_match
 from kit.machine.cann import cann_version
 from kit.machine.cures import next_step, renumbering, told
 from kit.words import Reason
+
+# Names and generations: the table of torch_npu/csrc/core/npu/NpuVariables.cpp. A bare Ascend910B is of the
+# first generation there; the later one, which has HF32, is Ascend910B1 to 910B4 and Ascend910_9362 and up.
+_FP16_ONLY = re.compile(
+    r"(?<!\w)((Ascend ?)?(310(?!\d)|910(A|Pro|Premium|(?!\w)))|Ascend910B(?!\w))"
+)
 
 
 class NpuDevice(Device):
@@ -79,6 +86,12 @@ class NpuDevice(Device):
         if self.simulated:
             return None
         return str(self._npu.utils.get_cann_version()) or cann_version()
+
+
+def multiplies_in_fp16(name: str) -> bool:
+    """Whether its matrix unit knows fp16 and no fp32, so that products are fp16's whatever the flags say:
+    the first 910 (A, B, ProA, ProB, PremiumA) and every 310."""
+    return _FP16_ONLY.search(name) is not None
 
 
 def forbid_autoload() -> None:

@@ -6,11 +6,14 @@ from kit.accuracy.judged_samples import JudgedSamples
 from kit.accuracy.table import outputs_table
 from kit.accuracy.trace import Trace
 from kit.documented import written
-from kit.evidence.explanation_text import explanation_text
 from kit.evidence.layers import layers_table, read_layers
 from kit.evidence.logs import Logs
 from kit.evidence.summary import explanation_of
+from kit.evidence.types.explanation import ExplainedOutput, Explanation, FoundBehaviour
 from kit.evidence.types.summary import Summary
+from kit.words import Reason
+
+_NAMED = 8  # modules of a cure that are named here; summary.json has all
 
 
 def comparison_text(summary: Summary, logs: Logs) -> str:
@@ -90,3 +93,98 @@ def samples_text(samples: JudgedSamples | None) -> list[str]:
             f"{top1.rate:.4f}, 95% interval (Wilson) {top1.low:.4f} to {top1.high:.4f}"
         )
     return lines
+
+
+def explanation_text(explanation: Explanation | Reason | None) -> list[str]:
+    """What explains the error: every output's, then every behaviour, in a few lines; what has no
+    explanation comes loudly."""
+    if not isinstance(explanation, Explanation):
+        return [f"the difference is not explained: {explanation}"] if explanation else []
+    if explanation.not_attributed:
+        return [
+            f"the difference is not explained: {explanation.not_attributed}",
+            *_located(explanation),
+        ]
+    lines = ["what explains the difference (relative L2 against fp64):"]
+    lines += [f"  {name}: {_explained(output)}" for name, output in explanation.outputs.items()]
+    lines += [f"  {each.name}: {_found(each)}" for each in explanation.behaviours]
+    lines += [
+        f"  UNEXPLAINED: the error of {name} is far above what this arithmetic gives, as of a wrong "
+        "operator, whatever the verdict says"
+        for name, output in explanation.outputs.items()
+        if output.unexplained
+    ]
+    return lines + _located(explanation)
+
+
+def _explained(output: ExplainedOutput) -> str:
+    text = f"{output.observed_relative_l2:.3g}, predicted {output.predicted_relative_l2:.3g}"
+    if output.observed_over_predicted is not None:
+        text += f" (observed/predicted {output.observed_over_predicted:.2f})"
+    text += f", CPU fp32 {output.fp32_relative_l2:.3g}"
+    if output.explained_share is not None:
+        text += f"; what was found explains {output.explained_share:.0%}"
+    return text
+
+
+def _found(behaviour: FoundBehaviour) -> str:
+    flags = {True: "on", False: "off", None: "unknown"}[behaviour.active]
+    if not behaviour.identifiable:
+        return f"not identifiable here ({behaviour.why}); by the flags it is {flags}"
+    text = "found" if behaviour.found else "not found"
+    text += f", by the flags {flags}"
+    if behaviour.found and behaviour.active is False:
+        text = f"{text.upper()}: the flags are not what the device does"
+    elif behaviour.active and not behaviour.found:
+        text += ": they allow it, and the device did without it here"
+    if behaviour.relative_l2_without is None:
+        return text
+    without = ", ".join(f"{name} {x:.3g}" for name, x in behaviour.relative_l2_without.items())
+    return f"{text}; {behaviour.switch or 'nothing'} removes it: then expect {without}"
+
+
+def _located(explanation: Explanation) -> list[str]:
+    """The first bad module; nothing where none was looked for."""
+    if explanation.layers is None:
+        return []
+    bad = explanation.first_bad_module
+    if bad is None:
+        return [f"  {explanation.first_bad_module_reason}", *_cure(explanation)]
+    names = sorted({operator.name for operator in bad.operators})
+    lines = [
+        f"  UNEXPLAINED: FIRST BAD MODULE {bad.name} ({bad.kind}, call {bad.call}): its own error is "
+        f"{_figure(bad.own_relative_l2)}, {_figure(bad.over_band)} times what the device's arithmetic "
+        f"explains, whatever the verdict says; operators: {', '.join(names) or 'unknown'}"
+    ]
+    if wrong := bad.wrong_operator:
+        shapes = ", ".join("x".join(map(str, shape)) for shape in wrong.shapes)
+        lines.append(
+            f"    the wrong operator is {wrong.name} of {shapes}: relative L2 "
+            f"{_figure(wrong.own_relative_l2)}, at most {_figure(wrong.explained_up_to)}"
+        )
+    shown = f"{bad.reproduction} shows it: exit code 1 while the fault is there"
+    lines.append(f"    {shown if bad.reproduction else bad.reproduction_reason}")
+    return lines + _cure(explanation)
+
+
+def _cure(explanation: Explanation) -> list[str]:
+    """What would make a FAIL pass."""
+    cure = explanation.cheapest_cure
+    why = explanation.cheapest_cure_reason
+    if cure is None:
+        passed = why is not None and why.code == "nothing_to_cure"
+        return [] if passed else [f"  no cheapest cure: {why}"]
+    how = {"strict": "strictly", "cpu": "on the CPU in fp32"}[cure.way]
+    names = ", ".join(cure.modules[:_NAMED])
+    if len(cure.modules) > _NAMED:
+        names += f" and {len(cure.modules) - _NAMED} more"
+    errors = ", ".join(f"{name} {_figure(value)}" for name, value in cure.relative_l2.items())
+    return [
+        f"  CHEAPEST CURE: with {len(cure.modules)} module(s) run {how} it passes, as a run on the device "
+        f"showed: {names}",
+        f"    then expect a relative L2 of {errors}",
+    ]
+
+
+def _figure(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.3g}"

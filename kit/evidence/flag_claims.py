@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from kit.devices.chips import multiplies_in_fp16
+from kit.devices.npu import multiplies_in_fp16
 from kit.evidence.types.arithmetic import FlagContradiction, ProbedArithmetic
 from kit.words import Reason
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kit.devices.chips import multiplies_in_fp16
+from kit.devices.npu import multiplies_in_fp16
 from kit.evidence.types.run import FinishedRun
 
 

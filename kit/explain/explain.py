@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from kit.accuracy.comparison import Reference
     from kit.explain.attribution import Attribution, Names, Outputs, Sides
-    from kit.run.load_run import LoadedRun
+    from kit.run.reference import LoadedRun
 
 # Of the time that the comparison has taken so far, explaining may take this share on top.
 _SHARE = 0.25

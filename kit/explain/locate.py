@@ -22,9 +22,9 @@ from kit.explain.wrong_operator import (
     smallest,
 )
 from kit.models.adapter import Adapter
-from kit.run.load_run import LoadedRun
 from kit.run.passes import to_device
 from kit.run.placement import move
+from kit.run.reference import LoadedRun
 from kit.weights.casting import cast_weights
 
 

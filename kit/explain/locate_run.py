@@ -13,7 +13,7 @@ from kit.evidence.logs import WRONG_OPERATOR, Logs
 from kit.evidence.types.explanation import CheapestCure, Explanation
 from kit.evidence.types.run import FinishedRun
 from kit.models.adapter import Adapter
-from kit.run.load_run import LoadedRun
+from kit.run.reference import LoadedRun
 from kit.words import Reason
 
 if TYPE_CHECKING:
