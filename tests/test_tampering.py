@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import VIT, Finished, Kit
+from conftest import T5, VIT, Finished, Kit
 
 REPORTS = ("report.md", "report.html")
 
@@ -69,6 +69,19 @@ def test_points_and_scores_of_the_page(judged: Kit) -> None:
         refuse(judged, "charts.json")
         (judged.logs / "charts.json").write_bytes(before)
     assert judged.command("report", "--logs", judged.logs).code == 0
+
+
+@pytest.mark.parametrize("model", [VIT[1], pytest.param(T5[1], marks=pytest.mark.full)])
+def test_what_the_record_says_of_the_outputs(finished: Finished, kit: Kit, model: str) -> None:
+    """The five classes and the generated tokens, which nothing but the tensors contradicts."""
+    shutil.copytree(finished(model).logs, kit.logs)
+    whole = (kit.logs / "run.json").read_bytes()
+    edit(kit, "run.json", lambda record: record["described"]["top5"][3].update(logit=6.5))
+    refuse(kit, "described.top5 in run.json")
+    if model == T5[1]:
+        (kit.logs / "run.json").write_bytes(whole)
+        edit(kit, "run.json", lambda record: record["described"]["generated"]["token_ids"].pop())
+        refuse(kit, "described.generated in run.json")
 
 
 def test_the_device_s_outputs_in_the_reference_s_place(judged: Kit) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET
+
 from kit.accuracy.comparison import Comparison, Reference, compare
 from kit.accuracy.ranking import top5_of_both
 from kit.accuracy.spec import OutputSpec
@@ -19,12 +21,22 @@ from kit.evidence.charts import spread
 from kit.evidence.documents import read_charts, read_record, read_summary
 from kit.evidence.handover import finished, read_adapter, read_tensors
 from kit.evidence.left_out import judged_outputs
-from kit.evidence.logs import CHARTS, GOLDEN, OUTPUTS, REFERENCE, SAMPLE_FIGURES, SUMMARY, Logs
+from kit.evidence.logs import (
+    CHARTS,
+    GOLDEN,
+    OUTPUTS,
+    RECORD,
+    REFERENCE,
+    SAMPLE_FIGURES,
+    SUMMARY,
+    Logs,
+)
 from kit.evidence.remeasured import NO_TORCH
 from kit.evidence.sample_files import judge_shards
 from kit.evidence.trust import device_repeats
 from kit.evidence.types.run import FinishedRun
 from kit.evidence.types.summary import Summary
+from kit.models.families.top5 import top5
 from kit.words import Reason
 
 if TYPE_CHECKING:
@@ -61,6 +73,7 @@ def check_measured(logs: Logs) -> None:
         dtype=run.arguments.dtype,
     )
     claims = (
+        *_described(run, adapter.outputs, device),
         *_outputs(summary, compared),
         *_charts(logs, summary, reference, device),
         *_samples(logs, run, summary, specs),
@@ -74,6 +87,27 @@ def check_measured(logs: Logs) -> None:
 
 
 Claims = Iterator[tuple[str, Any, Any]]
+
+
+def _described(
+    run: FinishedRun, specs: Mapping[str, OutputSpec], device: Mapping[str, Tensor]
+) -> Claims:
+    """The five classes and the tokens of the record, but for their names: those need the library."""
+    first, generated = run.described.top5, run.described.generated
+    roles = {name: spec.role for name, spec in specs.items() if name in device}
+    if first is not UNSET:
+        told = [[each.index, each.logit] for each in first]
+        ranked = [_largest(device[name]) for name, role in roles.items() if role == "logits"]
+        yield f"described.top5 in {RECORD}", told in ranked, True
+    if generated is not UNSET:
+        ids = [device[name][0].tolist() for name, role in roles.items() if role == "token_ids"]
+        yield f"described.generated in {RECORD}", generated.token_ids in ids, True
+
+
+def _largest(logits: Tensor) -> list[list[Any]]:
+    """Index and logit of the five largest of the first row."""
+    row = logits.reshape(-1, logits.shape[-1])[0]
+    return [[each["index"], each["logit"]] for each in top5(row, None)]
 
 
 def _outputs(summary: Summary, found: Comparison) -> Claims:
