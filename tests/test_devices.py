@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec._core
 import pytest
-from conftest import SIMULATED_NPU, SMALL, T5, Kit, ended
+from conftest import ROOT, SIMULATED_NPU, SMALL, T5, Kit, ended
 from starting import start_python
 
 
@@ -183,6 +183,14 @@ def test_precision_is_set_read_back_and_changes_the_arithmetic(npu: Kit) -> None
     assert "ACL_PRECISION_MODE" not in flags["fast"]
 
 
+# torch is what it is, but says that it is built for CPUs: beside a CUDA build the kit imports no torch_npu
+# that has a library.
+CPU_BUILD = """
+import runpy, sys, torch
+torch.version.cuda = None
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 REAL = "import ctypes\nctypes.CDLL(__file__.replace('__init__.py', 'lib/libtorch_npu.so'))\n"
 
 
@@ -217,11 +225,15 @@ def test_an_npu_is_real_where_its_native_library_is_loaded(
     init.write_text(head + mark + preamble + rest, "utf-8")
     switches = {"PYTHONPATH": str(package.parent)}
     if reason is None:
-        snippet = "from kit.devices import select_device; print(select_device('npu:0').simulated)"
+        snippet = (
+            "import torch; torch.version.cuda = None; from kit.devices import select_device; "
+            "print(select_device('npu:0').simulated)"
+        )
         done = ended(start_python("-c", snippet, env=npu.environment(**switches)))
         assert done.out == "False\n", done.err
         return
-    assert reason in npu.infer(*SMALL, **switches).err
+    arguments = ("-c", CPU_BUILD, ROOT / "inference.py", *SMALL, "--logs", npu.logs)
+    assert reason in ended(start_python(*arguments, env=npu.environment(**switches))).err
     assert npu.record["device"]["simulated"] and reason in npu.record["device"]["why_simulated"]
     assert npu.summary["npu_latency_ms"] is None
     assert "the NPU is simulated" in npu.summary["submission_blockers"]

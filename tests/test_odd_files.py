@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -267,7 +268,7 @@ def test_the_umask_is_heeded(kit: Kit, umask: int) -> None:
     try:
         process = subprocess.Popen(
             [
-                "python",
+                sys.executable,
                 str(ROOT / "inference.py"),
                 *SMALL,
                 "--device",

@@ -49,7 +49,7 @@ def test_a_config_larger_than_the_machine_is_told_the_same(tmp_path: Path) -> No
         heads = {"num_attention_heads": 64, "num_key_value_heads": 8}
         (tmp_path / "config.json").write_text(json.dumps(known | shape | heads))
         adapter = from_folder(tmp_path)
-        with pytest.raises(CannotRunError, match=r"[\d,]{9,} bytes of memory.* are free: "):
+        with pytest.raises(CannotRunError, match=r"[\d,]{9,} bytes of memory.* are free; "):
             load_weights(adapter, adapter.build(), [], seed=0)
 
 

@@ -16,6 +16,7 @@ from kit.report.outline import Block, Cell, Facts, Note, Section, Table, Toned
 from kit.report.sections_plots import plot
 
 _WORST = 20  # module calls that the table shows
+_CURED = {"strict": "text.cure_strict", "cpu": "text.cure_cpu"}
 _LAYER_FIGURES = (
     *("own_relative_l2", "predicted_relative_l2", "explained_up_to", "accumulated_relative_l2"),
 )
@@ -96,7 +97,7 @@ def _cure(told: Told, found: Explanation) -> Iterator[Block]:
         why = told.missing(found.cheapest_cure_reason or told.say("null.record"))
         yield Facts((told.fact("cheapest_cure", why),))
         return
-    yield Note(told.say(f"text.cure_{cure.way}", count=len(cure.modules)))
+    yield Note(told.say(_CURED[cure.way], count=len(cure.modules)))
     errors = {name: told.figure(value) for name, value in cure.relative_l2.items()}
     yield Facts((told.fact("cheapest_cure", cure.modules), told.fact("error_without", errors)))
 
