@@ -84,6 +84,18 @@ def test_what_the_record_says_of_the_outputs(finished: Finished, kit: Kit, model
         refuse(kit, "described.generated in run.json")
 
 
+def test_the_error_that_is_explained(judged: Kit) -> None:
+    """Half of what was observed, and half of what was predicted, in agreement with each other."""
+
+    def halve(summary: dict[str, Any]) -> None:
+        explained = summary["explanation"]["outputs"]["features"]
+        for figure in ("observed_relative_l2", "predicted_relative_l2"):
+            explained[figure] /= 2
+
+    edit(judged, "summary.json", halve)
+    refuse(judged, "explanation.outputs.features.observed_relative_l2 in summary.json")
+
+
 def test_the_device_s_outputs_in_the_reference_s_place(judged: Kit) -> None:
     shutil.copy(judged.logs / "outputs.safetensors", judged.logs / "reference.safetensors")
     refuse(judged, "reference.safetensors is not what the record says")

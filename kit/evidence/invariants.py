@@ -157,6 +157,11 @@ _EXPLANATION: Mapping[str, Callable[..., bool]] = {
         e.unexplained
         is (e.first_bad_module is not None or any(o.unexplained for o in e.outputs.values()))
     ),
+    "observed over predicted is their ratio": lambda e: all(
+        o.observed_over_predicted is None
+        or same(o.observed_over_predicted, o.observed_relative_l2 / o.predicted_relative_l2)
+        for o in e.outputs.values()
+    ),
     "there is a first bad module, or the reason why not": lambda e: (
         (e.first_bad_module is None) is not (e.first_bad_module_reason is None)
     ),

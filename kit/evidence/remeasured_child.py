@@ -75,6 +75,7 @@ def check_measured(logs: Logs) -> None:
     claims = (
         *_described(run, adapter.outputs, device),
         *_outputs(summary, compared),
+        *_explained(summary, reference, device),
         *_charts(logs, summary, reference, device),
         *_samples(logs, run, summary, specs),
     )
@@ -117,6 +118,22 @@ def _outputs(summary: Summary, found: Comparison) -> Claims:
         for section in ("verdict", "metrics", "truth", "further", "within_1_percent", "blank"):
             told, measured = (written(getattr(each, section)) for each in (output, ours))
             yield f"outputs.{name}.{section} in {SUMMARY}", told, measured
+
+
+def _explained(summary: Summary, reference: Reference, device: Mapping[str, Tensor]) -> Claims:
+    """The errors against fp64; what was emulated nobody can measure without the model."""
+    outputs = summary.explanation.outputs if summary.explanation else {}
+    for name, explained in outputs.items():
+        figures = {"observed_relative_l2": device, "fp32_relative_l2": reference.outputs}
+        for figure, side in figures.items():
+            golden = reference.golden.get(name)
+            found = None if golden is None else _relative_l2(side[name], golden)
+            told = getattr(explained, figure)
+            yield f"explanation.outputs.{name}.{figure} in {SUMMARY}", told, found
+
+
+def _relative_l2(side: Tensor, golden: Tensor) -> float:
+    return float((side.double() - golden).norm()) / (float(golden.norm()) or 1.0)
 
 
 def _charts(
