@@ -35,6 +35,8 @@ def test_interrupted_during_the_passes(judged_run: Kit, signal_number: int) -> N
     slow = {"SIM_NPU_DELAY_MS": "2000", "SIM_NPU_DELAY_OP": "aten::convolution"}
     process = npu.popen("inference.py", *SMALL, **slow)
     wait_for(npu.logs / "history")
+    [earlier] = (npu.logs / "history").iterdir()
+    wait_for(earlier / "inputs.safetensors")  # else the other ones are those of the earlier run
     wait_for(npu.logs / "inputs.safetensors")
     process.send_signal(signal_number)
     _, err = process.communicate(timeout=60)
@@ -47,7 +49,6 @@ def test_interrupted_during_the_passes(judged_run: Kit, signal_number: int) -> N
     assert known == {"device", "weights", "input"}
     assert npu.compare().code == 4
     assert npu.summary["verdict"] == "INVALID"
-    [earlier] = (npu.logs / "history").iterdir()
     assert json.loads((earlier / "summary.json").read_text())["verdict"] == "PASS"
 
 

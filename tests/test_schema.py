@@ -105,7 +105,8 @@ def test_the_schema_in_the_tree_refuses_what_the_types_do(
     document = json.loads((judged_logs / f"{name}.json").read_text("utf-8"))
     reader = Draft202012Validator(schema(name))
     assert reader.is_valid(document)
-    for path in places(document):
+    paths = places(document)
+    for path in dice.sample(paths, len(paths) // 2) if number == 1 else paths:
         *above, last = path
         holder = document
         for key in above:
