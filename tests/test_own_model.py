@@ -31,8 +31,8 @@ class Checkout:
     def infer(self, *arguments: object) -> Result:
         return self._run("inference.py", "--model", self.name, *QUICK, *arguments)
 
-    def compare(self) -> Result:
-        return self._run("compare_accuracy.py")
+    def compare(self, *arguments: object) -> Result:
+        return self._run("compare_accuracy.py", *arguments)
 
     def _run(self, script: str, *arguments: object) -> Result:
         kit = self.kit
@@ -93,6 +93,22 @@ def test_a_model_of_ones_own_needs_a_declaration_and_an_adapter(kit: Kit) -> Non
         assert result.code == 0, result.err
     assert kit.record["model"]["adapter"] == "own"
     assert kit.summary["verdict"] == "SELF_CHECK"
+
+
+def test_modules_that_will_not_be_watched_cost_no_verdict(npu: Kit) -> None:
+    plain = 'return {"speech": model(inputs["sound"])}'
+    unwatched = "if model._forward_hooks: raise TypeError('nobody looks in here')\n        "
+    assert plain in OWN_ADAPTER
+    adapter = OWN_ADAPTER.replace(plain, unwatched + plain)
+    checkout = Checkout(npu, "own", OWN_DECLARATION, adapter)
+    for result in (checkout.infer(), checkout.compare("--localize")):
+        assert result.code == 0, result.err
+    explanation = npu.summary["explanation"]
+    broke_off = "looking for it broke off (TypeError: nobody looks in here)"
+    assert npu.summary["verdict"] == "PASS"
+    assert explanation["first_bad_module_reason"] == broke_off and explanation["layers"] is None
+    assert broke_off in result.out
+    assert "nobody looks in here" in (npu.logs / "report.md").read_text("utf-8")
 
 
 SILERO_DECLARATION = """

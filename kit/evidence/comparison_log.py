@@ -145,11 +145,12 @@ def _found(behaviour: FoundBehaviour) -> str:
 
 def _located(explanation: Explanation) -> list[str]:
     """The first bad module; nothing where none was looked for."""
+    bad, reason = explanation.first_bad_module, explanation.first_bad_module_reason
     if explanation.layers is None:
-        return []
-    bad = explanation.first_bad_module
+        sought = reason is not None and reason.code != "not_localised"
+        return [f"  no first bad module: {reason}"] if sought else []
     if bad is None:
-        return [f"  {explanation.first_bad_module_reason}", *_cure(explanation)]
+        return [f"  {reason}", *_cure(explanation)]
     names = sorted({operator.name for operator in bad.operators})
     lines = [
         f"  UNEXPLAINED: FIRST BAD MODULE {bad.name} ({bad.kind}, call {bad.call}): its own error is "

@@ -72,6 +72,13 @@ def with_located(
     )
 
 
+def not_located(explained: Explanation | Reason, why: Reason) -> Explanation:
+    """What explains the difference, where looking for a bad module broke off."""
+    if isinstance(explained, Reason):
+        explained = told.attributed({}, [], explained)
+    return msgspec.structs.replace(explained, first_bad_module_reason=why, cheapest_cure_reason=why)
+
+
 def _bad_module(found: Localised) -> told.BadModule | None:
     bad = found.bad
     if bad is None or bad.error is None:

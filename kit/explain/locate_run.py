@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from kit.accuracy.spec import OutputSpec
     from kit.explain.cure import Judged
     from kit.explain.wrong_operator import WrongOperator
+
+
+log = logging.getLogger("kit")
+_BREAKS_OFF = (RuntimeError, TypeError, ValueError, AttributeError, LookupError)
 
 
 def device_of(run: FinishedRun) -> Device:
@@ -68,20 +73,31 @@ def locate_run(
 ) -> Explanation:
     """What explains the difference, the first bad module, and of a FAIL the cheapest cure, by `judged`,
     which compares outputs with the reference's. Every module call, and the wrong operator in a file of its
-    own, go into `new`."""
+    own, go into `new`. What a model's modules make of being watched costs no verdict: it is the reason."""
     from kit.explain.cure import cheapest_cure
-    from kit.explain.layers import rows_of, with_located
+    from kit.explain.layers import not_located, rows_of, with_located
     from kit.explain.locate import device_side, locate
 
     side = device_side(again, run, device)
-    found = locate(adapter, again, side, run, device, new.folder)
+    try:
+        found = locate(adapter, again, side, run, device, new.folder)
+    except _BREAKS_OFF as error:
+        return not_located(explained, _broke_off(error))
     layers = write_layers(new, rows_of(found.layers))
     if found.alone is not None:
         _write_operator(new, found.alone, run)
     cure: CheapestCure | Reason = Reason("nothing_to_cure", verdict=verdict)
     if verdict == "FAIL":
-        cure = cheapest_cure(found.layers, side, adapter, run, device, judged)
+        try:
+            cure = cheapest_cure(found.layers, side, adapter, run, device, judged)
+        except _BREAKS_OFF as error:
+            cure = _broke_off(error)
     return with_located(explained, found, layers, cure)
+
+
+def _broke_off(error: Exception) -> Reason:
+    log.debug("localisation broke off", exc_info=error)
+    return Reason("localise_failed", error=f"{type(error).__name__}: {error}")
 
 
 def _write_operator(new: Logs, alone: WrongOperator, run: FinishedRun) -> None:

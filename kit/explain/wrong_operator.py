@@ -198,6 +198,12 @@ def script_of(
 def tensors_file(wrong: WrongOperator) -> bytes:
     """What the operator takes, as torch.load(weights_only=True) reads it."""
     content = io.BytesIO()
-    taken = {"args": list(wrong.call.args), "kwargs": dict(wrong.call.kwargs)}
+    # A layout or a device changes no value, and a file of tensors alone cannot hold it.
+    kwargs = {
+        name: value
+        for name, value in wrong.call.kwargs.items()
+        if not isinstance(value, (torch.memory_format, torch.layout, torch.device))
+    }
+    taken = {"args": list(wrong.call.args), "kwargs": kwargs}
     torch.save(mapped(taken, torch.clone), content)
     return content.getvalue()
