@@ -126,12 +126,16 @@ def quoted(word: str | Path) -> str:
 
 
 def at_least(minimum: int) -> Callable[[str], int]:
-    """An argparse type: a whole number of at least `minimum`."""
+    """An argparse type: a whole number of at least `minimum`, which 64 bits hold: more is no seed."""
 
     def parse(text: str) -> int:
-        if not text.strip().lstrip("+-").isdecimal() or int(text) < minimum:
-            raise argparse.ArgumentTypeError(f"{text!r}: give a whole number, at least {minimum}")
-        return int(text)
+        given = text.strip()
+        digits = given.lstrip("+-")
+        if not digits.isdecimal() or len(digits) > 19 or not minimum <= int(given) < 2**63:
+            raise argparse.ArgumentTypeError(
+                f"{text[:40]!r}: give a whole number, at least {minimum}, below 2^63"
+            )
+        return int(given)
 
     return parse
 

@@ -123,6 +123,7 @@ def test_empty_text(earlier: Kit, text: str) -> None:
         ("--iterations", "many"),
         ("--warmup", "-1"),
         ("--seed", "-5"),
+        ("--seed", "9" * 20),
         ("--download-timeout", "0"),
         ("--download-timeout", "nan"),
         ("--device", "tpu:0"),

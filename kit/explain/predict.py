@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.devices import PRECISIONS, select_device
 from kit.devices.precision import PrecisionName
-from kit.entry import parser_of
+from kit.entry import at_least, parser_of
 from kit.errors import shown
 from kit.explain.expected import npu_behaviours
 from kit.models.adapter import Adapter
@@ -247,6 +247,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="of inference.py; may be given several times (default: all three)",
     )
     parser.add_argument("--input", metavar="VALUE", help="as inference.py --input")
-    parser.add_argument("--seed", type=int, default=0, help="of random weights (default: 0)")
+    parser.add_argument(
+        "--seed", type=at_least(0), default=0, help="of random weights (default: 0)"
+    )
     parser.add_argument("--json", action="store_true", help="every figure, as JSON")
     return parser.parse_args(arguments)

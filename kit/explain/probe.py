@@ -21,7 +21,7 @@ from typing import get_args
 from kit.devices import PRECISIONS, select_device
 from kit.devices.precision import Dtype
 from kit.documented import written
-from kit.entry import log, parser_of
+from kit.entry import at_least, log, parser_of
 from kit.evidence.flag_claims import held_to_flags, why_not_believed
 from kit.evidence.telling import arithmetic_lines
 from kit.evidence.types.arithmetic import PROBE_SEED
@@ -54,7 +54,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--precision", choices=PRECISIONS, default="default")
     parser.add_argument("--dtype", choices=get_args(Dtype), default="float32", help="of the inputs")
     parser.add_argument(
-        "--seed", type=int, default=PROBE_SEED, help="of the inputs (default: %(default)s)"
+        "--seed", type=at_least(0), default=PROBE_SEED, help="of the inputs (default: %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="the findings, as JSON")
     return parser.parse_args(list(arguments))

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 from kit.errors import CannotRunError, UntrustedError, UsageError
 from kit.evidence.documents import read_charts
+from kit.evidence.layers import read_layers
 from kit.evidence.logs import (
     CHARTS,
     COMPARE_LOG,
@@ -183,6 +184,11 @@ def _documents(logs: Logs, evidence: Evidence) -> list[str]:
     """The documents of the run that are there, each being what its name says."""
     read_charts(logs)
     names = _present(logs, _DOCUMENTS)
+    explanation = evidence.summary.explanation
+    if explanation and explanation.layers:
+        read_layers(logs, explanation.layers)
+    elif LAYERS in names:
+        names.remove(LAYERS)  # of no comparison that the summary knows
     if SAMPLE_FIGURES in names and not (evidence.run and evidence.run.samples):
         names.remove(SAMPLE_FIGURES)  # of no run that the record knows
     elif SAMPLE_FIGURES in names:

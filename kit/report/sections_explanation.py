@@ -83,7 +83,7 @@ def _located(told: Told, found: Explanation) -> Iterator[Block]:
             told.fact("over_band", told.figure(bad.over_band, "not_finite")),
             told.fact("operators", [_operator(each) for each in bad.operators]),
             told.fact("wrong_operator", _operator(wrong) if wrong else _why_not(told, bad)),
-            told.fact("reproduction", bad.reproduction or _why_not(told, bad)),
+            told.fact("reproduction", _reproduction(told, bad)),
         )
     )
 
@@ -126,6 +126,12 @@ def _by_depth(told: Told, found: Explanation) -> Iterator[Block]:
 
 def _why_not(told: Told, bad: BadModule) -> Cell:
     return told.missing(bad.reproduction_reason or told.say("null.record"))
+
+
+def _reproduction(told: Told, bad: BadModule) -> Cell:
+    if bad.reproduction and not told.logs.path(bad.reproduction).is_file():
+        return told.missing(told.say("null.log"))  # an export leaves it out
+    return bad.reproduction or _why_not(told, bad)
 
 
 def _operator(of: ModuleOperator | WrongOperator) -> str:
