@@ -246,6 +246,7 @@ def test_weights_file_elsewhere_on_this_machine(
     assert result.code == 3
     assert "--weights PATH" in result.error
     assert vit_run.summary["verdict"] == "NOT_COMPARED"
+    assert not [*vit_run.logs.glob(".comparison*")]
     for path in (moved, moved / "model.safetensors"):
         assert vit_run.compare("--weights", path).code == 0
 

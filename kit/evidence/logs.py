@@ -112,7 +112,11 @@ class Logs:
         made of them later."""
         with _disk_errors(self.folder):
             written = begin(self.folder)
-        yield Logs(written)
+        try:
+            yield Logs(written)
+        except Exception:
+            shutil.rmtree(written, ignore_errors=True)
+            raise
         with _disk_errors(self.folder):
             decide(self.folder, _COMPARISON)
 

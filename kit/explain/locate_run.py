@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger("kit")
-_BREAKS_OFF = (RuntimeError, TypeError, ValueError, AttributeError, LookupError)
+_BREAKS_OFF = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, OSError)
 
 
 def device_of(run: FinishedRun) -> Device:
