@@ -263,24 +263,102 @@ class Caching(nn.Module):
         cache.seen.append(x)
         return sum(cache.seen) / len(cache.seen)
 
+def doubled(module, args, output): return output * 2
+def shifted(module, args): return (args[0] + 1, *args[1:])
+
+class Hooked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.before, self.after = nn.Linear(8, 8), nn.Linear(8, 8)
+        with torch.no_grad():
+            self.normed = nn.utils.weight_norm(nn.Linear(8, 8))
+        self.before.register_forward_pre_hook(shifted)
+        self.after.register_forward_hook(doubled)
+        self.register_forward_hook(doubled)
+    def forward(self, x):
+        return self.normed(self.after(self.before(x)))
+
+class Named(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.act = nn.ReLU(inplace=True)
+    def forward(self, x):
+        x = x + 0
+        self.act(input=x)
+        return x * 2
+
+class Raising(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(8, 8)
+    def forward(self, x, good):
+        x = self.inner(x)
+        if not good: raise KeyError("bad")
+        return x
+
+class Catching(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.tried, self.then = Raising(), nn.Linear(8, 8)
+    def forward(self, x):
+        try:
+            self.tried(x, good=False)
+        except KeyError:
+            x = x * 2
+        return self.then(self.tried(x, good=True))
+
+class Scaling(nn.Module):
+    def forward(self, x):
+        return x * 3
+
+class Faulty(nn.Module):
+    def forward(self, x):
+        return x.sin() * self.gain
+
+class Chain(nn.Module):
+    def __init__(self, *inner):
+        super().__init__()
+        self.inner = nn.Sequential(*inner, Faulty())
+    def forward(self, x):
+        return Result(self.inner(x), ())
+
+def checked(reference, more=(), where=WHOLE):
+    reference = reference.eval()
+    device = copy.deepcopy(reference)
+    inputs = {"x": torch.randn(3, 8)}
+    def forward(model, given):
+        for module in model.modules():
+            module.gain = 1.001 if model is device and wrong else 1.0
+        output = model(given["x"])
+        return {"output": output.hidden}
+    for wrong in (False, True):
+        pair = inputs, inputs
+        layers = localise(
+            forward, reference, device, pair, [], dtype=torch.float32, folder=Path(".")
+        )
+        skipped = {layer.name for layer in layers if layer.skipped}
+        assert skipped == set(more), [(layer.name, layer.skipped) for layer in layers]
+        bad = first_bad(layers)
+        assert (bad and bad.name) == (where if wrong else None), bad
+    return [(layer.name, layer.number) for layer in layers]
+
 torch.manual_seed(0)
-reference = Odd()
-device = copy.deepcopy(reference)
-inputs = {"x": torch.randn(3, 8)}
-def forward(model, given):
-    model.gain = 1.001 if model is device and wrong else 1.0
-    output = model(given["x"])
-    return {"output": output.hidden}
-for wrong in (False, True):
-    pair = inputs, inputs
-    layers = localise(
-        forward, reference, device, pair, [], dtype=torch.float32, folder=Path(".")
-    )
-    assert not [layer.skipped for layer in layers if layer.skipped]
-    calls = [(layer.name, layer.number) for layer in layers]
-    assert ("shared", 1) in calls and ("caching", 1) in calls
-    bad = first_bad(layers)
-    assert (bad and bad.name) == (WHOLE if wrong else None), bad
+calls = checked(Odd())
+assert ("shared", 1) in calls and ("caching", 1) in calls
+checked(Chain(Hooked()), where="inner.1")
+checked(Chain(Named()), where="inner.1")
+checked(Chain(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)), where="inner.1")
+calls = checked(Chain(Catching()), more=["inner.0.tried"], where="inner.1")
+assert ("inner.0.tried", 1) in calls and ("inner.0.tried.inner", 1) in calls
+hooks = [
+    nn.modules.module.register_module_forward_pre_hook(
+        lambda module, args: shifted(module, args) if isinstance(module, Scaling) else None),
+    nn.modules.module.register_module_forward_hook(
+        lambda module, *call: doubled(module, *call) if isinstance(module, Scaling) else None),
+]
+checked(Chain(Scaling()), where="inner.1")
+for hook in hooks:
+    hook.remove()
 """
 
 

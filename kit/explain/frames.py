@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kit.explain.values import mapped, on_cpu
 
@@ -22,14 +22,16 @@ WHOLE = "(model)"
 @dataclass
 class Frame:
     """One call of one module, on the CPU: what it took, what it gave, and what the modules that it called
-    itself gave. `in_place`: it gave back what it took as its first argument."""
+    itself gave. `in_place`: the position or keyword of the argument that it gave back; `raised`: what ended
+    it otherwise. The module's own hooks, and global ones, are part of the call."""
 
     name: str
     number: int
     args: Any
     kwargs: Any
     output: Any = None
-    in_place: bool = False
+    in_place: int | str | None = None
+    raised: Exception | None = None
     inner: list[Frame] = field(default_factory=list)
 
     @property
@@ -50,46 +52,85 @@ def watched(
     began: Callable[[Frame], None] = lambda frame: None,
     copying: Callable[[bool], None] = lambda on: None,
 ) -> Iterator[None]:
-    """Within it `ended` is given every call of a module of `model` when it ends, inner ones first;
+    """Within it `ended` is given every call of a module of `model` when it ends, if by an exception too,
+    inner ones first;
     `copying` is told when the operators that run are those of watching, and when they are the model's."""
     stack: list[Frame] = []
     counts: Counter[str] = Counter()
-    handles = []
 
-    def enter(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
+    def recording(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def recorded(*args: Any, **kwargs: Any) -> Any:
             copying(True)
             frame = Frame(name, counts[name], mapped(args, on_cpu), mapped(kwargs, on_cpu))
             copying(False)
             counts[name] += 1
             stack.append(frame)
             began(frame)
+            try:
+                output = call(*args, **kwargs)
+            except Exception as failure:  # which the model may catch
+                frame.raised = failure
+                left(frame)
+                raise
+            copying(True)
+            frame.output = mapped(output, on_cpu)
+            copying(False)
+            taken = _by_place(args, kwargs).items()
+            frame.in_place = next((place for place, value in taken if value is output), None)
+            left(frame)
+            return output
 
-        return hook
+        return recorded
 
-    def leave(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        frame = stack.pop()
-        copying(True)
-        frame.output = mapped(output, on_cpu)
-        copying(False)
-        frame.in_place = bool(args) and output is args[0]
+    def left(frame: Frame) -> None:
+        stack.pop()
         if stack:
             stack[-1].inner.append(frame)
         ended(frame)
         for inner in frame.inner:  # they have been looked at
-            inner.args = inner.kwargs = inner.output = None
+            inner.args = inner.kwargs = inner.output = inner.raised = None
         frame.inner = []
 
-    for name, module in model.named_modules():
-        if isinstance(module, _NOTHING_TO_WATCH):
-            continue
-        handles.append(module.register_forward_pre_hook(enter(name or WHOLE), with_kwargs=True))
-        handles.append(module.register_forward_hook(leave, with_kwargs=True))
+    calls = {
+        module: recording(name or WHOLE, module._call_impl)
+        for name, module in model.named_modules()
+        if not isinstance(module, _NOTHING_TO_WATCH)
+    }
+    with _without_fused_attention(), _called_as(calls):
+        yield
+
+
+@contextmanager
+def _called_as(calls: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """Calls of these modules run this instead. It stands where a call begins, before every hook and after
+    the last one: hooks are neither left out of what is recorded nor applied to it twice."""
+    own = {module: vars(module).get("_call_impl") for module in calls}
+    for module, call in calls.items():
+        vars(module)["_call_impl"] = call
     try:
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        for module, call_of_its_own in own.items():
+            if call_of_its_own is None:
+                del vars(module)["_call_impl"]
+            else:
+                vars(module)["_call_impl"] = call_of_its_own
+
+
+@contextmanager
+def _without_fused_attention() -> Iterator[None]:
+    """PyTorch's encoder layers run their modules, instead of one operator in place of them all."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _by_place(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[int | str, Any]:
+    """Arguments by their position or keyword."""
+    return {**dict(enumerate(args)), **kwargs}
 
 
 class Replica:
@@ -112,39 +153,33 @@ class Replica:
         for inner in frame.inner:
             given.setdefault(inner.name, []).append(inner)
         handed: list[Any] = []
-        calls = {self._modules[name]: frames for name, frames in given.items()}
-        with _giving(calls, change, handed):
-            module = self._modules[frame.name]
-            output = module(*mapped(frame.args, change), **mapped(frame.kwargs, change))
+        calls = {
+            self._modules[name]: _giving(frames, change, handed) for name, frames in given.items()
+        }
+        call = self._modules[frame.name]._call_impl
+        with _called_as(calls):
+            output = call(*mapped(frame.args, change), **mapped(frame.kwargs, change))
         return [output, *handed]
 
 
-@contextmanager
 def _giving(
-    given: dict[nn.Module, list[Frame]], change: Callable[[Any], Any], handed: list[Any]
-) -> Iterator[None]:
-    """Let modules give what was recorded of them, call after call, instead of running; what they are
+    frames: Sequence[Frame], change: Callable[[Any], Any], handed: list[Any]
+) -> Callable[..., Any]:
+    """A module's calls that give what was recorded, one after the other, instead of running; what they are
     handed goes into `handed`."""
+    left = iter(frames)
 
-    def recorded(frames: Sequence[Frame]) -> Callable[..., Any]:
-        left = iter(frames)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        frame = next(left)
+        handed.append(
+            [args, kwargs] if frame.in_place is None else mapped([args, kwargs], torch.clone)
+        )
+        if frame.raised is not None:
+            raise frame.raised
+        output = mapped(frame.output, change)
+        if frame.in_place is None:
+            return output
+        taken = _by_place(args, kwargs)[frame.in_place]
+        return taken.copy_(output) if isinstance(taken, Tensor) else output
 
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            frame = next(left)
-            output = mapped(frame.output, change)
-            handed.append(mapped([args, kwargs], torch.clone) if frame.in_place else [args, kwargs])
-            return args[0].copy_(output) if frame.in_place else output
-
-        return forward
-
-    own = {module: vars(module).get("forward") for module in given}
-    for module, frames in given.items():
-        vars(module)["forward"] = recorded(frames)
-    try:
-        yield
-    finally:
-        for module, forward in own.items():
-            if forward is None:
-                del vars(module)["forward"]
-            else:
-                vars(module)["forward"] = forward
+    return call

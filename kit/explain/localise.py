@@ -117,6 +117,8 @@ class _Check:
         found = list(tensors_of(frame.output))
         error, skipped = None, ""
         try:
+            if frame.raised is not None:
+                raise RuntimeError(f"it raised {type(frame.raised).__name__}")
             error = self._own_error(frame, list(tensors_of(frame.made)))
         except _CANNOT as failure:
             skipped = f"{type(failure).__name__}: {failure}".partition("\n")[0]
