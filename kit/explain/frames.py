@@ -128,7 +128,7 @@ def _without_fused_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def _by_place(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[int | str, Any]:
+def _by_place(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[Any, Any]:
     """Arguments by their position or keyword."""
     return {**dict(enumerate(args)), **kwargs}
 
