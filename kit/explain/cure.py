@@ -49,10 +49,12 @@ def cheapest_cure(
     ordered = by_own_error(layers)
     if judged(_outputs(adapter.forward, side, device)).verdict != "FAIL":
         return Reason("cure_of_further")
+    if not ordered:
+        return Reason("nothing_to_run_otherwise")
     for name, way in _ways(side, run, device):
         trials = _Trials(way=way, side=side, device=device, judged=judged)
         asked = Questions(partial(trials.passes, adapter.forward), _MOST_FORWARDS, _MOST_SECONDS)
-        if not ordered or not asked(ordered):
+        if not asked(ordered):
             continue
         modules = smallest_passing(ordered, asked)
         found = trials.comparison(adapter.every_output, modules)
