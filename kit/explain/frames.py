@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kit.explain.values import mapped, on_cpu
+from kit.explain.values import mapped, on_cpu, read_once
 
 # In inference they give what they take; they are many, and run again with the module that calls them.
 _NOTHING_TO_WATCH = (nn.Identity, nn.modules.dropout._DropoutNd)
@@ -149,6 +149,8 @@ class Replica:
         """What the module gives for what `frame` took, every tensor of which is changed first (and
         copied: modules may write into what they take), and after it what it hands to each module that it
         calls. Raises what the module raises."""
+        if read_once([frame.args, frame.kwargs, *(inner.output for inner in frame.inner)]):
+            raise TypeError("a generator that it took, or was given, cannot be read again")
         given: dict[str, list[Frame]] = {}
         for inner in frame.inner:
             given.setdefault(inner.name, []).append(inner)

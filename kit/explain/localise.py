@@ -24,8 +24,8 @@ from kit.evidence.types.arithmetic import ProbedArithmetic, ProductArithmetic
 from kit.explain.frames import Frame, Replica, watched
 from kit.explain.kept import Kept
 from kit.explain.operators import Products
-from kit.explain.own_error import OwnError, own_error, relative_l2
-from kit.explain.values import tensors_of
+from kit.explain.own_error import OwnError, exact_error, own_error, relative_l2
+from kit.explain.values import exact_of, numbers_of
 
 Forward = Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]]
 _CANNOT = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, StopIteration)
@@ -101,7 +101,7 @@ def first_bad(layers: Sequence[Layer]) -> Layer | None:
 
 
 def _keep(kept: Kept, frame: Frame) -> None:
-    for position, tensor in enumerate(tensors_of(frame.output)):
+    for position, tensor in enumerate(numbers_of(frame.output)):
         kept.keep((*frame.key, position), tensor)
 
 
@@ -114,12 +114,12 @@ class _Check:
         self._behaviours, self._unit = behaviours, unit
 
     def layer(self, frame: Frame, kept: Kept) -> Layer:
-        found = list(tensors_of(frame.output))
+        found = list(numbers_of(frame.output))
         error, skipped = None, ""
         try:
             if frame.raised is not None:
                 raise RuntimeError(f"it raised {type(frame.raised).__name__}")
-            error = self._own_error(frame, list(tensors_of(frame.made)))
+            error = self._own_error(frame)
         except _CANNOT as failure:
             skipped = f"{type(failure).__name__}: {failure}".partition("\n")[0]
         return Layer(
@@ -132,14 +132,22 @@ class _Check:
             skipped=skipped,
         )
 
-    def _own_error(self, frame: Frame, found: list[Tensor]) -> OwnError:
+    def _own_error(self, frame: Frame) -> OwnError:
         products = Products()
         with products, self._emulator.running(self._behaviours) as fired:
-            emulated = list(tensors_of(self._replica.run(frame, torch.clone)))
-        reference = emulated
-        if fired:
-            reference = list(tensors_of(self._replica.run(frame, torch.clone)))
-        return own_error(found, reference, emulated, summands=products.longest, unit=self._unit)
+            emulated = self._replica.run(frame, torch.clone)
+        reference = self._replica.run(frame, torch.clone) if fired else emulated
+        made = frame.made, reference, emulated
+        numbers = [list(numbers_of(each)) for each in made]
+        exact = [list(exact_of(each)) for each in made]
+        if not (numbers[0] or exact[0]):
+            raise ValueError("it gives nothing that can be compared")
+        error = own_error(*numbers, summands=products.longest, unit=self._unit)
+        if error.unexplained or not (other := exact_error(*exact)).unexplained:
+            return error
+        if products.exact:
+            return other
+        raise ValueError("its integers or booleans differ, and rounding before them may be why")
 
 
 def _accumulated(frame: Frame, found: Sequence[Tensor], kept: Kept) -> float | None:

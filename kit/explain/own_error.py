@@ -35,7 +35,7 @@ _FAR = Distance(whole=math.inf, worst_row=math.inf)
 @dataclass(frozen=True, kw_only=True)
 class OwnError:
     """A module's or an operator's own error, what was predicted of it, the largest that this explains, and
-    how many times that it is."""
+    how many times that it is; the last two without what overflows as it is predicted to."""
 
     own: Distance = _NONE
     predicted: Distance = _NONE
@@ -113,13 +113,48 @@ def own_error(
     if not len(found) == len(reference) == len(emulated):
         raise ValueError(f"{len(reference)} tensors on the CPU, {len(found)} on the device")
     for device, plain, under in zip(found, reference, emulated, strict=True):
-        own = distance(device, plain)
-        predicted = _NONE if under is plain else distance(under, plain)
-        allowed = Distance(
-            whole=_TIMES * predicted.whole + floor,
-            worst_row=_TIMES * predicted.worst_row + _ROWS * floor,
-        )
-        over = max(own.whole / allowed.whole, own.worst_row / allowed.worst_row)
-        if worst is None or not over <= worst.over_band:
-            worst = OwnError(own=own, predicted=predicted, allowed=allowed, over_band=over)
+        error = _of_one(device, plain, under, floor)
+        if worst is None or not error.over_band <= worst.over_band:
+            worst = error
     return worst or OwnError()
+
+
+def _of_one(device: Tensor, plain: Tensor, under: Tensor, floor: float) -> OwnError:
+    if plain.shape != under.shape:
+        raise ValueError("its shape is another under the device's arithmetic")
+    own = judged = distance(device, plain)
+    predicted = finite = _NONE if under is plain else distance(under, plain)
+    if not math.isfinite(predicted.whole) and device.shape == plain.shape:
+        plain, under = _overflowing_alike(device, plain, under)
+        judged, finite = distance(device, plain), distance(under, plain)
+    allowed = Distance(
+        whole=_TIMES * finite.whole + floor, worst_row=_TIMES * finite.worst_row + _ROWS * floor
+    )
+    over = max(judged.whole / allowed.whole, judged.worst_row / allowed.worst_row)
+    return OwnError(own=own, predicted=predicted, allowed=allowed, over_band=over)
+
+
+def _overflowing_alike(device: Tensor, plain: Tensor, under: Tensor) -> tuple[Tensor, Tensor]:
+    """Reference and emulation where one of them overflows: whichever of them overflows as the device does
+    stands for both, so that nothing infinite is predicted. An infinity may have become a NaN."""
+    differ = plain.isfinite() != under.isfinite()
+    as_emulated = differ & (device.isfinite() == under.isfinite())
+    either = torch.where(device.isnan() | under.isnan(), device, under)
+    reference = torch.where(as_emulated, either, plain)
+    return reference, torch.where(differ, reference, under)
+
+
+def exact_error(
+    found: Sequence[Tensor], reference: Sequence[Tensor], emulated: Sequence[Tensor]
+) -> OwnError:
+    """Of integers and booleans: none where each is that of the reference or of the emulation."""
+    if not len(found) == len(reference) == len(emulated):
+        raise ValueError(f"{len(reference)} tensors on the CPU, {len(found)} on the device")
+    for device, plain, under in zip(found, reference, emulated, strict=True):
+        if not (_same(device, plain) or _same(device, under)):
+            return OwnError(own=_FAR, over_band=math.inf)
+    return OwnError()
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool((one == other).all())

@@ -33,7 +33,10 @@ def _mapped(value: Any, change: Callable[[Tensor], Tensor], done: dict[int, Any]
     if isinstance(value, (list, tuple, set, frozenset)):
         items = [_mapped(item, change, done) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    new = copy.copy(value)
+    try:
+        new = copy.copy(value)
+    except TypeError:  # such as a generator: there is no second one
+        return value
     done[id(value)] = new
     if isinstance(value, Mapping):
         for key in value:
@@ -48,20 +51,48 @@ def _mapped(value: Any, change: Callable[[Tensor], Tensor], done: dict[int, Any]
     return new
 
 
+def read_once(value: Any) -> bool:
+    """Whether there is a generator, or the like, among its items: who reads it leaves nothing of it."""
+    if isinstance(value, Mapping):
+        return any(read_once(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return any(read_once(item) for item in value)
+    return isinstance(value, Iterator)
+
+
 def tensors_of(value: Any) -> Iterator[Tensor]:
     """Its floating-point tensors, in order, without those of objects of a library's own."""
+    return (tensor for tensor in _tensors(value) if tensor.is_floating_point())
+
+
+def numbers_of(value: Any) -> Iterator[Tensor]:
+    """Its floating-point tensors, and its complex ones as pairs of reals, as tensors_of() has them."""
+    for tensor in _tensors(value):
+        if tensor.is_complex():
+            yield torch.view_as_real(tensor.resolve_conj())
+        elif tensor.is_floating_point():
+            yield tensor
+
+
+def exact_of(value: Any) -> Iterator[Tensor]:
+    """Its tensors of integers and booleans, as tensors_of() has the others."""
+    for tensor in _tensors(value):
+        if not (tensor.is_complex() or tensor.is_floating_point()):
+            yield tensor
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
-        if value.is_floating_point():
-            yield value
+        yield value
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from tensors_of(item)
+            yield from _tensors(item)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            yield from tensors_of(item)
+            yield from _tensors(item)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in dataclasses.fields(value):
-            yield from tensors_of(getattr(value, field.name))
+            yield from _tensors(getattr(value, field.name))
 
 
 def on_cpu(tensor: Tensor) -> Tensor:
