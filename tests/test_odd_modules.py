@@ -74,6 +74,19 @@ class Named(nn.Module):
         self.act(input=x)
         return x * 2
 
+class Writing(nn.Module):
+    def forward(self, x):
+        x.add_(1)
+
+class Written(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = Writing()
+    def forward(self, x):
+        x = x + 0
+        self.inner(x)
+        return x * 2
+
 class Raising(nn.Module):
     def __init__(self):
         super().__init__()
@@ -173,6 +186,7 @@ calls = checked(Odd())
 assert ("shared", 1) in calls and ("caching", 1) in calls
 checked(Chain(Hooked()), where="inner.1")
 checked(Chain(Named()), where="inner.1")
+checked(Chain(Written()), more=["inner.0.inner"], where="inner.1")
 checked(Chain(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)), where="inner.1")
 calls = checked(Chain(Catching()), more=["inner.0.tried"], where="inner.1")
 assert ("inner.0.tried", 1) in calls and ("inner.0.tried.inner", 1) in calls

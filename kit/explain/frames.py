@@ -22,8 +22,9 @@ WHOLE = "(model)"
 @dataclass
 class Frame:
     """One call of one module, on the CPU: what it took, what it gave, and what the modules that it called
-    itself gave. `in_place`: the position or keyword of the argument that it gave back; `raised`: what ended
-    it otherwise. The module's own hooks, and global ones, are part of the call."""
+    itself gave. `in_place`: the position or keyword of the argument that it gave back; `written`: what
+    stood afterwards in each argument that it wrote into; `raised`: what ended it otherwise. The module's
+    own hooks, and global ones, are part of the call."""
 
     name: str
     number: int
@@ -31,7 +32,8 @@ class Frame:
     kwargs: Any
     output: Any = None
     in_place: int | str | None = None
-    raised: Exception | None = None
+    written: dict[Any, Tensor] = field(default_factory=dict)
+    raised: BaseException | None = None
     inner: list[Frame] = field(default_factory=list)
 
     @property
@@ -53,51 +55,76 @@ def watched(
     copying: Callable[[bool], None] = lambda on: None,
 ) -> Iterator[None]:
     """Within it `ended` is given every call of a module of `model` when it ends, if by an exception too,
-    inner ones first;
-    `copying` is told when the operators that run are those of watching, and when they are the model's."""
-    stack: list[Frame] = []
-    counts: Counter[str] = Counter()
-
-    def recording(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def recorded(*args: Any, **kwargs: Any) -> Any:
-            copying(True)
-            frame = Frame(name, counts[name], mapped(args, on_cpu), mapped(kwargs, on_cpu))
-            copying(False)
-            counts[name] += 1
-            stack.append(frame)
-            began(frame)
-            try:
-                output = call(*args, **kwargs)
-            except Exception as failure:  # which the model may catch
-                frame.raised = failure
-                left(frame)
-                raise
-            copying(True)
-            frame.output = mapped(output, on_cpu)
-            copying(False)
-            taken = _by_place(args, kwargs).items()
-            frame.in_place = next((place for place, value in taken if value is output), None)
-            left(frame)
-            return output
-
-        return recorded
-
-    def left(frame: Frame) -> None:
-        stack.pop()
-        if stack:
-            stack[-1].inner.append(frame)
-        ended(frame)
-        for inner in frame.inner:  # they have been looked at
-            inner.args = inner.kwargs = inner.output = inner.raised = None
-        frame.inner = []
-
+    inner ones first; `copying` is told when the operators that run are those of watching, and when they
+    are the model's."""
+    watching = _Watching(ended, began, copying)
     calls = {
-        module: recording(name or WHOLE, module._call_impl)
+        module: watching.recorded(name or WHOLE, module._call_impl)
         for name, module in model.named_modules()
         if not isinstance(module, _NOTHING_TO_WATCH)
     }
     with _without_fused_attention(), _called_as(calls):
         yield
+
+
+@dataclass
+class _Watching:
+    """The calls that run now, outer ones first, and how many each module had."""
+
+    ended: Callable[[Frame], None]
+    began: Callable[[Frame], None]
+    copying: Callable[[bool], None]
+    stack: list[Frame] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def recorded(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The module's call, recorded."""
+
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            taken = _by_place(args, kwargs)
+            versions = _versions(taken)
+            frame = self._begin(name, args, kwargs)
+            try:
+                output = call(*args, **kwargs)
+                self._gave(frame, taken, versions, output)
+            except BaseException as failure:  # which the model may catch
+                frame.raised = failure
+                raise
+            finally:
+                self._leave(frame)
+            return output
+
+        return recorded
+
+    def _begin(self, name: str, args: Any, kwargs: Any) -> Frame:
+        self.copying(True)
+        frame = Frame(name, self.counts[name], mapped(args, on_cpu), mapped(kwargs, on_cpu))
+        self.copying(False)
+        self.counts[name] += 1
+        self.stack.append(frame)
+        self.began(frame)
+        return frame
+
+    def _gave(
+        self, frame: Frame, taken: Mapping[Any, Any], versions: Mapping[Any, int], output: Any
+    ) -> None:
+        self.copying(True)
+        frame.output = mapped(output, on_cpu)
+        written = (place for place, version in versions.items() if taken[place]._version != version)
+        frame.written = {place: on_cpu(taken[place]) for place in written}
+        self.copying(False)
+        given_back = (place for place, value in taken.items() if value is output)
+        frame.in_place = next(given_back, None)
+
+    def _leave(self, frame: Frame) -> None:
+        self.stack.pop()
+        if self.stack:
+            self.stack[-1].inner.append(frame)
+        self.ended(frame)
+        for inner in frame.inner:  # they have been looked at
+            inner.args = inner.kwargs = inner.output = inner.raised = None
+            inner.written = {}
+        frame.inner = []
 
 
 @contextmanager
@@ -131,6 +158,15 @@ def _without_fused_attention() -> Iterator[None]:
 def _by_place(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[Any, Any]:
     """Arguments by their position or keyword."""
     return {**dict(enumerate(args)), **kwargs}
+
+
+def _versions(taken: Mapping[Any, Any]) -> dict[Any, int]:
+    """How often each tensor has been written into; those made in inference mode do not know."""
+    return {
+        place: value._version
+        for place, value in taken.items()
+        if isinstance(value, Tensor) and not value.is_inference()
+    }
 
 
 class Replica:
@@ -173,15 +209,17 @@ def _giving(
 
     def call(*args: Any, **kwargs: Any) -> Any:
         frame = next(left)
-        handed.append(
-            [args, kwargs] if frame.in_place is None else mapped([args, kwargs], torch.clone)
-        )
+        writes = frame.in_place is not None or frame.written
+        handed.append(mapped([args, kwargs], torch.clone) if writes else [args, kwargs])
         if frame.raised is not None:
             raise frame.raised
+        taken = _by_place(args, kwargs)
+        for place, value in frame.written.items():
+            taken[place].copy_(change(value))
         output = mapped(frame.output, change)
         if frame.in_place is None:
             return output
-        taken = _by_place(args, kwargs)[frame.in_place]
-        return taken.copy_(output) if isinstance(taken, Tensor) else output
+        given_back = taken[frame.in_place]
+        return given_back.copy_(output) if isinstance(given_back, Tensor) else output
 
     return call

@@ -147,7 +147,9 @@ class _Check:
             return error
         if products.exact:
             return other
-        raise ValueError("its integers or booleans differ, and rounding before them may be why")
+        raise ValueError(
+            "its integers or booleans differ, as rounding or random numbers in it can make them"
+        )
 
 
 def _accumulated(frame: Frame, found: Sequence[Tensor], kept: Kept) -> float | None:
