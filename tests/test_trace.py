@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import QUICK, SIMULATED_NPU, Kit
+from conftest import QUICK, ROOT, SIMULATED_NPU, Kit
 from small_transformers import save_small
 
 from kit.accuracy.trace import Trace, follow
@@ -113,6 +113,15 @@ def test_both_scripts_tell_a_wrong_cache_of_the_device(
     trace = npu.summary["trace"]
     assert (trace["first_bad"], trace["fault"]) == (STEP, "cache")
     assert f"the first bad one is step {STEP} of {STEPS} (cache)" in result.out
+
+
+def test_a_wrong_cache_of_a_decoder_with_an_encoder(npu: Kit) -> None:
+    small_t5 = ROOT / "tests" / "small_t5"
+    result = npu.infer("--model", small_t5, *QUICK, SIM_NPU_CACHE=f"{STEP}:lost")
+    assert result.code == 0, result.err
+    assert npu.compare(*PLAIN).code == 1
+    trace = npu.summary["trace"]
+    assert (trace["first_bad"], trace["fault"]) == (STEP, "cache")
 
 
 @pytest.mark.full

@@ -79,7 +79,7 @@ class Caches:
 
     def __init__(self, step: int, kind: str) -> None:
         self._due, self._changes = step, KINDS[kind]
-        self._prompt_rows = 0
+        self._prompts: set[int] = set()
         self._values = False
 
     def instead(self, func: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -101,6 +101,8 @@ class Caches:
             return None
         kept, new = tensors
         if not kept.numel():
-            self._prompt_rows = new.shape[_ROWS]
+            self._prompts.add(new.shape[_ROWS])
             return 0
-        return kept.shape[_ROWS] - self._prompt_rows + 1
+        # An encoder's rows are put in once, too, and more than the decoder ever has here.
+        prompt = max((rows for rows in self._prompts if rows <= kept.shape[_ROWS]), default=None)
+        return None if prompt is None else kept.shape[_ROWS] - prompt + 1
