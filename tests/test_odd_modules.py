@@ -247,3 +247,16 @@ def test_where_no_module_differs_nothing_is_said_to_have_been_tried() -> None:
     failing: Any = lambda outputs: SimpleNamespace(verdict="FAIL")  # noqa: E731
     told: Any = cheapest_cure([], side, adapter, None, device, failing)  # type: ignore[arg-type]
     assert told.code == "nothing_to_run_otherwise"
+
+
+@pytest.mark.parametrize(("found", "accused"), [(0.0, False), (1.5, False), (9.0, True)])
+def test_a_reference_of_zeros_is_no_reason_to_accuse_or_to_acquit(
+    found: float, accused: bool
+) -> None:
+    import torch
+
+    from kit.explain.own_error import own_error
+
+    plain, under = torch.zeros(2, 2), torch.ones(2, 2)
+    error = own_error([under * found], [plain], [under], summands=0, unit=2.0**-24)
+    assert error.unexplained is accused

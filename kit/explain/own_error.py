@@ -130,14 +130,23 @@ def _of_one(device: Tensor, plain: Tensor, under: Tensor, floor: float) -> OwnEr
     allowed = Distance(
         whole=_TIMES * finite.whole + floor, worst_row=_TIMES * finite.worst_row + _ROWS * floor
     )
-    over = max(judged.whole / allowed.whole, judged.worst_row / allowed.worst_row)
+    if math.isfinite(allowed.whole):
+        over = max(judged.whole / allowed.whole, judged.worst_row / allowed.worst_row)
+    else:  # a reference of zeros, beside which no error is relative
+        over = _size(device, plain) / (_TIMES * _size(under, plain))
     return OwnError(own=own, predicted=predicted, allowed=allowed, over_band=over)
+
+
+def _size(tensor: Tensor, reference: Tensor) -> float:
+    if tensor.shape != reference.shape:
+        return math.inf
+    return _norm(torch.where(reference.isfinite(), tensor, 0.0).double())
 
 
 def _overflowing_alike(device: Tensor, plain: Tensor, under: Tensor) -> tuple[Tensor, Tensor]:
     """Reference and emulation where one of them overflows: whichever of them overflows as the device does
     stands for both, so that nothing infinite is predicted. An infinity may have become a NaN."""
-    differ = plain.isfinite() != under.isfinite()
+    differ = (plain.isfinite() != under.isfinite()) | (plain.isnan() != under.isnan())
     as_emulated = differ & (device.isfinite() == under.isfinite())
     either = torch.where(device.isnan() | under.isnan(), device, under)
     reference = torch.where(as_emulated, either, plain)
