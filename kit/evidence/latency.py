@@ -69,8 +69,8 @@ class Latency(Documented, frozen=True, kw_only=True):
     unsynchronised_ms: Annotated[
         float,
         says(
-            "What the device still had to do when synchronize had returned: median over the "
-            "timed runs of the time until an element of every output was on the CPU, less "
+            "What the device still had to do when synchronize had returned: lower quartile over "
+            "the timed runs of the time until an element of every output was on the CPU, less "
             "what that copy takes on a device with nothing to do. Where it is above 0.1 ms "
             "and above 10% of p50_ms, the times are not those of the forward.",
             ge=0,

@@ -61,7 +61,8 @@ def measure_latency(
         samples.append(time_once(once, device))
         waited.append(_arrival_ms(last))
     idle = statistics.median(_arrival_ms(last) for _ in range(_IDLE_COPIES))
-    late = max(0.0, statistics.median(waited) - idle)
+    # What returns early does so every time; a busy machine holds up some. Hence the lower quartile.
+    late = max(0.0, sorted(waited)[len(waited) // 4] - idle)
     return latency_of(samples, cold_ms=cold_ms, warmup=warmup, unsynchronised_ms=late), last
 
 
