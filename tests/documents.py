@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from kit.documented import read, written
@@ -33,3 +34,12 @@ def what_follows(
         summarise(run, comparison, told.reference, explanation_of(told))
     )
     return again
+
+
+def leaves(document: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The dotted path of every value, what holds it, and its key there."""
+    for key, value in document.items() if isinstance(document, dict) else enumerate(document):
+        if isinstance(value, (dict, list)):
+            yield from leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", document, key

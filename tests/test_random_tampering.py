@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import SMALL, Finished, Kit
+from documents import leaves
 
 REPORTS = ("report.md", "report.en.md", "report.html")
 # What no file of logs/ can contradict: the author's word, as README says. By the field's path in run.json
@@ -37,15 +38,6 @@ AUTHORS_WORD = (
 )
 # Lines that say what is missing or damaged.
 HONEST = ("charts.json", "没有写出", "was not written", "layers.csv")
-
-
-def leaves(document: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """The dotted path of every value, what holds it, and its key there."""
-    for key, value in document.items() if isinstance(document, dict) else enumerate(document):
-        if isinstance(value, (dict, list)):
-            yield from leaves(value, f"{path}{key}.")
-        else:
-            yield f"{path}{key}", document, key
 
 
 def another(value: Any, dice: random.Random) -> Any:

@@ -6,11 +6,12 @@ import copy
 import json
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from conftest import T5, VIT, Finished, Kit
+from documents import leaves
 
 REPORTS = ("report.md", "report.html")
 
@@ -129,14 +130,6 @@ def test_a_clone_without_git_lfs_loses_no_comparison(judged: Kit, name: str) -> 
     assert (judged.logs / "summary.json").read_bytes() == before
 
 
-def places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    for key, value in document.items() if isinstance(document, dict) else enumerate(document):
-        if isinstance(value, (dict, list)):
-            yield from places(value, (*path, key))
-        elif isinstance(value, (bool, int, float)):
-            yield (*path, key)
-
-
 @pytest.mark.parametrize(("number", "seed"), [(3, 1), pytest.param(150, 2, marks=pytest.mark.full)])
 def test_random_edits_of_the_comparison(judged: Kit, number: int, seed: int) -> None:
     """Figures of outputs, readings and charts, changed anywhere: none is shown."""
@@ -148,13 +141,15 @@ def test_random_edits_of_the_comparison(judged: Kit, number: int, seed: int) -> 
     for _ in range(number):
         name = dice.choice([*whole])
         document = copy.deepcopy(whole[name])
-        root: tuple[Any, ...] = ("outputs",)
-        path = dice.choice([(*root, *path) for path in places(document["outputs"])])
-        holder = document
-        for key in path[:-1]:
-            holder = holder[key]
-        value = holder[path[-1]]
-        holder[path[-1]] = not value if isinstance(value, bool) else value * 1.01 + 1
+        path, holder, key = dice.choice(
+            [
+                each
+                for each in leaves(document["outputs"])
+                if isinstance(each[1][each[2]], (bool, int, float))
+            ]
+        )
+        value = holder[key]
+        holder[key] = not value if isinstance(value, bool) else value * 1.01 + 1
         (judged.logs / name).write_text(json.dumps(document), "utf-8")
         result = judged.command("report", "--logs", judged.logs)
         page = judged.logs / "report.html"

@@ -49,15 +49,13 @@ def _row(order: int, layer: Layer) -> LayerRow:
 
 
 def with_located(
-    explained: Explanation | Reason,
+    explained: Explanation,
     found: Localised,
     layers: LayersFile,
     cure: told.CheapestCure | Reason,
 ) -> Explanation:
     """What explains the difference, with the first bad module and the cheapest cure, or why there is none
     of it."""
-    if isinstance(explained, Reason):
-        explained = told.attributed({}, [], explained)
     bad, reason = _bad_module(found), None
     if bad is None:
         reason = Reason("all_explained", checked=layers.checked, not_checked=layers.not_checked)
@@ -72,10 +70,8 @@ def with_located(
     )
 
 
-def not_located(explained: Explanation | Reason, why: Reason) -> Explanation:
+def not_located(explained: Explanation, why: Reason) -> Explanation:
     """What explains the difference, where looking for a bad module broke off."""
-    if isinstance(explained, Reason):
-        explained = told.attributed({}, [], explained)
     return msgspec.structs.replace(explained, first_bad_module_reason=why, cheapest_cure_reason=why)
 
 

@@ -11,7 +11,7 @@ from kit.devices.precision import Dtype
 from kit.errors import CannotRunError
 from kit.evidence.layers import write_layers
 from kit.evidence.logs import WRONG_OPERATOR, Logs
-from kit.evidence.types.explanation import CheapestCure, Explanation
+from kit.evidence.types.explanation import CheapestCure, Explanation, attributed
 from kit.evidence.types.run import FinishedRun
 from kit.models.adapter import Adapter
 from kit.run.reference import LoadedRun
@@ -78,6 +78,8 @@ def locate_run(
     from kit.explain.layers import not_located, rows_of, with_located
     from kit.explain.locate import device_side, locate
 
+    if isinstance(explained, Reason):
+        explained = attributed({}, [], explained)
     side = device_side(again, run, device)
     try:
         found = locate(adapter, again, side, run, device, new.folder)

@@ -83,7 +83,7 @@ def _strings(value: Any, field: str = "") -> Iterator[tuple[str, str]]:
 
 def _may_be_private(text: str) -> bool:
     """Whether any line of `text` holds a secret or a path, or two together look as if they did."""
-    return any(True for _ in secrets_in(text)) or _has_path(text)
+    return any(secrets_in(text)) or _has_path(text)
 
 
 def _has_path(text: str) -> bool:
