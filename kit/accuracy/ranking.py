@@ -100,23 +100,25 @@ def rank_block(
             margin = first - second
             totals.smallest_margin = float(np.fmin.reduce(margin, initial=math.inf))
             # Beyond, a row's largest class changes by no more than e^-100.
-            near = ~(margin > 20 * (errors + coarse * np.abs(first)))
-        totals.explained = _explained(
-            reference[near], device[near], ours[near], theirs[near], errors[near]
-        )
+            near = np.flatnonzero(~(margin > 20 * (errors + coarse * np.abs(first))))
+        scores, largest = scores_of(reference, ours, near), scores_of(device, theirs, near)
+        totals.explained = _explained(scores, largest, errors[near])
     return totals
 
 
-def scores_of(rows: Rows, at: Indices) -> NDArray[np.float64]:
-    """What stands in each row [rows, classes] at its indices `at` [rows, k]."""
-    return np.take_along_axis(rows, at, axis=1).astype(np.float64)
+def scores_of(rows: Rows, at: Indices, numbers: Indices | None = None) -> NDArray[np.float64]:
+    """What stands in each row [rows, classes], or in those of some `numbers`, at its indices `at`
+    [rows, k]: no row is copied for it."""
+    if numbers is None:
+        numbers = np.arange(len(rows))
+    return rows[numbers[:, None], at[numbers]].astype(np.float64)
 
 
 def _explained(
-    reference: Rows, device: Rows, ours: Indices, theirs: Indices, errors: NDArray[np.float64]
+    scores: NDArray[np.float64], largest: NDArray[np.float64], errors: NDArray[np.float64]
 ) -> float:
-    """How many rows' largest class their errors are expected to change (figures.Ranking.explained)."""
-    scores, largest = scores_of(reference, ours), scores_of(device, theirs)
+    """How many rows' largest class their errors are expected to change (figures.Ranking.explained); of
+    each row, the reference's and the device's largest `scores`, and its error."""
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         # Rounding to 16 bits moves the largest of a row more than the rest: evenly by up to grain
         # |value|, whose standard deviation is that over sqrt(3).

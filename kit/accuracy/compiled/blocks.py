@@ -1,7 +1,7 @@
 """The figures of one block in one compiled pass, for outputs of many millions of elements.
 
 Needs numba (requirements-fast.txt). torch's separate passes over a block take about twenty times the time
-(100 M elements, one thread: 10 s against 0.4 s; of logits 20 s against 0.8 s); compiling takes 10 s, once.
+(100 M elements, one thread: 10 s against 0.4 s; of logits 20 s against 0.7 s); compiling takes 10 s, once.
 """
 
 from __future__ import annotations

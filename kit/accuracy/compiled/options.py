@@ -94,15 +94,17 @@ larger, smaller = _choice(">"), _choice("<")
 
 
 def _add_to_exponent(_context: Any, number: Any, power: Any) -> Any:
+    width, fraction = (64, 52) if number.bitwidth == 64 else (32, 23)
+
     def build(_: Any, builder: Any, __: Any, pair: Any) -> Any:
-        whole = ir.IntType(64)
+        whole = ir.IntType(width)
         bits, shift = (builder.bitcast(each, whole) for each in pair)
-        bits = builder.add(bits, builder.shl(shift, ir.Constant(whole, 52)))
+        bits = builder.add(bits, builder.shl(shift, ir.Constant(whole, fraction)))
         return builder.bitcast(bits, pair[0].type)
 
     return number(number, power), build
 
 
-# number * 2^k, for fp64 numbers of which the lowest bits of the second are k, in two's complement; neither
-# the number nor the result may be other than normal.
+# number * 2^k, for two numbers of one type (fp32 or fp64) of which the lowest bits of the second are k, in
+# two's complement; neither the number nor the result may be other than normal.
 add_to_exponent: Callable[[float, float], float] = intrinsic(_add_to_exponent)  # type: ignore[assignment]
