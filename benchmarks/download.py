@@ -48,7 +48,7 @@ def kib(field):
 at_start = kib("VmRSS")
 import sys
 from kit.weights.sources import locate
-from kit.weights.wanted import RepositoryFiles
+from kit.weights.model_files import RepositoryFiles
 files = RepositoryFiles(hub_id="org/t5", companions=(), published={"model.safetensors": sys.argv[1]})
 located = locate(files, log=lambda line: None)
 assert located.file is not None, located.pretrained_reason

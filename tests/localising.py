@@ -145,7 +145,7 @@ def cured(model: Any, inputs: Any) -> dict[str, Any]:
         layers = localise(
             forward, model, there, pair, behaviours, dtype=torch.float32, folder=Path(scratch)
         )
-        truth = forward(model, inputs)["output"].last_hidden_state
+        golden = forward(model, inputs)["output"].last_hidden_state
 
     def strict(on: bool) -> None:
         DEVICE.put_flags(dict.fromkeys(allowed, not on))
@@ -153,7 +153,7 @@ def cured(model: Any, inputs: Any) -> dict[str, Any]:
     def error(otherwise: AbstractContextManager[None]) -> float:
         with torch.no_grad(), otherwise:
             output = forward(there, fed)["output"].last_hidden_state.cpu()
-        return float((output - truth).norm() / truth.norm())
+        return float((output - golden).norm() / golden.norm())
 
     def strictly(names: Sequence[str]) -> float:
         return error(switched(there, names, strict))

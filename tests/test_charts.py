@@ -130,10 +130,10 @@ def test_charts_are_of_the_comparison_in_hand(vit_run: Kit) -> None:
         assert drawn["elements"] == metrics["elements"] == len(drawn["index"])
         pairs = zip(drawn["reference"], drawn["device"], strict=True)
         assert max(abs(d - r) for r, d in pairs) == metrics["max_abs_diff"]
-        own, truth = drawn["own"], summary["outputs"][name]["truth"]
+        own, errors = drawn["own"], summary["outputs"][name]["truth"]
         assert own["zeros"] + own["nonfinite"] + sum(own["counts"]) == drawn["elements"]
         assert max(map(abs, own["difference"])) == pytest.approx(
-            truth["reference"]["max_abs_diff"], rel=1e-5
+            errors["reference"]["max_abs_diff"], rel=1e-5
         )
         assert drawn["strip"] is None  # one row
     classes = charts["top5"]["classes"]

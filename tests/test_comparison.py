@@ -1,4 +1,4 @@
-"""What a comparison adds to its verdict: the fp64 truth, the readings of 1%, and judging again."""
+"""What a comparison adds to its verdict: the golden, the readings of 1%, and judging again."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from kit.evidence.types.summary import Summary
 from kit.words import Reason
 
 
-def test_the_truth_lies_nearer_to_fp32_than_to_the_device(judged_run: Kit) -> None:
+def test_the_golden_lies_nearer_to_fp32_than_to_the_device(judged_run: Kit) -> None:
     for output in judged_run.summary["outputs"].values():
-        truth = output["truth"]
+        errors = output["truth"]
         # fp32 rounds at 2^-24, the NPU's HF32 convolutions at 2^-12.
-        assert 1e-8 < truth["reference"]["relative_l2"] < 1e-5
-        assert 1e-5 < truth["device"]["relative_l2"] < 1e-2
-        ratio = truth["device"]["relative_l2"] / truth["reference"]["relative_l2"]
-        assert truth["ratio"] == pytest.approx(ratio) and ratio > 20
-        assert truth["device"]["relative_l2"] == pytest.approx(
+        assert 1e-8 < errors["reference"]["relative_l2"] < 1e-5
+        assert 1e-5 < errors["device"]["relative_l2"] < 1e-2
+        ratio = errors["device"]["relative_l2"] / errors["reference"]["relative_l2"]
+        assert errors["ratio"] == pytest.approx(ratio) and ratio > 20
+        assert errors["device"]["relative_l2"] == pytest.approx(
             output["metrics"]["relative_l2"], rel=0.05
         )
 

@@ -33,8 +33,8 @@ def under(
         return compute()
 
 
-def relative_l2(ours: Tensor, truth: Tensor) -> float:
-    return float((ours.double() - truth.double()).norm() / truth.double().norm())
+def relative_l2(ours: Tensor, golden: Tensor) -> float:
+    return float((ours.double() - golden.double()).norm() / golden.double().norm())
 
 
 X, W, BIAS = tensor(6, 8), tensor(5, 8), tensor(5)

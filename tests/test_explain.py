@@ -189,9 +189,9 @@ def test_a_default_run_holds_what_its_flags_say(finished: Finished) -> None:
     for name, output in kit.summary["explanation"]["outputs"].items():
         assert output["observed_over_predicted"] == pytest.approx(1, abs=0.1)
         assert output["explained_share"] > 0.99 and output["unexplained"] is False
-        truth = kit.summary["outputs"][name]["truth"]
+        errors = kit.summary["outputs"][name]["truth"]
         for figure, side in (("observed", "device"), ("fp32", "reference")):
-            assert output[f"{figure}_relative_l2"] == pytest.approx(truth[side]["relative_l2"])
+            assert output[f"{figure}_relative_l2"] == pytest.approx(errors[side]["relative_l2"])
         # Without one of the two the other is left.
         without = [found[each]["relative_l2_without"][name] for each in ("hf32_conv", "gelu_tanh")]
         both = sum(each**2 for each in without) ** 0.5

@@ -44,9 +44,9 @@ def golden_of(name: str) -> dict[str, Tensor]:
     return run_golden(*built(name))
 
 
-def relative_l2(ours: Tensor, truth: Tensor | NDArray[np.float64]) -> float:
-    truth = torch.as_tensor(truth)
-    return float((ours.double() - truth).norm() / truth.norm())
+def relative_l2(ours: Tensor, golden: Tensor | NDArray[np.float64]) -> float:
+    golden = torch.as_tensor(golden)
+    return float((ours.double() - golden).norm() / golden.norm())
 
 
 class FloatsSeen(TorchDispatchMode):

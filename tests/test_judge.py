@@ -240,10 +240,10 @@ def test_golden_and_a_second_run_of_the_device(kit: Kit) -> None:
     pair = paths["reference"], paths["device"]
     result = judge(kit, *pair, "--golden", paths["golden"], "--again", paths["device"], "--json")
     assert result.code == 0
-    truth = json.loads(result.out)["outputs"]["x"]["truth"]
-    assert truth["device"]["relative_l2"] == pytest.approx(1e-4, rel=0.01)
-    assert 1e-9 < truth["reference"]["relative_l2"] < 1e-7
-    assert truth["ratio"] > 1000
+    errors = json.loads(result.out)["outputs"]["x"]["truth"]
+    assert errors["device"]["relative_l2"] == pytest.approx(1e-4, rel=0.01)
+    assert 1e-9 < errors["reference"]["relative_l2"] < 1e-7
+    assert errors["ratio"] > 1000
     result = judge(kit, *pair, "--again", paths["other"])
     assert result.code == 4
     assert "not repeatable" in result.out

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 MODELS = {"vit": SMALL, "t5": T5}
 SECTIONS = (
-    "claim lead conclusion errors charts truth top5 latency noise readings results proof precision "
+    "claim lead conclusion errors charts golden top5 latency noise readings results proof precision "
     "weights fallback attempts model hardware software install command logs score explanation metrics "
     "hashes"
 ).split()

@@ -198,7 +198,7 @@ def test_pass_says_what_it_saw() -> None:
     assert any("worst row, 3, 5, has a relative L2 of 0.03" in reason for reason in found.reasons)
 
 
-def test_the_fp64_truth_says_what_rounding_does_in_a_part() -> None:
+def test_the_golden_says_what_rounding_does_in_a_part() -> None:
     """A row of which little is left after two large numbers cancel."""
     exact = torch.randn(64, 200, dtype=torch.float64, generator=dice())
     large = 1e4 * torch.randn(200, dtype=torch.float64, generator=dice(1))
@@ -216,7 +216,7 @@ def test_the_fp64_truth_says_what_rounding_does_in_a_part() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_fp64_truth_hears_what_is_quiet_by_itself(seed: int) -> None:
+def test_the_golden_hears_what_is_quiet_by_itself(seed: int) -> None:
     """Fields of the weather, each a quarter of the one before: no gap sets a quiet one apart."""
     scale = 4.0 ** -torch.arange(12, dtype=torch.float64)[:, None, None]
     weights = torch.randn(24, 32, dtype=torch.float64, generator=dice(seed))

@@ -48,7 +48,7 @@ def test_the_prediction_is_what_the_simulated_npu_shows(kit: Kit, finished: Fini
     assert truncated["precision"] == "default, if HF32 truncates"
     for name, output in default["outputs"].items():
         figure = observed[name]["observed_relative_l2"]
-        assert output["relative_l2_to_fp64"] == pytest.approx(figure, rel=0.05)
+        assert output["relative_l2_to_golden"] == pytest.approx(figure, rel=0.05)
 
 
 def means(folder: Path, weights: Path, inputs: tuple[object, ...], output: str) -> dict[str, float]:
@@ -60,7 +60,7 @@ def means(folder: Path, weights: Path, inputs: tuple[object, ...], output: str) 
     for value in inputs:
         tensors = adapter.load_input(str(value), companions).tensors
         for each in predict(adapter, model, tensors, "910b", ("default", "fast"))[1]:
-            found = each.outputs[output].relative_l2_to_fp64
+            found = each.outputs[output].relative_l2_to_golden
             assert found is not None
             sums[each.precision] = sums.get(each.precision, 0.0) + found / len(inputs)
     return sums

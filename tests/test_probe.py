@@ -51,7 +51,7 @@ for setting in range(int(sys.argv[2])):
             subnormal_operands=flushed, subnormal_results=flushed,
             accumulator_bits={"fp32": 24, "fp64": 53}[given["accumulation"]],
         )
-        for name, value in truth.items():
+        for name, value in expected.items():
             seen = getattr(product, name)
             assert seen in (value, None, "unknown"), (given, name, seen)
             unknown += seen != value

@@ -45,6 +45,17 @@ def test_every_text_is_in_both_languages() -> None:
             assert fields(text["zh"]) == fields(text["en"]), key
 
 
+def test_the_reference_in_fp64_has_one_name() -> None:
+    """The golden, in the code, in the documents and to the reader; `truth` is a field of summary.json."""
+    lint = ROOT / "kit" / "lint"  # it reads the words of others
+    docs = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "kit" / "words.toml"]
+    texts = {path: text for path, text in sources().items() if lint not in path.parents}
+    texts |= {path: path.read_text("utf-8") for path in docs}
+    for path, text in texts.items():
+        others = re.sub(r"[.]truth\b|\btruth[=:]|\"truth\"|\btruth values", "", text)
+        assert not re.search(r"\btruths?\b|fp64 golden|真值", others), path
+
+
 def sources() -> dict[Path, str]:
     """The kit's code."""
     paths = [*ROOT.glob("*.py"), *ROOT.glob("kit/**/*.py"), *ROOT.glob("models/**/*.py")]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kit.accuracy.dtypes import is_exact
 from kit.accuracy.further import Further, measure_further
+from kit.accuracy.golden import AgainstGolden, against_golden
 from kit.accuracy.judged import JudgedOutput
 from kit.accuracy.judged_samples import JudgedSamples
 from kit.accuracy.outcome import OutputVerdict, Verdict
@@ -15,7 +16,6 @@ from kit.accuracy.readings import Readings, read, worst
 from kit.accuracy.repeats import Repeat, unrepeatable
 from kit.accuracy.spec import OutputSpec
 from kit.accuracy.trace import Trace, follow
-from kit.accuracy.truth import Truth, against_truth
 from kit.accuracy.verdict import judge_outputs, overall
 from kit.words import Reason
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """The reference's outputs (CPU, fp32), its second run's difference, and the fp64 golden's outputs,
+    """The reference's outputs (CPU, fp32), its second run's difference, and the golden's outputs,
     empty with `golden_reason` where it was left out. `forward_seconds` is what the one forward took in
     fp32, None where it was not run here."""
 
@@ -63,8 +63,8 @@ def compare(
     """Judge every output of `specs` but the step scores. All tensors are on the CPU. `hf32`: the device's
     convolutions or matrix products were told to use it; `dtype`: what the run was in, by torch's name."""
     verdicts = judge_outputs(specs, reference.outputs, device, device_repeats, reference.golden)
-    truths = {
-        name: against_truth(name, reference.golden, reference.outputs, device) for name in verdicts
+    errors = {
+        name: against_golden(name, reference.golden, reference.outputs, device) for name in verdicts
     }
     further = {
         name: _further(specs[name], found, reference, device.get(name), name)
@@ -72,7 +72,7 @@ def compare(
     }
     trace = follow(reference.outputs, device, dtype)
     return conclude(
-        specs, verdicts, truths, further, reference.repeats, samples, hf32=hf32, trace=trace
+        specs, verdicts, errors, further, reference.repeats, samples, hf32=hf32, trace=trace
     )
 
 
@@ -101,7 +101,7 @@ def _further(
 def conclude(
     specs: Mapping[str, OutputSpec],
     verdicts: Mapping[str, OutputVerdict],
-    truths: Mapping[str, Truth | None],
+    errors: Mapping[str, AgainstGolden | None],
     further: Mapping[str, Further | None],
     reference_repeat: Mapping[str, Repeat],
     samples: JudgedSamples | None,
@@ -131,7 +131,7 @@ def conclude(
                 metrics=verdict.metrics,
                 further=further[name],
                 readings=readings.get(name),
-                truth=truths[name],
+                truth=errors[name],
             )
             for name, verdict in verdicts.items()
         },

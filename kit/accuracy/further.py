@@ -34,7 +34,8 @@ class Further(Documented, frozen=True, kw_only=True):
     against: Annotated[
         Literal["golden", "reference"] | None,
         says(
-            "What the two relative errors are taken against: fp64, else the CPU's fp32; null for integers."
+            "What the two relative errors are taken against: the golden, else the CPU's fp32; null for "
+            "integers."
         ),
     ]
     mere: Annotated[

@@ -8,10 +8,10 @@ from msgspec import Meta
 
 from kit.accuracy.figures import Metrics
 from kit.accuracy.further import Further
+from kit.accuracy.golden import AgainstGolden
 from kit.accuracy.readings import OutputReading
 from kit.accuracy.spec import Role
 from kit.accuracy.thresholds import Thresholds
-from kit.accuracy.truth import Truth
 from kit.documented import Documented, says
 from kit.words import Reason
 
@@ -48,6 +48,6 @@ class JudgedOutput(Documented, frozen=True, kw_only=True):
         says("The readings of this output; null where no figure is, or the output is blank."),
     ]
     truth: Annotated[
-        Truth | None,
-        says("Both sides against the fp64 golden; null without a golden, and for integers."),
+        AgainstGolden | None,
+        says("Both sides against the golden; null without one, and for integers."),
     ]

@@ -31,14 +31,14 @@ def measure(
     device: Tensor,
     *,
     ranked: bool = False,
-    truth: Tensor | None = None,
+    golden: Tensor | None = None,
     threads: int | None = None,
 ) -> Metrics:
     """Compare two CPU tensors of one shape, of any dtypes and strides; in fp64, so that integers
     beyond 2**53 are rounded, and a norm some 150 decades below the other side's is 0.
 
     `ranked` adds the figures of classes over the last dimension (fp64 memory: a few rows of it).
-    `truth` is the reference in fp64, whose distance from it says what rounding does in each part.
+    `golden` is the reference in fp64, whose distance from it says what rounding does in each part.
     `threads` is for large tensors, by default one for each core up to 16; no figure depends on it.
     Raises ValueError for shapes that differ or are empty: a comparison of nothing is no comparison.
     """
@@ -65,8 +65,8 @@ def measure(
         scale = 2.0 ** max(-1000, min(1000, -math.frexp(largest)[1]))
         scaled = replace(walk, scale=scale, ranked=False).run()
     own = None
-    if truth is not None and truth.shape == shape:
-        exact = as_real(truth).reshape(reference.shape)
+    if golden is not None and golden.shape == shape:
+        exact = as_real(golden).reshape(reference.shape)
         own = (
             replace(walk, reference=exact, device=reference, scale=scale, ranked=False).run().parts
         )

@@ -70,27 +70,28 @@ def judge_table(
     table: Floats,
     classes: NDArray[np.int64],
     rounding: Rounding,
-    truth: Floats | None,
+    own_table: Floats | None,
     planes: Floats | None,
 ) -> tuple[Judged, Judged]:
-    """Every part, and every scale class of them. `truth` are the sums of the fp64 truth and the
-    reference; `planes` are scales that the parts were computed at, at least."""
+    """Every part, and every scale class of them. `own_table` has the sums of the
+    reference's own error, against the golden; `planes` are scales that the parts were computed at, at
+    least."""
     count, ways = table[:, COUNT], _ways(table)
     own, joined = root(table[:, RR], count), _joined(table, classes)
     together = root(joined[:, RR], _joined(np.where(own > 0, count, 0.0)[:, None], classes)[:, 0])
     scale = np.maximum(own, together[classes])
     if planes is not None:
         scale = np.maximum(scale, planes)
-    if truth is not None:
-        scale = np.maximum(own, np.minimum(scale, _scale_of_error(truth)))
+    if own_table is not None:
+        scale = np.maximum(own, np.minimum(scale, _scale_of_error(own_table)))
     there = own > 0
     typical = np.zeros(len(table))
     if there.any():
         off = np.sort(root(table[there, EE], count[there]) / scale[there])
         typical[:] = off[(len(off) - 1) // 2]
     of_classes = np.full(len(joined), typical.max(initial=0.0))
-    if truth is not None:
-        own_error = root(truth[:, EE], truth[:, COUNT])
+    if own_table is not None:
+        own_error = root(own_table[:, EE], own_table[:, COUNT])
         typical = np.maximum(typical, own_error / np.where(scale > 0, scale, 1.0))
     most = max(_TYPICAL_MOST, rounding.unit)
     typical, of_classes = np.minimum(typical, most), np.minimum(of_classes, most)
@@ -102,9 +103,9 @@ def judge_table(
     return parts, _figures(joined, together, all_ways, together, of_classes, rounding, everywhere)
 
 
-def _scale_of_error(truth: Floats) -> Floats:
+def _scale_of_error(own_table: Floats) -> Floats:
     """The scale that the reference's own error in fp32 tells of; infinite where it has none."""
-    count, most = np.maximum(truth[:, COUNT], 1), truth[:, MAX_E]
+    count, most = np.maximum(own_table[:, COUNT], 1), own_table[:, MAX_E]
     return np.where(most > 0, FLOOR * (1 + _FEW / np.sqrt(count)) * most / FP32, np.inf)
 
 

@@ -21,7 +21,7 @@ off typically (the median of their error over S); at most 2^-9 (or u): no arithm
 within 1% rounds much worse, and larger errors are not excused by being everywhere. Where the reference
 has values of ordinary size, 2^-25 may be lost: fp16 rounds what is smaller to 0.
 
-The fp64 truth, where there is one, tells both better. s is at least how far the reference itself is off
+The golden, where there is one, tells both better. s is at least how far the reference itself is off
 in the part, and S at most 4 (1 + 4 / sqrt n) 2^24 times the largest error that fp32 made there: a quiet
 part that was computed by itself is heard, one that is left of large numbers is not. Without it a part
 that is quieter than its floor is not: `unheard` counts those, and a PASS says so.
@@ -66,8 +66,8 @@ def find_parts(
     probabilities: Distances | None,
     own: PartSums | None,
 ) -> Parts:
-    """The parts of an output whose values times `scale` the sums are of; `own` are those of the fp64
-    truth and the reference, where there is a truth.
+    """The parts of an output whose values times `scale` the sums are of; `own` are those of
+    the reference's own error, against the golden, where there is one.
 
     `roundoff` is the coarser dtype's, `smallest` its smallest number, `largest` max|r|.
     """
@@ -78,14 +78,14 @@ def find_parts(
     classes: list[Part] = []
     judged = unheard = 0
     tables = _partitions(sums, layout)
-    truths = tables if own is None else _partitions(own, layout)
-    for (dimension, table), (_, truth) in zip(tables, truths, strict=True):
+    own_tables = tables if own is None else _partitions(own, layout)
+    for (dimension, table), (_, own_table) in zip(tables, own_tables, strict=True):
         members = classes_of(table)
         if layout.cut and dimension is None:  # silence is no scale of its own
             members[:] = 0
         planes = planes_of(table, layout) if dimension is None else None
         found, joined = judge_table(
-            table, members, rounding, None if own is None else truth, planes
+            table, members, rounding, None if own is None else own_table, planes
         )
         judged += int((found.count > 0).sum())
         unheard += int(found.unheard.sum())

@@ -89,12 +89,13 @@ def judge_output(
     whole = spec.role != "logits" and repeat.bit_identical  # scores have figures of their own
     if whole and (verdict := judge_whole(reference[name], device[name])):
         return verdict
-    truth = (golden or {}).get(name)
-    if truth is not None and (
-        is_exact(truth) or truth.is_complex() != reference[name].is_complex()
+    of_golden = (golden or {}).get(name)
+    if of_golden is not None and (
+        is_exact(of_golden) or of_golden.is_complex() != reference[name].is_complex()
     ):
-        truth = None
-    metrics = measure(reference[name], device[name], ranked=spec.role == "logits", truth=truth)
+        of_golden = None
+    ranked = spec.role == "logits"
+    metrics = measure(reference[name], device[name], ranked=ranked, golden=of_golden)
     return judge_metrics(metrics, repeat, spec.thresholds)
 
 

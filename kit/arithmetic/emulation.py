@@ -1,6 +1,6 @@
 """The CPU's forward under another arithmetic: operands rounded, GELU by tanh, everything else as it is.
 
-Where the fp64 golden widens every operator, this changes those that a behaviour names. Products of the
+Where the golden widens every operator, this changes those that a behaviour names. Products of the
 rounded operands are summed in fp32, as the devices do: their order differs from the CPU's, which is fp32's
 own error and small beside any of the behaviours.
 """

@@ -42,7 +42,7 @@ def write_charts(
     golden: Mapping[str, Tensor],
 ) -> None:
     """Write charts.json into `new`: of every output that the summary has figures of; `golden` is empty
-    where fp64 was left out."""
+    where there is none."""
     judged = {name: output for name, output in (summary.outputs or {}).items() if output.metrics}
     ranked = ranked_output(run.model)
     if summary.reference is None or run.outputs is None:
@@ -74,7 +74,7 @@ def spread(reference: Tensor, device: Tensor, golden: Tensor | None) -> dict[str
     # The golden as the reference: then the fp32 reference is what is off it.
     histogram = distribution(golden, reference)
     exact = golden.reshape(-1)[found.index].tolist()
-    differences = [ours - truth for ours, truth in zip(found.reference, exact, strict=True)]
+    differences = [ours - theirs for ours, theirs in zip(found.reference, exact, strict=True)]
     own = OwnError(
         zeros=histogram.zeros,
         nonfinite=histogram.nonfinite,

@@ -105,7 +105,7 @@ def explanation_text(explanation: Explanation | Reason | None) -> list[str]:
             f"the difference is not explained: {explanation.not_attributed}",
             *_located(explanation),
         ]
-    lines = ["what explains the difference (relative L2 against fp64):"]
+    lines = ["what explains the difference (relative L2 against the golden):"]
     lines += [f"  {name}: {_explained(output)}" for name, output in explanation.outputs.items()]
     lines += [f"  {each.name}: {_found(each)}" for each in explanation.behaviours]
     lines += [

@@ -113,22 +113,22 @@ def _bytes(
     return output.verdict != "PASS" or device.dtype != reference.dtype or same is equal
 
 
-def _truth(
+def _against_golden(
     output: JudgedOutput, _: SavedTensor, __: SavedTensor, golden: SavedTensor | None
 ) -> bool:
-    truth = output.truth
-    if truth is None:
+    errors = output.truth
+    if errors is None:
         return True
-    own, theirs = truth.reference.relative_l2, truth.device.relative_l2
+    own, theirs = errors.reference.relative_l2, errors.device.relative_l2
     ratio = theirs / own if own and theirs is not None else None
     return (
         golden is not None
         and all(
             ordered(0.0, side.relative_l2) and ordered(0.0, side.mean_abs_diff, side.max_abs_diff)
-            for side in (truth.reference, truth.device)
+            for side in (errors.reference, errors.device)
         )
-        and (truth.ratio is None) is (ratio is None)
-        and same(truth.ratio, ratio)
+        and (errors.ratio is None) is (ratio is None)
+        and same(errors.ratio, ratio)
     )
 
 
@@ -143,7 +143,7 @@ _OUTPUT: Mapping[str, Callable[..., bool]] = {
     "all sides have the elements that were compared": _sizes,
     "there are figures, or integers that need none": _figures,
     "equal bytes have no difference": _bytes,
-    "the ratio is of the two errors against fp64": _truth,
+    "the ratio is of the two errors against the golden": _against_golden,
 }
 
 _REFERENCE: Mapping[str, Callable[..., bool]] = {

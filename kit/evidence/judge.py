@@ -72,10 +72,10 @@ def _tell(result: Comparison, *, as_json: bool, repeated: bool) -> None:
     for line in outputs_table(result.outputs):
         log.info(line)
     for name, output in result.outputs.items():
-        if truth := output.truth:
-            device, ours = (_figure(side.relative_l2) for side in (truth.device, truth.reference))
+        if errors := output.truth:
+            device, ours = (_figure(side.relative_l2) for side in (errors.device, errors.reference))
             log.info(
-                f"relative L2 of {shown(name)} against fp64: device {device}, reference {ours}"
+                f"relative L2 of {shown(name)} against the golden: device {device}, reference {ours}"
             )
     if not result.outputs:
         log.info("there is no output in either file")

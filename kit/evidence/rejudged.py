@@ -37,14 +37,14 @@ def rebuild_comparison(run: Run, summary: Summary) -> Comparison:
     verdicts = settle(
         {name: _judge(outputs[name], spec, repeated.get(name)) for name, spec in specs.items()}
     )
-    truths = {name: output.truth for name, output in outputs.items()}
+    errors = {name: output.truth for name, output in outputs.items()}
     repeats = summary.noise.reference_repeat or {}
     further = {name: output.further for name, output in outputs.items()}
     hf32 = run.precision is not None and run.precision.hf32
     return conclude(
         specs,
         verdicts,
-        truths,
+        errors,
         further,
         repeats,
         summary.samples,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET
 
 from kit.accuracy.comparison import Comparison, Reference, compare
+from kit.accuracy.golden import relative_l2
 from kit.accuracy.ranking import top5_of_both
 from kit.accuracy.spec import OutputSpec
 from kit.documented import written
@@ -121,19 +122,15 @@ def _outputs(summary: Summary, found: Comparison) -> Claims:
 
 
 def _explained(summary: Summary, reference: Reference, device: Mapping[str, Tensor]) -> Claims:
-    """The errors against fp64; what was emulated nobody can measure without the model."""
+    """The errors against the golden; what was emulated nobody can measure without the model."""
     outputs = summary.explanation.outputs if summary.explanation else {}
     for name, explained in outputs.items():
         figures = {"observed_relative_l2": device, "fp32_relative_l2": reference.outputs}
         for figure, side in figures.items():
             golden = reference.golden.get(name)
-            found = None if golden is None else _relative_l2(side[name], golden)
+            found = None if golden is None else relative_l2(side[name], golden, golden)
             told = getattr(explained, figure)
             yield f"explanation.outputs.{name}.{figure} in {SUMMARY}", told, found
-
-
-def _relative_l2(side: Tensor, golden: Tensor) -> float:
-    return float((side.double() - golden).norm()) / (float(golden.norm()) or 1.0)
 
 
 def _charts(

@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kit.accuracy.golden import relative_l2
 from kit.arithmetic.behaviours import BEHAVIOURS
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _WELL_EXPLAINED = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Sides:
-    """The outputs that are compared, the same of each side; the golden in fp64."""
+    """The outputs that are compared, the same of each side."""
 
     golden: Outputs
     fp32: Outputs
@@ -50,7 +51,7 @@ class Sides:
     def distances(self, ours: Outputs, theirs: Outputs) -> dict[str, float]:
         """||ours - theirs|| / ||golden|| of every output."""
         return {
-            name: _norm(ours[name].double() - theirs[name].double()) / (_norm(golden) or 1.0)
+            name: relative_l2(ours[name], theirs[name], golden)
             for name, golden in self.golden.items()
         }
 
@@ -156,10 +157,6 @@ def _with(names: Names, name: str) -> Names:
     return frozenset(
         {name, *(each for each in names if not operators & BEHAVIOURS[each].operators.keys())}
     )
-
-
-def _norm(x: Tensor) -> float:
-    return float(x.double().norm())
 
 
 def in_order(names: Collection[str]) -> list[str]:

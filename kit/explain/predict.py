@@ -47,9 +47,9 @@ log = logging.getLogger("kit")
 
 @dataclass(frozen=True, kw_only=True)
 class PredictedOutput:
-    """One output: relative L2 against fp64 and against the CPU's fp32 (None: not computable)."""
+    """One output: relative L2 against the golden and against the CPU's fp32 (None: not computable)."""
 
-    relative_l2_to_fp64: float | None
+    relative_l2_to_golden: float | None
     relative_l2_to_fp32: float | None
     within_limits: bool
     reasons: list[str]
@@ -184,7 +184,7 @@ def _compared(
 def _outputs(comparison: Comparison) -> dict[str, PredictedOutput]:
     return {
         name: PredictedOutput(
-            relative_l2_to_fp64=output.truth.device.relative_l2 if output.truth else None,
+            relative_l2_to_golden=output.truth.device.relative_l2 if output.truth else None,
             relative_l2_to_fp32=output.metrics.relative_l2 if output.metrics else None,
             within_limits=output.verdict == "PASS",
             reasons=[str(reason) for reason in output.reasons],
@@ -215,7 +215,7 @@ def _tell(document: Mapping[str, Any], predictions: Sequence[Prediction]) -> Non
     if document["random_weights"]:
         log.info("the weights are random, whose errors are often smaller than trained ones'")
     if document["golden_reason"]:
-        log.info(f"no fp64 golden ({document['golden_reason']}): errors are against the CPU's fp32")
+        log.info(f"no golden ({document['golden_reason']}): errors are against the CPU's fp32")
     for each in predictions:
         verdict = "within" if each.within_limits else "PAST"
         what = ", ".join(each.behaviours) or "fp32 as on the CPU"
@@ -225,7 +225,7 @@ def _tell(document: Mapping[str, Any], predictions: Sequence[Prediction]) -> Non
                 f"  {each.overflowed} operands of products are past 65504, fp16's largest number"
             )
         for name, output in each.outputs.items():
-            figure = output.relative_l2_to_fp64
+            figure = output.relative_l2_to_golden
             figure = output.relative_l2_to_fp32 if figure is None else figure
             text = "not computable" if figure is None or math.isnan(figure) else f"{figure:.3g}"
             log.info(f"  {shown(name)}: relative L2 {text}")

@@ -115,13 +115,13 @@ class Judge:
             return None
         try:
             with torch.no_grad():
-                truth = _run(call, widened)
+                exact = _run(call, widened)
                 products = Products()
                 with products, Emulator(nn.Module()).running(self._behaviours):
                     emulated = _run(call, torch.clone)
             return own_error(
                 found,
-                [tensor.double() for tensor in truth],
+                [tensor.double() for tensor in exact],
                 [tensor.double() for tensor in emulated],
                 summands=products.longest,
                 unit=self._unit,

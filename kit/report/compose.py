@@ -15,7 +15,7 @@ from kit.report.outline import Report, Toned
 _SECTIONS = (
     run.model, run.hardware, run.software, run.install, run.command, run.weights, run.fallback,
     run.results, accuracy.errors, run.logs, run.conclusion, run.score,
-    plots.charts, plots.truth, plots.top5, accuracy.noise, accuracy.readings, explanation.explanation,
+    plots.charts, plots.golden, plots.top5, accuracy.noise, accuracy.readings, explanation.explanation,
     plots.latency, accuracy.metrics, proof.proof, proof.precision, arithmetic.arithmetic,
     proof.hashes, proof.attempts,
 )  # fmt: skip

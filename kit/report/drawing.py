@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from kit.accuracy.truth import Truth
+    from kit.accuracy.golden import AgainstGolden
     from kit.evidence.latency import Latency
     from kit.evidence.types.charts import ErrorStrip, OutputChart, RankedClass
 
-_DEVICE_ERROR, _OWN_ERROR = "device - CPU fp32", "CPU fp32 - fp64"
+_DEVICE_ERROR, _OWN_ERROR = "device - CPU fp32", "CPU fp32 - golden"
 _WIDTH = 4.4  # inches, at which 9 points are read on a phone as on a desk
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -57,7 +57,7 @@ def style() -> Iterator[None]:
 
 
 def error_histograms(drawn: OutputChart) -> Figure:
-    """How many elements differ by how much, both on log scales: device - CPU fp32, CPU fp32 - fp64."""
+    """How many elements differ by how much, both on log scales: device - CPU fp32, CPU fp32 - golden."""
     figure, axes = blank(2.9)
     edges = drawn.log10_edges
     look: Any = {"color": LIGHT["device"], "edgecolor": LIGHT["panel"], "linewidth": 0.6}
@@ -79,7 +79,7 @@ def error_histograms(drawn: OutputChart) -> Figure:
 
 def differences(drawn: OutputChart) -> Figure:
     """Device - reference against the reference, with ±1% of the largest |reference|, and CPU fp32's own
-    difference from fp64 at the same points."""
+    difference from the golden at the same points."""
     figure, axes = blank(3.4)
     reference = drawn.reference
     apart = [device - ours for ours, device in zip(reference, drawn.device, strict=True)]
@@ -159,16 +159,14 @@ def latencies(latency: Latency) -> Figure:
     return figure
 
 
-def truth_bars(truths: Mapping[str, Truth]) -> Figure:
-    """Both sides' relative L2 against fp64, output by output, on a log scale."""
-    names = [_drawable(name)[:28] or f"#{number}" for number, name in enumerate(truths, 1)]
-    figure, axes = blank(0.9 + 0.5 * len(truths), left=_beside(names))
-    found = [
-        side.relative_l2 for truth in truths.values() for side in (truth.reference, truth.device)
-    ]
+def golden_bars(errors: Mapping[str, AgainstGolden]) -> Figure:
+    """Both sides' relative L2 against the golden, output by output, on a log scale."""
+    names = [_drawable(name)[:28] or f"#{number}" for number, name in enumerate(errors, 1)]
+    figure, axes = blank(0.9 + 0.5 * len(errors), left=_beside(names))
+    found = [side.relative_l2 for each in errors.values() for side in (each.reference, each.device)]
     least = 10.0 ** (math.floor(math.log10(min(value for value in found if value))) - 1)
     for side, shift, marker in (("reference", -0.13, "o"), ("device", 0.13, "D")):
-        values = [getattr(truth, side).relative_l2 or least for truth in truths.values()]
+        values = [getattr(each, side).relative_l2 or least for each in errors.values()]
         rows = [row + shift for row in range(len(values))]
         axes.hlines(rows, least, values, color=LIGHT[side], linewidth=1.6)
         label = "CPU fp32" if side == "reference" else "device"
@@ -176,10 +174,10 @@ def truth_bars(truths: Mapping[str, Truth]) -> Figure:
     axes.set_xscale("log")
     axes.set_xlim(left=least)
     powers(axes.xaxis)
-    axes.set_yticks(range(len(truths)), names)
-    axes.set_ylim(len(truths) - 0.5, -0.5)
+    axes.set_yticks(range(len(errors)), names)
+    axes.set_ylim(len(errors) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("relative L2 against fp64")
+    axes.set_xlabel("relative L2 against the golden")
     legend_above(axes)
     return figure
 

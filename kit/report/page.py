@@ -22,7 +22,7 @@ from kit.words import Language, Texts
 
 # A page is not read from top to bottom: what was found comes before what it was found with.
 _FIRST = (
-    "conclusion errors charts truth top5 latency noise trace samples readings results proof precision "
+    "conclusion errors charts golden top5 latency noise trace samples readings results proof precision "
     "weights fallback attempts"
 ).split()
 

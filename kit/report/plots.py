@@ -15,7 +15,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from kit.accuracy.truth import Truth
+from kit.accuracy.golden import AgainstGolden
 from kit.evidence.layers import LayerRow
 from kit.evidence.logs import PLOTS, Logs
 from kit.evidence.types.summary import Summary
@@ -36,7 +36,7 @@ class Drawn:
     png: bytes
 
 
-# A plot by its kind (error, difference, strip, top5, latency, truth, depth) and the output it is of, None
+# A plot by its kind (error, difference, strip, top5, latency, golden, depth) and the output it is of, None
 # where it is of none or of all: what its files are called, and how to draw it.
 Planned = Mapping[tuple[str, str | None], tuple[str, Callable[[], "Figure"]]]
 
@@ -72,8 +72,8 @@ def write_plots(logs: Logs, plots: Mapping[str, Drawn]) -> None:
             logs.discard(f"{PLOTS}/{earlier.name}")
 
 
-def truths(summary: Summary) -> dict[str, Truth]:
-    """The outputs that were held against fp64."""
+def against_golden(summary: Summary) -> dict[str, AgainstGolden]:
+    """The outputs that were held against the golden."""
     return {name: each.truth for name, each in (summary.outputs or {}).items() if each.truth}
 
 
@@ -91,9 +91,9 @@ def _drawable(
         yield "top5", charts.top5.output, partial(drawing.top5_bars, charts.top5.classes)
     if summary.latency and summary.latency.samples_ms:
         yield "latency", None, partial(drawing.latencies, summary.latency)
-    truth = truths(summary)
-    if any(side.relative_l2 for each in truth.values() for side in (each.reference, each.device)):
-        yield "truth", None, partial(drawing.truth_bars, truth)
+    errors = against_golden(summary)
+    if any(side.relative_l2 for each in errors.values() for side in (each.reference, each.device)):
+        yield "golden", None, partial(drawing.golden_bars, errors)
     if depth_plot.has_depth(layers):
         yield "depth", None, partial(depth_plot.depths, layers)
 

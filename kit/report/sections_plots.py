@@ -32,11 +32,11 @@ def charts(told: Told) -> Section:
     return told.section("charts", *blocks)
 
 
-def truth(told: Told) -> Section:
-    """Both sides against fp64."""
+def golden(told: Told) -> Section:
+    """Both sides against the golden."""
     summary = told.summary
     if summary.outputs is None:
-        return told.without("truth", "outputs")
+        return told.without("golden", "outputs")
     left_out = summary.reference.golden.reason if summary.reference else None
     absent = told.missing(left_out or told.say("null.metrics"))
     rows: list[tuple[Cell, ...]] = []
@@ -49,8 +49,8 @@ def truth(told: Told) -> Section:
             rows.append((name, absent, absent, absent))
     head = told.heads("output", "device_error", "reference_error", "ratio")
     table = Table(head=head, rows=tuple(rows))
-    blocks = plot(told, "truth", None, table) or (table,)
-    return told.section("truth", *blocks, Note(told.say("text.truth")))
+    blocks = plot(told, "golden", None, table) or (table,)
+    return told.section("golden", *blocks, Note(told.say("text.golden")))
 
 
 def top5(told: Told) -> Section:
@@ -117,8 +117,8 @@ def _worst_points(told: Told, drawn: OutputChart) -> Table:
     points = zip(drawn.index, drawn.reference, drawn.device, own, strict=True)
     worst = sorted(points, key=lambda point: -abs(point[2] - point[1]))[:_WORST]
     rows = []
-    for index, ours, theirs, truth in worst:
-        apart = (f"{theirs - ours:.3g}", told.figure(truth, "golden"))
+    for index, ours, theirs, exact in worst:
+        apart = (f"{theirs - ours:.3g}", told.figure(exact, "golden"))
         rows.append((str(index), number(ours), number(theirs), *apart))
     fold = told.say("label.largest_points", shown=len(rows), count=len(drawn.index))
     head = told.heads("index", "reference_value", "device_value", "device_elements", "own_elements")

@@ -48,7 +48,7 @@ def parse_compare_options(documentation: str | None) -> CompareOptions:
         "--golden",
         choices=CHOICES,
         default="auto",
-        help="the fp64 truth beside the fp32 reference (default: auto, where memory holds it)",
+        help="the golden: the reference again, in fp64 throughout (default: auto, where memory holds it)",
     )
     add(
         "--explain",

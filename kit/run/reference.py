@@ -1,4 +1,4 @@
-"""The reference: the same weights and the same input on the CPU, in fp32 twice and in fp64."""
+"""The reference: the same weights and the same input on the CPU, in fp32 twice, and as the golden."""
 
 from __future__ import annotations
 
@@ -66,20 +66,20 @@ def run_references(
 ) -> Reference:
     """Everything the adapter declares, from a model on the CPU (which is left in fp64 by the golden).
 
-    `golden` auto leaves the fp64 run out where memory would not hold it or the model has no fp64 form,
+    `golden` auto leaves the golden out where memory would not hold it or the model has no fp64 form,
     and says so. Raises UntrustedError where the inputs, which came from a record, are nothing the model
     takes; CannotRunError for a golden that is `on` and cannot be.
     """
     first, _ = _run(adapter, model, inputs)
     second, seconds = _run(adapter, model, inputs)
     repeats = compare_runs(first, second)
-    truth, reason = _golden(adapter, model, inputs, golden)
+    exact, reason = _golden(adapter, model, inputs, golden)
     if reason:
-        log.info(f"no fp64 golden: {reason}")
+        log.info(f"no golden: {reason}")
     return Reference(
         outputs=first,
         repeats=repeats,
-        golden=truth,
+        golden=exact,
         golden_reason=reason,
         forward_seconds=seconds,
     )

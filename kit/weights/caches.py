@@ -16,9 +16,9 @@ from pathlib import Path
 from kit.errors import UntrustedError, UsageError
 from kit.storage.hashes import is_git_sha1, is_sha256, sha256_of
 from kit.storage.whole import written_whole
+from kit.weights.model_files import ModelFiles
 from kit.weights.roots import hf_root, roots
 from kit.weights.sharded import index_of
-from kit.weights.wanted import ModelFiles
 
 # The sources on this machine, in the order of the chain, and the first word of their labels.
 LABELS = {

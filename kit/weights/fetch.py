@@ -23,15 +23,15 @@ from kit.entry import parser_of
 from kit.errors import CannotRunError, UsageError
 from kit.models.known import find_adapter
 from kit.weights.arguments import add_download_arguments
-from kit.weights.attempts import Request
 from kit.weights.caches import check_names
 from kit.weights.copies import copy_into, remove_leftovers
 from kit.weights.endpoints import mirror_list
 from kit.weights.known_hashes import complete_files
+from kit.weights.model_files import ModelFiles
 from kit.weights.progress import Deadline
+from kit.weights.request import Request
 from kit.weights.sources import Located, locate
 from kit.weights.unpickled import convert_file, convert_from_hub
-from kit.weights.wanted import ModelFiles
 from kit.weights.weight_file import WeightFile, weight_file
 
 log = logging.getLogger("kit")

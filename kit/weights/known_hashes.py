@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kit.models.known import load_adapter, model_names
-from kit.weights.wanted import ModelFiles, RepositoryFiles
+from kit.weights.model_files import ModelFiles, RepositoryFiles
 
 # What transformers, timm and tokenizers read beside the weights, as far as a repository has it.
 COMPANIONS = (

@@ -15,7 +15,8 @@ from kit.errors import Fault, UsageError, shown
 from kit.storage.file_kinds import WEIGHT_SUFFIXES, kind_of
 from kit.storage.names import fits_a_record, is_text
 from kit.weights import caches
-from kit.weights.attempts import Answer, Attempt, Request, Source, attempt
+from kit.weights.model_files import ModelFiles
+from kit.weights.request import Answer, Attempt, Request, Source, attempt
 from kit.weights.roots import roots
 from kit.weights.sharded import (
     ShardIndex,
@@ -25,7 +26,6 @@ from kit.weights.sharded import (
     is_index,
     read_index,
 )
-from kit.weights.wanted import ModelFiles
 from kit.weights.weight_file import (
     DamagedFileError,
     PickleError,

@@ -21,10 +21,10 @@ from pathlib import Path
 
 from kit.errors import Fault
 from kit.weights import caches, progress
-from kit.weights.attempts import Answer, Request, attempt
 from kit.weights.endpoints import is_address, shown
 from kit.weights.local import local_copy
 from kit.weights.progress import Deadline, TransientError
+from kit.weights.request import Answer, Request, attempt
 from kit.weights.transport import Exchange, HubError
 from kit.words import Reason
 

@@ -10,16 +10,16 @@ from functools import partial
 from typing import Literal, TypeVar
 
 from kit.weights import caches, progress
-from kit.weights.attempts import Answer, Attempt, Request, attempt
 from kit.weights.caches import HubRepository
 from kit.weights.download import fetch
 from kit.weights.endpoints import endpoint
 from kit.weights.hub import HubClient
+from kit.weights.model_files import ModelFiles
 from kit.weights.progress import megabytes
+from kit.weights.request import Answer, Attempt, Request, attempt
 from kit.weights.roots import hf_root
 from kit.weights.sharded import check_shard, index_of, read_index
 from kit.weights.transport import HubError
-from kit.weights.wanted import ModelFiles
 from kit.weights.weight_file import DamagedFileError, WeightFile, check_safetensors
 from kit.words import Reason
 

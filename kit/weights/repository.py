@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 from kit.errors import CannotRunError, Fault
 from kit.storage.hashes import is_git_sha1, is_sha256
 from kit.weights import caches
-from kit.weights.attempts import Attempt, Request, Source, attempt
 from kit.weights.caches import HubRepository, is_commit
+from kit.weights.model_files import RepositoryFiles
 from kit.weights.progress import Deadline
+from kit.weights.request import Attempt, Request, Source, attempt
 from kit.weights.roots import hf_root
-from kit.weights.wanted import RepositoryFiles
 from kit.weights.weight_file import WeightFile, weight_file
 from kit.words import Reason
 

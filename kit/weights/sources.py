@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 
 from kit.weights import caches
-from kit.weights.attempts import Answer, Attempt, Request
 from kit.weights.caches import resolve
 from kit.weights.local import check_explicit, explicit, local_copy, no_weights_beside
+from kit.weights.model_files import ModelFiles, in_repository
 from kit.weights.progress import Deadline
-from kit.weights.wanted import ModelFiles, in_repository
+from kit.weights.request import Answer, Attempt, Request
 from kit.weights.weight_file import HashOrigin, WeightFile
 from kit.words import Reason
 

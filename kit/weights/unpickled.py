@@ -15,10 +15,10 @@ from kit.machine.bounded import run_bounded
 from kit.storage.file_kinds import kind_of
 from kit.storage.hashes import sha256_of
 from kit.storage.whole import written_whole
-from kit.weights.attempts import Request
 from kit.weights.caches import HubRepository
 from kit.weights.download import fetch
 from kit.weights.remote import PICKLE, hosts
+from kit.weights.request import Request
 from kit.weights.roots import hf_root
 from kit.weights.transport import HubError
 from kit.weights.weight_file import DamagedFileError, check_safetensors

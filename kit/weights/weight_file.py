@@ -14,7 +14,7 @@ from kit.documented import Documented, Sha256, says
 from kit.errors import Fault, UntrustedError
 from kit.storage.file_kinds import kind_of
 from kit.storage.hashes import FileState, git_sha1_of, is_git_sha1, sha256_of, state_of
-from kit.weights.wanted import ModelFiles
+from kit.weights.model_files import ModelFiles
 from kit.words import Reason
 
 # The limit of the safetensors library itself: a longer header is an attack or an accident.

@@ -21,8 +21,8 @@ Counts = Annotated[
 
 
 class OwnError(Documented, frozen=True, kw_only=True):
-    """How far the CPU fp32 reference itself is off the fp64 golden; null where the summary has no truth
-    of the output."""
+    """How far the CPU fp32 reference itself is off the golden; null where the summary has none of
+    the output."""
 
     zeros: Annotated[int, says("Elements at which the reference is the golden.", ge=0)]
     nonfinite: Annotated[int, says("Elements whose difference is no finite number.", ge=0)]

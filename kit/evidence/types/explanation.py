@@ -11,9 +11,11 @@ CureWay = Literal["strict", "cpu"]
 
 
 class ExplainedOutput(Documented, frozen=True, kw_only=True):
-    """One output's error against fp64, beside what the recorded flags predict."""
+    """One output's error against the golden, beside what the recorded flags predict."""
 
-    observed_relative_l2: Annotated[float, says("The device's relative L2 error against fp64.")]
+    observed_relative_l2: Annotated[
+        float, says("The device's relative L2 error against the golden.")
+    ]
     fp32_relative_l2: Annotated[float, says("The CPU fp32's own.")]
     predicted_relative_l2: Annotated[
         float,
@@ -25,7 +27,7 @@ class ExplainedOutput(Documented, frozen=True, kw_only=True):
     explained_share: Annotated[
         float | None,
         says(
-            "1 - (||device - emulated|| / ||device - fp64||)^2, emulated being the CPU under the "
+            "1 - (||device - emulated|| / ||device - golden||)^2, emulated being the CPU under the "
             "behaviours that were found; null where the error is fp32's own: up to 3 times the CPU's."
         ),
     ]
@@ -56,7 +58,7 @@ class FoundBehaviour(Documented, frozen=True, kw_only=True):
     relative_l2: Annotated[
         dict[str, float] | None,
         says(
-            "What it changes in each output, relative to fp64's norm; null where it was not tried."
+            "What it changes in each output, relative to the golden's norm; null where it was not tried."
         ),
     ]
     relative_l2_without: Annotated[

@@ -9,9 +9,9 @@ from msgspec import Meta
 from kit.devices.precision import PrecisionName
 from kit.documented import Documented, Sha256, says
 from kit.evidence.types.arithmetic import ProbedArithmetic
-from kit.weights.attempts import Attempt
 from kit.weights.casting import Cast
 from kit.weights.fitting import Account
+from kit.weights.request import Attempt
 from kit.weights.weight_file import ConvertedFrom
 from kit.words import Reason
 

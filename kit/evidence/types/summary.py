@@ -30,11 +30,11 @@ Verdict = Literal["NOT_COMPARED", "PASS", "FAIL", "SELF_CHECK", "INVALID"]
 
 
 class SavedGolden(Documented, frozen=True, kw_only=True):
-    """The same in fp64."""
+    """The golden: the reference in fp64 throughout."""
 
     outputs: Annotated[
         dict[str, SavedTensor] | None,
-        says("golden.safetensors: CPU, fp64 throughout; null where it was left out."),
+        says("golden.safetensors; null where it was left out."),
     ]
     reason: Annotated[Reason | None, says("Why the golden was left out; null where it was not.")]
 
@@ -51,7 +51,7 @@ class SavedReference(Documented, frozen=True, kw_only=True):
         Environment | None,
         says("Of the machine that the reference ran on, which need not be the device's."),
     ]
-    golden: Annotated[SavedGolden, says("The same in fp64.")]
+    golden: Annotated[SavedGolden, says("The reference in fp64 throughout.")]
 
 
 class Noise(Documented, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Which files of which repository are wanted, and which of them have a published hash."""
+"""What the search for weights must know of a model: its files, their repository, and known hashes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def in_repository(info: ModelFiles) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class RepositoryFiles:
-    """The wanted files of a model that has no adapter."""
+    """The files of a model that has no adapter."""
 
     hub_id: str
     companions: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""How far both sides are from the fp64 truth."""
+"""How far both sides are from the golden: the reference in fp64 from the first to the last operator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Error(Documented, frozen=True, kw_only=True):
-    """One side's error against the truth; None where it cannot be computed."""
+    """One side's error against the golden; None where it cannot be computed."""
 
     relative_l2: Annotated[
         float | None, says("||side - golden|| / ||golden||; null where it cannot be computed.")
@@ -25,8 +25,8 @@ class Error(Documented, frozen=True, kw_only=True):
     ]
 
 
-class Truth(Documented, frozen=True, kw_only=True):
-    """The device's error against fp64, the CPU fp32's own, and how many times larger the device's
+class AgainstGolden(Documented, frozen=True, kw_only=True):
+    """The device's error against the golden, the CPU fp32's own, and how many times larger the device's
     relative L2 is (None where fp32 has no error)."""
 
     device: Annotated[Error, says("The device against the golden.")]
@@ -37,29 +37,38 @@ class Truth(Documented, frozen=True, kw_only=True):
     ]
 
 
-def against_truth(
+def against_golden(
     name: str,
     golden: Mapping[str, Tensor],
     reference: Mapping[str, Tensor],
     device: Mapping[str, Tensor],
-) -> Truth | None:
+) -> AgainstGolden | None:
     """The output `name` of both sides against the golden's; None where there is nothing to compare."""
     sides = (golden.get(name), reference.get(name), device.get(name))
     if any(side is None or not side.is_floating_point() for side in sides):
         return None
-    truth, ours, theirs = (side for side in sides if side is not None)
-    if not truth.shape == ours.shape == theirs.shape or not truth.numel():
+    exact, ours, theirs = (side for side in sides if side is not None)
+    if not exact.shape == ours.shape == theirs.shape or not exact.numel():
         return None
-    device_error, reference_error = _error(truth, theirs), _error(truth, ours)
+    device_error, reference_error = _error(exact, theirs), _error(exact, ours)
     own = reference_error.relative_l2
     ratio = device_error.relative_l2 / own if own and device_error.relative_l2 is not None else None
-    return Truth(device=device_error, reference=reference_error, ratio=ratio)
+    return AgainstGolden(device=device_error, reference=reference_error, ratio=ratio)
 
 
-def _error(truth: Tensor, side: Tensor) -> Error:
+def relative_l2(ours: Tensor, theirs: Tensor, golden: Tensor) -> float:
+    """||ours - theirs|| / ||golden||, in fp64; ||ours - theirs|| where the golden is all zero."""
+    return _norm(ours.double() - theirs.double()) / (_norm(golden.double()) or 1.0)
+
+
+def _norm(values: Tensor) -> float:
+    return float(values.norm())
+
+
+def _error(golden: Tensor, side: Tensor) -> Error:
     from kit.accuracy.metrics import measure
 
-    metrics = measure(truth, side)
+    metrics = measure(golden, side)
     return Error(
         relative_l2=metrics.relative_l2,
         max_abs_diff=metrics.max_abs_diff,

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 from kit.documented import Documented, says
 from kit.errors import Fault
 from kit.weights.endpoints import offline_by_environment
+from kit.weights.model_files import ModelFiles
 from kit.weights.progress import Deadline
 from kit.weights.room import check_room
-from kit.weights.wanted import ModelFiles
 from kit.weights.weight_file import WeightFile
 from kit.words import Reason
 
