@@ -25,6 +25,7 @@ from kit.evidence.logs import INPUTS, OUTPUTS, RECORD, RUNTIME_STDERR, Logs, cla
 from kit.evidence.types.run import FinishedRun
 from kit.evidence.record import RunRecord, recorded_run
 from kit.machine.background import LogGate, in_background
+from kit.machine.environment import describe_environment
 from kit.models.adapter import Adapter
 from kit.run.options import RunOptions, parse_options
 from kit.run.samples import Sample, check_value, choose_samples, load_sample, run_samples
@@ -96,7 +97,7 @@ def measure(
     )
     device = select_device(options.device, options.precision)
     gate.open(f"device {device.spec} ({device.name}): {device.reason}")
-    record.device(device, device.set_precision(options.precision))
+    record.add_device(device, device.set_precision(options.precision), describe_environment())
 
     # Heavy imports come only now, after select_device() has made a broken torch_npu harmless.
     import torch
@@ -112,7 +113,7 @@ def measure(
     model = adapter.build()
     adapter = adapter.as_built(model)
     found = search.result()
-    record.attempts(found)
+    record.add_search(found)
     if found.file is None and options.require_pretrained:
         raise CannotRunError(
             Reason("required", why=found.not_found),
@@ -122,15 +123,17 @@ def measure(
         load_sample(adapter, samples[0], found.companions)
     paths = found.file.paths if found.file else []
     loaded = load_weights(adapter, model, paths, seed=options.seed)
-    record.weights(found, loaded, seed=options.seed)
+    record.add_weights(found, loaded, seed=options.seed)
     chosen = adapter.traced(model, adapter.load_input(options.input, found.companions))
-    record.input(chosen)
-    record.heads(outputs_of_heads(adapter, model, loaded.account, chosen.tensors, options.seed))
+    record.add_input(chosen)
+    record.add_random_heads(
+        outputs_of_heads(adapter, model, loaded.account, chosen.tensors, options.seed)
+    )
     logs.write_tensors(INPUTS, chosen.tensors)
 
     dtype = getattr(torch, options.dtype)
     cast = cast_weights(model, dtype)
-    record.cast(cast)
+    record.add_cast(cast)
     # An operator tells of its fallback once a process, wherever that is: from here on all is watched.
     with watch_fallbacks(device.kind, logs.path(RUNTIME_STDERR)) as fallbacks:
         on_device = move(model, loaded.tied, device, cast, loaded.fingerprint)
@@ -144,10 +147,10 @@ def measure(
         )
     shapes = {name: tuple(tensor.shape) for name, tensor in passes.outputs.items()}
     adapter = adapter.with_outputs(shapes)
-    record.model(adapter)
+    record.add_model(adapter)
     for file in found.file.files if found.file else ():
         file.check_unchanged()  # the CPU reads a mapped file whenever it needs a page of it
-    record.proof(
+    record.add_proof(
         prove_place(model, passes, device, weights_fingerprint=on_device, fallbacks=fallbacks)
     )
     if samples and options.data:
@@ -155,16 +158,15 @@ def measure(
         section = run_samples(
             adapter, model, samples, found.companions, device, dtype, logs, batch_size=size
         )
-        record.samples(section, options.data)
-    record.arithmetic(probe_arithmetic(device, options.dtype))
+        record.add_samples(section, options.data)
+    record.add_arithmetic(probe_arithmetic(device, options.dtype))
     del model  # writing the record then adds nothing to the peak memory of a run
     outputs = {name: tensor.cpu() for name, tensor in passes.outputs.items()}
     logs.write_tensors(OUTPUTS, outputs, describe_roles(adapter.outputs))
-    record.results(
+    record.add_results(
         outputs,
         adapter.describe(outputs, found.companions),
-        repeated=passes.repeated,
-        timed=passes.timed,
+        noise=passes.noise(outputs),
         latency=passes.latency,
     )
 

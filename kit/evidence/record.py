@@ -25,7 +25,7 @@ from kit.evidence.flag_claims import held_to_flags
 from kit.evidence.logs import LOCAL_PATHS, RECORD, RUN_LOG, SUMMARY, WEIGHTS_LOG, Logs, log
 from kit.evidence.schema import SCHEMA_VERSION, checked
 from kit.evidence.summary import summarise
-from kit.evidence.telling import tell_arithmetic, tell_latency, tell_load, tell_repeats
+from kit.evidence.telling import tell_news
 from kit.evidence.types.arithmetic import ProbedArithmetic
 from kit.evidence.types.run import (
     Arguments,
@@ -38,9 +38,8 @@ from kit.evidence.types.run import (
     RunError,
 )
 from kit.evidence.types.shared import DeviceProof, LoadedFile, PrecisionFlags, Status, Weights
-from kit.evidence.weights_told import tell_cast, tell_contents
 from kit.machine.cures import as_kit_error
-from kit.machine.environment import describe_environment
+from kit.machine.environment import Environment
 from kit.models.adapter import Adapter, ModelInput
 from kit.models.declaration import ModelInfo
 from kit.storage.fingerprint import describe_tensors, fingerprint
@@ -56,7 +55,8 @@ if TYPE_CHECKING:
 
 
 class RunRecord:
-    """The record of the run in hand; each method fills the sections that its arguments tell."""
+    """The record of the run in hand. Each add_ fills its sections, writes the record as far as it is known,
+    and the console is told of it from the record."""
 
     def __init__(self, logs: Logs, adapter: Adapter, arguments: Arguments) -> None:
         self._logs = logs
@@ -71,12 +71,8 @@ class RunRecord:
             model=declared_model(adapter),
         )
 
-    def model(self, adapter: Adapter) -> None:
-        """What the adapter declares, with the outputs that the model gave."""
-        self._fill(model=declared_model(adapter))
-
-    def device(self, device: Device, precision: Precision) -> None:
-        """The device that was chosen, its arithmetic flags, and the environment."""
+    def add_device(self, device: Device, precision: Precision, environment: Environment) -> None:
+        """The device that was chosen, its arithmetic flags, and the machine."""
         self._fill(
             device=ChosenDevice(
                 kind=device.kind,
@@ -89,23 +85,17 @@ class RunRecord:
                 reason=device.reason,
             ),
             precision=PrecisionFlags(**asdict(precision)),
-            environment=describe_environment(),
+            environment=environment,
         )
-        if device.simulated:
-            log.warning(
-                f"this NPU is a simulation ({device.why_simulated}): nothing here is an NPU result"
-            )
-        for flag in precision.not_set:
-            log.warning(f"--precision {precision.requested}: {flag} did not take the value")
 
-    def attempts(self, found: Located) -> None:
-        """The search for the weights, in pretrained_attempt.log and on the console."""
+    def add_search(self, found: Located) -> None:
+        """The search for the weights, in pretrained_attempt.log and in the run's own."""
         text = attempts_text(self._info, found)
         self._logs.write_text(WEIGHTS_LOG, text)
         for line in text.splitlines():
             log.debug(line)
 
-    def weights(self, found: Located, loaded: LoadedWeights, *, seed: int) -> None:
+    def add_weights(self, found: Located, loaded: LoadedWeights, *, seed: int) -> None:
         """What was loaded, or why nothing was."""
         file = found.file
         weights = Weights(
@@ -125,36 +115,19 @@ class RunRecord:
             cast=None,
             outputs_of_random_heads=[],
         )
+        if file is not None:
+            self._keep_path("weights", file.path)
         self._fill(weights=weights)
-        if file is None:
-            log.warning(f"RANDOM WEIGHTS (seed {seed}): no pretrained weights were found")
-            log.debug(found.pretrained_reason)
-            for attempt in found.attempts:
-                log.warning(f"  {attempt.source}: {attempt.line}")
-            return
-        self._keep_path("weights", file.path)
-        log.debug(f"weights file {file.path.absolute()}")
-        log.info(
-            f"weights {found.label}: sha256 {file.sha256[:12]}... ({file.hash_origin}), "
-            f"{loaded.parameters:,} parameters"
-        )
-        if loaded.account:
-            tell_contents(loaded.account, seed)
 
-    def heads(self, outputs: list[str]) -> None:
+    def add_random_heads(self, outputs: list[str]) -> None:
         """The outputs that come from heads which no file carried."""
-        if outputs:
-            self._fill_weights(outputs_of_random_heads=outputs)
-            log.warning(
-                f"left out of the verdict, for their heads are random: {', '.join(outputs)}"
-            )
+        self._fill_weights(outputs_of_random_heads=outputs)
 
-    def cast(self, cast: Cast) -> None:
+    def add_cast(self, cast: Cast) -> None:
         """What the cast to the dtype of the run did to the weights."""
         self._fill_weights(cast=cast)
-        tell_cast(cast)
 
-    def input(self, chosen: ModelInput) -> None:
+    def add_input(self, chosen: ModelInput) -> None:
         """What the model is fed."""
         self._fill(
             input=FedInput(
@@ -165,58 +138,42 @@ class RunRecord:
                 fingerprint=fingerprint(chosen.tensors),
             )
         )
-        log.info(f"input {chosen.description}")
 
-    def proof(self, device_proof: DeviceProof) -> None:
+    def add_model(self, adapter: Adapter) -> None:
+        """What the adapter declares, with the outputs that the model gave."""
+        self._fill(model=declared_model(adapter))
+
+    def add_proof(self, device_proof: DeviceProof) -> None:
         """Where everything was, and what fell back."""
         self._fill(device_proof=device_proof)
-        _warn_of_fallbacks(device_proof)
 
-    def arithmetic(self, probed: ProbedArithmetic) -> None:
+    def add_arithmetic(self, probed: ProbedArithmetic) -> None:
         """What crafted inputs say of how the device computes, and what of the flags that contradicts."""
         device, precision, proof = self.run.device, self.run.precision, self.run.device_proof
         assert device and precision and proof
         probed = held_to_flags(probed, precision.flags, device.name)
         self._fill(device_proof=msgspec.structs.replace(proof, arithmetic=probed))
-        tell_arithmetic(device.kind, probed)
 
-    def samples(self, samples: RecordedSamples, data: Path) -> None:
+    def add_samples(self, samples: RecordedSamples, data: Path) -> None:
         """The further samples: their inputs, and where their outputs are."""
-        self._fill(samples=samples)
         self._keep_path("data", data)
-        log.info(
-            f"{samples.count} samples of {data.resolve().name} run in batches of up to "
-            f"{samples.batch_size}, the first batch twice"
-        )
-        _warn_of_fallbacks(samples)
+        self._fill(samples=samples)
 
-    def results(
+    def add_results(
         self,
         outputs: Mapping[str, Tensor],
         described: Mapping[str, Any],
         *,
-        repeated: Mapping[str, Tensor],
-        timed: Mapping[str, Tensor],
+        noise: DeviceNoise,
         latency: Latency,
     ) -> None:
-        """The first pass's outputs (on the CPU) and what they say in words; how the second pass's and
-        the last timed run's, which may be on the device, differ from them; latency."""
-        from kit.accuracy.repeats import compare_runs
-
-        noise = DeviceNoise(
-            device_repeat=compare_runs(outputs, repeated),
-            timed_repeat=compare_runs({name: outputs[name] for name in timed}, timed),
-        )
+        """The first pass's outputs (on the CPU) and what they say in words; repeatability; latency."""
         self._fill(
             outputs=describe_tensors(outputs),
             noise=noise,
             latency=latency,
             described=msgspec.convert(described, Described),
         )
-        tell_repeats(noise)
-        tell_latency(latency, noise)
-        if self.run.environment:
-            tell_load(self.run.environment)
 
     def keep(self) -> None:
         """Write the record as far as it is known: whatever ends the process later leaves this.
@@ -231,9 +188,10 @@ class RunRecord:
         self._write(checked(summarise(self.run)), checked(self.run))
 
     def _fill(self, **sections: Any) -> None:
-        """Put sections into the record, and the record into its file."""
-        self.run = msgspec.structs.replace(self.run, **sections)
+        """Put sections into the record, and the record into its file; tell the console what is new."""
+        before, self.run = self.run, msgspec.structs.replace(self.run, **sections)
         self.keep()
+        tell_news(before, self.run)
 
     def _fill_weights(self, **fields: Any) -> None:
         """More of what is known of the weights."""
@@ -242,6 +200,7 @@ class RunRecord:
 
     def _keep_path(self, what: str, path: Path) -> None:
         self._local_paths[what] = str(path.absolute())
+        log.debug(f"{what}: {path.absolute()}")
         # In ASCII: a folder of this machine may have a name that is no UTF-8.
         self._logs.write_text(LOCAL_PATHS, f"{json.dumps(self._local_paths)}\n")
 
@@ -305,13 +264,6 @@ def _loaded(file: WeightFile) -> LoadedFile:
         revision=file.revision,
         converted_from=file.converted_from,
     )
-
-
-def _warn_of_fallbacks(watched: DeviceProof | RecordedSamples) -> None:
-    if watched.fallback_ops:
-        log.warning(f"fell back to the CPU: {', '.join(watched.fallback_ops)}")
-    elif watched.fallback_ops is None:
-        log.warning(f"CPU fallback was not watched: {watched.fallback_reason}")
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""What the console is told of a run: whether its passes agree, how long they took, and any doubt."""
+"""What the console is told of a run, made of its record alone: what is new in it, and any doubt."""
 
 from __future__ import annotations
 
@@ -7,8 +7,53 @@ from kit.evidence.latency import Latency
 from kit.evidence.logs import log
 from kit.evidence.trust import why_no_latency
 from kit.evidence.types.arithmetic import ProbedArithmetic, ProductArithmetic
-from kit.evidence.types.run import DeviceNoise
+from kit.evidence.types.run import ChosenDevice, DeviceNoise, RecordedSamples, Run
+from kit.evidence.types.shared import DeviceProof, PrecisionFlags
+from kit.evidence.weights_told import tell_weights
 from kit.machine.environment import Environment
+
+
+def tell_news(before: Run, now: Run) -> None:
+    """What of a record was not yet in it `before`, each section in its own way."""
+    if (device := now.device) and device is not before.device and now.precision:
+        _tell_device(device, now.precision)
+    if (weights := now.weights) and weights is not before.weights:
+        tell_weights(before.weights, weights, now.arguments.seed)
+    if now.input and now.input is not before.input:
+        log.info(f"input {now.input.description}")
+    if (proof := now.device_proof) and proof is not before.device_proof:
+        if proof.arithmetic and now.device:
+            tell_arithmetic(now.device.kind, proof.arithmetic)
+        else:
+            _warn_of_fallbacks(proof)
+    if (samples := now.samples) and samples is not before.samples:
+        log.info(
+            f"{samples.count} samples of {now.arguments.data} run in batches of up to "
+            f"{samples.batch_size}, the first batch twice"
+        )
+        _warn_of_fallbacks(samples)
+    if now.noise and now.latency and now.noise is not before.noise:
+        tell_repeats(now.noise)
+        tell_latency(now.latency, now.noise)
+        if now.environment:
+            tell_load(now.environment)
+
+
+def _tell_device(device: ChosenDevice, precision: PrecisionFlags) -> None:
+    """What of the device and its flags is not as it should be."""
+    if device.simulated:
+        log.warning(
+            f"this NPU is a simulation ({device.why_simulated}): nothing here is an NPU result"
+        )
+    for flag in precision.not_set:
+        log.warning(f"--precision {precision.requested}: {flag} did not take the value")
+
+
+def _warn_of_fallbacks(watched: DeviceProof | RecordedSamples) -> None:
+    if watched.fallback_ops:
+        log.warning(f"fell back to the CPU: {', '.join(watched.fallback_ops)}")
+    elif watched.fallback_ops is None:
+        log.warning(f"CPU fallback was not watched: {watched.fallback_reason}")
 
 
 def tell_repeats(noise: DeviceNoise) -> None:

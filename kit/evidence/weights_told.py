@@ -1,4 +1,4 @@
-"""What a reader of the console must know of the weights beside where they came from."""
+"""What the console is told of the weights: where they are from, and what to know of them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,38 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from kit.evidence.logs import log
+from kit.evidence.types.shared import Weights
 from kit.weights.fitting import Account, random_heads
 
 if TYPE_CHECKING:
     from kit.weights.casting import Cast
+
+
+def tell_weights(before: Weights | None, now: Weights, seed: int) -> None:
+    """What of the weights was not yet on record: where they are from, which heads are random, the cast."""
+    if before is None:
+        _tell_origin(now)
+        if now.files and now.contents:
+            tell_contents(now.contents, seed)
+        before = now
+    if (outputs := now.outputs_of_random_heads) != before.outputs_of_random_heads:
+        log.warning(f"left out of the verdict, for their heads are random: {', '.join(outputs)}")
+    if now.cast and now.cast is not before.cast:
+        tell_cast(now.cast)
+
+
+def _tell_origin(weights: Weights) -> None:
+    if not weights.files:
+        log.warning(f"RANDOM WEIGHTS (seed {weights.seed}): no pretrained weights were found")
+        log.debug(weights.pretrained_reason)
+        for attempt in weights.attempts:
+            log.warning(f"  {attempt.source}: {attempt.line}")
+        return
+    file = weights.files[0]
+    log.info(
+        f"weights {weights.weight_path}: sha256 {file.sha256[:12]}... ({file.hash_origin}), "
+        f"{weights.parameters:,} parameters"
+    )
 
 
 def tell_contents(account: Account, seed: int) -> None:

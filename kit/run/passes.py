@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kit.accuracy.repeats import compare_runs
 from kit.devices import Device
 from kit.evidence.latency import Latency
+from kit.evidence.types.run import DeviceNoise
 from kit.models.adapter import Adapter
 from kit.run.timing import measure_latency, time_once
 
@@ -24,6 +26,14 @@ class Passes:
     repeated: dict[str, Tensor]
     timed: dict[str, Tensor]
     latency: Latency
+
+    def noise(self, outputs: Mapping[str, Tensor]) -> DeviceNoise:
+        """How the second pass and the last timed run differ from the first, whose outputs on the CPU these
+        are."""
+        return DeviceNoise(
+            device_repeat=compare_runs(outputs, self.repeated),
+            timed_repeat=compare_runs({name: outputs[name] for name in self.timed}, self.timed),
+        )
 
 
 def run_passes(
