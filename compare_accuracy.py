@@ -15,7 +15,7 @@ every module; wrong_operator/: the operator).
     python compare_accuracy.py --localize
 """
 
-import kit.start  # noqa: F401, I001  (first: Ctrl-C ends what follows)
+import kit.machine.interrupts  # noqa: F401, I001  (first: Ctrl-C ends what follows)
 
 import time
 from collections.abc import Mapping

@@ -1,7 +1,8 @@
 """The library beneath inference.py and compare_accuracy.py: one room a question (see README's map).
 
-Every entry point imports it first, so an older Python ends here, with one line. This file, kit/start.py and
-the scripts themselves must stay readable for Python 3.6: no newer syntax, no `from __future__`.
+Every entry point imports it first, so an older Python ends here, with one line. This file,
+kit/machine/interrupts.py and the scripts themselves must stay readable for Python 3.6: no newer syntax, no
+`from __future__`.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """The kit's further commands: python -m kit COMMAND ...; each lives in a module of its own."""
 
-import kit.start  # noqa: F401, I001  (first: Ctrl-C ends what follows)
+import kit.machine.interrupts  # noqa: F401, I001  (first: Ctrl-C ends what follows)
 
 import argparse
 import importlib

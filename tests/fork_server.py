@@ -45,8 +45,8 @@ LIBRARIES = (
     "matplotlib.backends.backend_svg",
     "matplotlib.backends.backend_agg",
 )
-# kit.start installs its handlers when it is imported; the rest is imported only where a library is there.
-OF_THE_PROCESS = ("kit.start", "kit.__main__", "kit.accuracy.compiled")
+# The first installs its handlers when it is imported; the rest is imported only where a library is there.
+OF_THE_PROCESS = ("kit.machine.interrupts", "kit.__main__", "kit.accuracy.compiled")
 LARGEST_REQUEST = 100_000
 
 

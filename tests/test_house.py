@@ -46,15 +46,7 @@ ROOMS = (
     *("doctor", "publish", "lint", "report", "explain", "run", "evidence", "devices", "arithmetic"),
     *("weights", "models", "accuracy", "machine", "storage"),
 )
-LOOSE = {
-    "__init__.py",
-    "__main__.py",
-    "documented.py",
-    "entry.py",
-    "errors.py",
-    "start.py",
-    "words.py",
-}
+LOOSE = {"__init__.py", "__main__.py", "documented.py", "entry.py", "errors.py", "words.py"}
 ALONE = {"accuracy"}  # an output is judged without knowing anything of runs, models or machines
 
 

@@ -26,7 +26,7 @@ FIRST = (
     "compare_accuracy.py",
     "kit/__init__.py",
     "kit/__main__.py",
-    "kit/start.py",
+    "kit/machine/interrupts.py",
     "installed_torch/pins.py",
     "npu_host/backend.py",
 )
@@ -113,7 +113,7 @@ say(); t = threading.Thread(target=time.sleep, args=(1e6,)); t.start(); t.join()
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 def test_an_interrupt_is_heeded_wherever_it_lands(kit: Kit, place: str, number: int) -> None:
-    head = "import kit.start\ndef say(): print('there', flush=True)\n"
+    head = "import kit.machine.interrupts\ndef say(): print('there', flush=True)\n"
     process = start_python("-c", head + place, env=kit.environment())
     assert process.stdout is not None and process.stdout.readline() == "there\n"
     process.send_signal(number)
@@ -126,7 +126,7 @@ def test_an_ignored_signal_stays_ignored(kit: Kit) -> None:
     code = """
 import os, signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-import kit.start
+import kit.machine.interrupts
 os.kill(os.getpid(), signal.SIGINT)
 print("goes on")"""
     process = start_python("-c", code, env=kit.environment())
@@ -136,7 +136,7 @@ print("goes on")"""
 def test_a_forked_child_has_its_own_signals(kit: Kit) -> None:
     code = """
 import os, signal, time
-import kit.start
+import kit.machine.interrupts
 for pause in [0] * 40 + [0.01] * 10:
     if (child := os.fork()) == 0:
         time.sleep(60)
@@ -152,7 +152,7 @@ print("goes on")"""
 
 def test_nobody_who_reads_no_more_holds_an_interrupted_run(kit: Kit) -> None:
     code = """
-import os, kit.start
+import os, kit.machine.interrupts
 os.set_blocking(2, False)
 try:
     while True: os.write(2, b"x" * 4096)

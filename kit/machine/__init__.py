@@ -1,1 +1,1 @@
-"""This machine: its processor, CANN, packages, memory, and a bounded child process."""
+"""This machine: its processor, CANN, packages, memory, a bounded child process, and interrupts."""
