@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from kit.words import Reason
+from kit.words import Reason, Value
 
 
 class Fault(Exception):
@@ -64,9 +64,25 @@ class UntrustedError(KitError):
 
 
 def _line(text: str) -> str:
-    """Foreign text (paths, other libraries' errors) on one line, on which nothing acts on a terminal."""
+    """Foreign text (paths, other libraries' errors) on one line, on which nothing acts on a terminal. A
+    reason stays one: its values are brought onto a line."""
     line = visible(" ".join(text.split()))
-    return text if line == text else line
+    if line == text:
+        return text
+    if isinstance(text, Reason):
+        return Reason(text.code, **{name: _lined(value) for name, value in text.values.items()})
+    return line
+
+
+def _lined(value: Value) -> Value:
+    if isinstance(value, str):
+        return _line(value)
+    return value if isinstance(value, (int, float)) else [_line(each) for each in value]
+
+
+def named(error: BaseException) -> str:
+    """A library's error by its class and its own words."""
+    return f"{type(error).__name__}: {error}"
 
 
 def visible(text: str) -> str:

@@ -126,7 +126,7 @@ def test_a_clone_without_git_lfs_loses_no_comparison(judged: Kit, name: str) -> 
     (judged.logs / name).write_text(pointer)
     result = judged.compare()
     assert result.code == 3 and f"{name} is a Git LFS pointer" in result.error
-    assert result.error.endswith("; run git lfs pull")
+    assert result.error.endswith("; run git lfs pull where it was cloned")
     assert (judged.logs / "summary.json").read_bytes() == before
 
 

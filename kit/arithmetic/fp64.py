@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from kit.arithmetic.interception import EveryOperator
-from kit.errors import CannotRunError
+from kit.errors import CannotRunError, named
 from kit.machine.memory import available_bytes
 from kit.models.adapter import Adapter
 from kit.words import Reason
@@ -56,8 +56,8 @@ def run_golden(
             return adapter.every_output(model, widened)
     except (RuntimeError, TypeError, ValueError) as error:
         raise CannotRunError(
-            f"{adapter.info.name} does not run in fp64 ({type(error).__name__}: {error})",
-            "compare without the golden",
+            Reason("no_fp64", name=adapter.info.name, said=named(error)),
+            Reason("without_golden"),
         ) from error
 
 

@@ -34,7 +34,7 @@ _NAME = re.compile(r"auto|cpu|(npu|cuda)(:[0-9]{1,4})?")
 def check_device_name(requested: str) -> str:
     """`requested` if it reads auto, cpu, npu[:N] or cuda[:N]; raises UsageError otherwise."""
     if not _NAME.fullmatch(requested):
-        raise UsageError(f"--device {requested!r} is no device", "give auto, npu:N, cuda:N or cpu")
+        raise UsageError(Reason("no_device_name", given=repr(requested)), Reason("give_device"))
     return requested
 
 

@@ -117,7 +117,10 @@ def probe_seconds() -> float | None:
     except ValueError:
         seconds = -1.0
     if seconds is not None and not 0 <= seconds <= threading.TIMEOUT_MAX:
-        raise UsageError(f"KIT_PROBE_SECONDS={text!r} is no number", "give a number of seconds")
+        raise UsageError(
+            Reason("no_number", variable="KIT_PROBE_SECONDS", given=repr(text)),
+            Reason("give_number"),
+        )
     return seconds
 
 

@@ -80,7 +80,7 @@ def read_layers(logs: Logs, described: LayersFile) -> list[LayerRow]:
     except (OSError, ValueError, LookupError, csv.Error) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise UntrustedError(
-            f"{LAYERS} is missing or damaged ({why})", Reason("run_again")
+            Reason("missing_or_damaged", name=LAYERS, why=str(why)), Reason("run_again")
         ) from error
 
 

@@ -16,6 +16,7 @@ from kit.errors import CannotRunError, UntrustedError, UsageError, shown
 from kit.evidence.replacement import begin, decide, settle
 from kit.storage.names import check_regular
 from kit.storage.whole import written_whole
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -191,7 +192,9 @@ class Logs:
         """Append everything that is logged meanwhile to the file `name`, with times, and the traceback
         of the exception that ends it."""
         if self.path(name).is_symlink():
-            raise UntrustedError(f"{self.path(name)} is a link: logs are plain files", "remove it")
+            raise UntrustedError(
+                Reason("linked_file", path=str(self.path(name))), Reason("remove_it")
+            )
         with _disk_errors(self.folder):
             # A folder's name may be no UTF-8.
             handler = logging.FileHandler(
@@ -212,7 +215,9 @@ class Logs:
     def _in_place(self, name: str) -> Iterator[Path]:
         target = self.path(name)
         if target.parent != self.folder and target.parent.is_symlink():
-            raise UntrustedError(f"{target.parent} is a link: logs are plain folders", "remove it")
+            raise UntrustedError(
+                Reason("folder_is_link", path=str(target.parent)), Reason("remove_it")
+            )
         with _disk_errors(self.folder):
             target.parent.mkdir(exist_ok=True)
             with written_whole(target) as temporary:
@@ -250,7 +255,13 @@ def _check_files(folder: Path) -> None:
         except OSError as error:
             name = shown(path.relative_to(folder))
             raise UntrustedError(
-                f"{name} in {shown(folder)} cannot be read ({error.strerror})", "remove it"
+                Reason(
+                    "in_folder_unread",
+                    name=name,
+                    folder=shown(folder),
+                    said=str(error.strerror),
+                ),
+                Reason("remove_it"),
             ) from error
 
 
@@ -276,15 +287,14 @@ def claim_logs(folder: Path) -> Iterator[Logs]:
 
     with _disk_errors(folder):
         if folder.exists() and not folder.is_dir():
-            raise UsageError(f"--logs {folder} is a file", "name a folder")
+            raise UsageError(Reason("logs_is_file", folder=str(folder)), Reason("name_folder"))
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK)
         try:
             lock.acquire(timeout=0)
         except Timeout:
             raise CannotRunError(
-                f"{folder} is in use by another run",
-                "wait for it, or name another folder with --logs",
+                Reason("logs_in_use", folder=str(folder)), Reason("wait_or_other_logs")
             ) from None
     try:
         with _disk_errors(folder):
@@ -303,10 +313,9 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        room = ""
+        said = error.strerror or str(error)
+        what = Reason("cannot_write", folder=str(folder), said=said)
         with suppress(OSError):
-            room = f", {shutil.disk_usage(folder).free // 2**20} MiB free"
-        raise CannotRunError(
-            f"cannot write to {folder} ({error.strerror or error}{room})",
-            "name a writable folder with --logs",
-        ) from error
+            free = shutil.disk_usage(folder).free // 2**20
+            what = Reason("cannot_write_room", folder=str(folder), said=said, free=free)
+        raise CannotRunError(what, Reason("name_writable")) from error

@@ -83,8 +83,7 @@ def check_measured(logs: Logs) -> None:
     for name, told, found in claims:
         if different := next(_differences(told, found, name), None):
             raise UntrustedError(
-                f"{different} is not what the saved outputs give",
-                "judge them again with python compare_accuracy.py --rejudge",
+                Reason("not_what_saved_gives", figure=different), Reason("rejudge")
             )
 
 
@@ -180,7 +179,7 @@ def _samples(
         yield SAMPLE_FIGURES, [json.loads(line) for line in told], lines
     except (OSError, ValueError, RecursionError) as error:
         raise UntrustedError(
-            f"{SAMPLE_FIGURES} is damaged ({error})", Reason("run_again")
+            Reason("document_damaged", name=SAMPLE_FIGURES, said=str(error)), Reason("run_again")
         ) from error
 
 

@@ -25,6 +25,7 @@ from kit.models.adapter import Adapter
 from kit.storage.file_kinds import refuse_pointer
 from kit.storage.hashes import sha256_of
 from kit.weights.progress import counted
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,7 +93,8 @@ def read_samples(logs: Logs, files: Sequence[Shard]) -> Iterator[dict[str, Tenso
         except (OSError, SafetensorError) as error:
             why = str(error).replace(str(path), path.name)
             raise UntrustedError(
-                f"{SAMPLES}/{path.name} is damaged ({why})", "run inference.py again"
+                Reason("document_damaged", name=f"{SAMPLES}/{path.name}", said=str(why)),
+                Reason("run_again"),
             ) from error
         rows: dict[str, dict[str, Tensor]] = defaultdict(dict)
         for key, tensor in tensors.items():
@@ -138,7 +140,7 @@ def judge_shards(
     sides = [reference, (logs, recorded.files)]
     if any(sum(file.samples for file in files) != len(names) for _, files in sides):
         raise UntrustedError(
-            f"{SAMPLES}/ does not hold {len(names)} samples of both sides", "run inference.py again"
+            Reason("other_count", folder=f"{SAMPLES}/", count=len(names)), Reason("run_again")
         )
     told = counted("judging samples", names, len(names), log.info)
     return judge_samples(
@@ -153,17 +155,18 @@ def judge_shards(
 def _checked(logs: Logs, file: Shard) -> Path:
     path = logs.path(SAMPLES) / file.name
     if path.parent.is_symlink():
-        raise UntrustedError(f"{path.parent} is a link: logs are plain folders", "remove it")
+        raise UntrustedError(Reason("folder_is_link", path=str(path.parent)), Reason("remove_it"))
     try:
         refuse_pointer(path)
         found = sha256_of(path)
     except OSError as error:
         raise UntrustedError(
-            f"{SAMPLES}/{path.name} is missing ({error.strerror})", "run inference.py again"
+            Reason("is_missing", name=f"{SAMPLES}/{path.name}", said=str(error.strerror)),
+            Reason("run_again"),
         ) from error
     if found != file.sha256:
         raise UntrustedError(
-            f"{SAMPLES}/{path.name} has another sha256 than was recorded", "run inference.py again"
+            Reason("other_sha256", name=f"{SAMPLES}/{path.name}"), Reason("run_again")
         )
     return path
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from kit.accuracy.spec import ROLES, OutputSpec, Role
 from kit.errors import UsageError, shown, visible
-from kit.storage.file_kinds import GIT_LFS_PULL, kind_of
+from kit.storage.file_kinds import kind_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,15 +25,12 @@ _LOAD = "load it where you trust it, and save its tensors with safetensors.torch
 _CURES: dict[str, str] = {
     "empty": "save it again",
     "safetensors": "copy or save it again",
-    "lfs-pointer": GIT_LFS_PULL,
     "pickle": _LOAD,
     "npy": "save it as one tensor with safetensors.numpy.save_file",
     "npz": "save them with safetensors.numpy.save_file",
     "gguf": "save outputs, not weights",
     "onnx": "run it, and save its outputs",
     "hdf5": _LOAD,
-    "gzip": "unpack it",
-    "html": "download the file itself: a page came in its place",
 }
 
 
@@ -96,4 +93,4 @@ def _refused(path: Path, error: Exception) -> UsageError:
         what = f"{shown(path)} cannot be read ({visible(str(unreadable))})"
         return UsageError(what, "check its permissions")
     what = f"{shown(path)} is no readable safetensors file but {kind.words} ({said})"
-    return UsageError(what, _CURES.get(kind.code, _SAVE))
+    return UsageError(what, kind.cure or _CURES.get(kind.code, _SAVE))

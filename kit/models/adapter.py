@@ -19,6 +19,7 @@ from kit.documented import written
 from kit.errors import UsageError
 from kit.models.declaration import ModelInfo
 from kit.storage.hashes import sha256_of_bytes
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -81,7 +82,7 @@ class Adapter(ABC):
         """The model's folder under models/. Raises UsageError for a model without one."""
         if self.folder is None:
             raise UsageError(
-                f"{self.info.name} has no folder under models/", "python -m kit new writes one"
+                Reason("no_model_folder", name=self.info.name), Reason("new_writes_one")
             )
         return self.folder
 
@@ -97,7 +98,8 @@ class Adapter(ABC):
         """The adapter that builds with this implementation of attention. Raises UsageError where the
         model's library has no choice of it."""
         raise UsageError(
-            f"--attention {wanted}: {self.info.library} has no choice of it", "leave it out"
+            Reason("no_attention_choice", wanted=wanted, library=self.info.library),
+            Reason("leave_out"),
         )
 
     def as_built(self, model: nn.Module) -> Self:

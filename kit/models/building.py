@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kit.errors import CannotRunError
 from kit.machine.memory import available_bytes
 from kit.models.declaration import CONFIG
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,10 +43,12 @@ def built(make: Callable[[], nn.Module]) -> nn.Module:
             if (asked := _REFUSED.search(str(error))) is None:
                 raise
             free = available_bytes()
-            left = "" if free is None else f", {free:,} are free"
+            needed = int(asked[1])
             raise CannotRunError(
-                f"one tensor of the model needs {int(asked[1]):,} bytes of memory{left}",
-                f"take a machine with more, or correct {CONFIG}",
+                Reason("large_tensor", needed=needed)
+                if free is None
+                else Reason("large_tensor_of", needed=needed, free=free),
+                Reason("larger_machine", file=CONFIG),
             ) from error
     empty: dict[int, nn.Parameter] = {}
     kept = []  # alive until the end: an id names one object only while it lives

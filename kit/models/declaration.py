@@ -12,6 +12,7 @@ import msgspec
 from kit.errors import UsageError
 from kit.storage.file_kinds import why_no_json
 from kit.storage.hashes import is_git_sha1, is_sha256
+from kit.words import Reason
 
 DECLARATION = "model.toml"
 # The small files beside it that say how the model is built. A model without a folder keeps these in its
@@ -81,14 +82,12 @@ def read_declaration(text: str) -> ModelInfo:
 def read_config(files: Mapping[str, bytes], name: str = CONFIG) -> dict[str, Any]:
     """A describing file as JSON. Raises UsageError where it is missing or no JSON object."""
     if name not in files:
-        raise UsageError(
-            f"there is no {name}, which says what model this is", "add the model's own"
-        )
+        raise UsageError(Reason("no_description", file=name), Reason("add_own"))
     try:
         document = json.loads(files[name])
         if not isinstance(document, dict):
             raise TypeError("it is no JSON object")
     except (ValueError, TypeError, RecursionError) as error:
         what, cure = why_no_json(files[name], error)
-        raise UsageError(f"{name} {what}", cure) from error
+        raise UsageError(Reason("of_file", file=name, what=what), cure) from error
     return document

@@ -22,6 +22,7 @@ from kit.models.families.transformers_config import check_config, declare, plain
 from kit.models.families.transformers_inputs import INPUT_FILES
 from kit.models.known import load_adapter, model_names
 from kit.storage.file_kinds import WEIGHT_SUFFIXES
+from kit.words import Reason
 
 
 class Derived(Protocol):
@@ -117,35 +118,35 @@ def rebuilt(config: bytes, said: Derived) -> Adapter:
 
 # What other libraries' folders have, and what those are.
 _OTHERS = {
-    "adapter_config.json": (
-        "a PEFT adapter",
-        "merge it into its base model, and give what that saves",
-    ),
-    "model_index.json": (
-        "a diffusers pipeline",
-        "give the folder of one of its transformers models",
-    ),
+    "adapter_config.json": ("a_peft_adapter", "merge_adapter"),
+    "model_index.json": ("a_pipeline", "give_one_of_it"),
 }
 
 
-def _instead(folder: Path) -> tuple[str, str]:
-    """What a folder without a config is, as far as that is known, and the next step."""
-    for name, (what, cure) in _OTHERS.items():
-        if (folder / name).is_file():
-            return f", but {name}, as of {what}", cure
-    return "", "give a folder that save_pretrained or timm wrote, with the weights beside it"
+def _without(path: Path) -> UsageError:
+    """What to say of a folder without the config `path`: what else it is, as far as that is known."""
+    folder = str(path.parent)
+    for other, (what, cure) in _OTHERS.items():
+        if (path.parent / other).is_file():
+            known = Reason(
+                "folder_of_other", folder=folder, file=path.name, other=other, what=Reason(what)
+            )
+            return UsageError(known, Reason(cure))
+    return UsageError(
+        Reason("folder_without", folder=folder, file=path.name), Reason("give_saved_folder")
+    )
 
 
 def read_describing(path: Path) -> bytes:
     """The bytes of a config.json. Raises UsageError where there is none, or one too long to be one."""
     try:
         if path.stat().st_size > LONGEST_CONFIG_BYTES:
-            raise UsageError(f"{path} is too large to be a model's config", "fetch it again")
+            raise UsageError(Reason("not_a_config", file=str(path)), Reason("fetch_again"))
         return path.read_bytes()
     except FileNotFoundError:
-        instead, cure = _instead(path.parent)
-        raise UsageError(f"{path.parent} has no {path.name}{instead}", cure) from None
+        raise _without(path) from None
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be read ({error.strerror})", "name another folder"
+            Reason("file_unread", file=str(path), said=str(error.strerror)),
+            Reason("name_other_folder"),
         ) from error

@@ -6,10 +6,11 @@ import importlib
 from pathlib import Path
 
 import models
-from kit.errors import UsageError
+from kit.errors import UsageError, named
 from kit.models.adapter import Adapter
 from kit.models.declaration import DECLARATION, DESCRIBING, ModelInfo, read_declaration
 from kit.models.families import FAMILIES
+from kit.words import Reason
 
 MODELS_ROOT = Path(models.__file__).resolve().parent
 
@@ -46,7 +47,8 @@ def load_adapter(name: str) -> Adapter:
         adapter: Adapter = _class_of(name, info)(info, files, folder=folder)
     except Exception as error:  # whatever a developer's file raises
         raise UsageError(
-            f"models/{name}/{file} cannot be used ({type(error).__name__}: {error})", "correct it"
+            Reason("file_of_no_use", file=f"models/{name}/{file}", said=named(error)),
+            Reason("correct_it"),
         ) from error
     return adapter
 

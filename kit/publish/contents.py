@@ -9,7 +9,7 @@ from pathlib import Path
 from kit.errors import CannotRunError
 from kit.models.known import MODELS_ROOT
 from kit.publish.imports import reached
-from kit.storage.file_kinds import GIT_LFS_PULL, kind_of_bytes
+from kit.storage.file_kinds import kind_of_bytes
 
 ROOT = MODELS_ROOT.parent
 
@@ -119,5 +119,5 @@ def _read(path: Path) -> bytes:
             "take a fresh copy of it",
         ) from error
     if (kind := kind_of_bytes(content)).code == "lfs-pointer":
-        raise CannotRunError(f"{path} is {kind.words}", GIT_LFS_PULL)
+        raise CannotRunError(f"{path} is {kind.words}", kind.cure)
     return content

@@ -41,7 +41,7 @@ from kit.models.adapter import Adapter
 from kit.publish.privacy import shorten_paths
 from kit.report.command import render_reports
 from kit.report.markdown import render
-from kit.storage.file_kinds import GIT_LFS_PULL, kind_of_bytes
+from kit.storage.file_kinds import kind_of_bytes
 from kit.storage.fingerprint import SavedTensor
 from kit.words import LANGUAGES, Reason
 
@@ -214,7 +214,7 @@ def _tensors(logs: Logs, evidence: Evidence) -> tuple[dict[str, bytes], list[str
             continue
         files[name] = path.read_bytes()
         if (kind := kind_of_bytes(files[name])).code == "lfs-pointer":
-            raise UntrustedError(f"{path} is {kind.words}", GIT_LFS_PULL)
+            raise UntrustedError(f"{path} is {kind.words}", kind.cure)
         if describe_file(name, files[name]) != described:
             raise UntrustedError(
                 f"{name} is not what the documents say (names, shape, dtype or sha256)",

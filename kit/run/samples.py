@@ -59,7 +59,9 @@ def check_value(adapter: Adapter, value: str | None, option: str) -> None:
     try:
         adapter.check_input(value)
     except UsageError as error:
-        raise UsageError(f"{option} {error.what}", error.cure) from error
+        raise UsageError(
+            Reason("of_option", option=option, what=error.reason), error.cure
+        ) from error
 
 
 def choose_samples(adapter: Adapter, data: Path | None, most: int | None) -> list[Sample]:

@@ -26,9 +26,6 @@ Kind = Literal[
     "unknown",
 ]
 
-# What to do about a Git LFS pointer: a clone without Git LFS has it in the place of a large file.
-GIT_LFS_PULL = "run git lfs pull"
-
 # Enough for a zip archive's first two or three names.
 _HEAD_BYTES = 1024
 
@@ -63,6 +60,11 @@ class FileKind:
     def words(self) -> Reason:
         """What the file is, with its article."""
         return Reason(f"kind_{self.code}")
+
+    @property
+    def sound_words(self) -> Reason:
+        """The same of a file that nobody has looked at further."""
+        return Reason("kind_sound" if self.code == "safetensors" else f"kind_{self.code}")
 
     @property
     def cure(self) -> Reason | None:
@@ -114,4 +116,5 @@ def refuse_pointer(path: Path) -> None:
     with path.open("rb") as file:
         kind = kind_of_bytes(file.read(_HEAD_BYTES))
     if kind.code == "lfs-pointer":
-        raise CannotRunError(f"{path.name} is {kind.words}", GIT_LFS_PULL)
+        what = Reason("is_of_kind", kind=kind.words)
+        raise CannotRunError(Reason("of_file", file=path.name, what=what), kind.cure)

@@ -19,6 +19,7 @@ from kit.storage.whole import written_whole
 from kit.weights.model_files import ModelFiles
 from kit.weights.roots import hf_root, roots
 from kit.weights.sharded import index_of
+from kit.words import Reason
 
 # The sources on this machine, in the order of the chain, and the first word of their labels.
 LABELS = {
@@ -36,18 +37,17 @@ def check_names(info: ModelFiles) -> None:
     """Raise UsageError unless the model's names are names, which cannot leave a cache's folder."""
     hub_id = info.hub_id
     if not _HUB_ID.fullmatch(hub_id) or ".." in hub_id or "--" in hub_id:
-        raise UsageError(
-            f"{hub_id!r} is no repository name", "pass one like 'google/flan-t5-small'"
-        )
+        raise UsageError(Reason("no_repository_name", name=repr(hub_id)), Reason("name_like"))
     if not info.weights.endswith(".safetensors"):
         raise UsageError(
-            f"{info.weights!r} of {hub_id} is no .safetensors file, and no other is loaded",
-            "correct the declaration",
+            Reason("no_safetensors_name", name=repr(info.weights), repository=hub_id),
+            Reason("correct_the_declaration"),
         )
     for name in (info.revision, info.weights, *info.companions):
         if not _PATH.fullmatch(name) or ".." in name:
             raise UsageError(
-                f"{name!r} of {hub_id} is no plain revision or file name", "correct the adapter"
+                Reason("no_plain_name", name=repr(name), repository=hub_id),
+                Reason("correct_adapter"),
             )
 
 
@@ -161,14 +161,14 @@ def resolve(label: str, info: ModelFiles, *, hint: Path | None = None) -> Path |
     kind, _, rest = label.partition(":")
     parts = rest.split("/")
     if any(part in ("", ".", "..") for part in parts) or re.search(r"[\\\x00-\x1f]", rest):
-        raise UntrustedError(f"the record's weights label {label!r} is malformed", "run it again")
+        raise UntrustedError(Reason("label_malformed", label=repr(label)), Reason("run_it_again"))
     if kind == "file" and len(parts) == 1:
         path = hint / rest if hint is not None and hint.is_dir() else hint
         return path if path is not None and path.name == rest and path.is_file() else None
     source = next((source for source, word in LABELS.items() if word == kind), None)
     if source is None:
         raise UntrustedError(
-            f"the record's weights label {label!r} names no source", "run it again"
+            Reason("label_of_no_source", label=repr(label)), Reason("run_it_again")
         )
     paths = (path for path in existing(source, info) if label_of(source, path) == label)
     # Where the hash is known, the bytes are what counts, and whoever asks compares them.

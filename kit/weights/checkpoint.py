@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit.errors import UsageError
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,13 +39,13 @@ def read_checkpoint(paths: Sequence[Path]) -> Checkpoint:
                 for name in file.keys():  # noqa: SIM118
                     if name in files:
                         raise UsageError(
-                            f"{name} is in {files[name].name} and in {path.name}",
-                            "fetch the shards again",
+                            Reason("in_both", name=name, one=files[name].name, other=path.name),
+                            Reason("fetch_shards_again"),
                         )
                     tensors[name], files[name] = file.get_tensor(name), path
         except SafetensorError as error:
             raise UsageError(
-                f"{path.name} is damaged or no safetensors file ({error})", "fetch it again"
+                Reason("no_safetensors", file=path.name, said=str(error)), Reason("fetch_again")
             ) from error
     return Checkpoint(tensors, files)
 

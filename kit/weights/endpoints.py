@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from kit.errors import UsageError
+from kit.words import Reason
 
 _ADDRESS = re.compile(r"https?://[^/?#\[\]]+(/[^?#\[\]]*)?")
 
@@ -37,8 +38,7 @@ def mirror_list(named: Sequence[str] = ()) -> tuple[str, ...]:
     for url in mirrors:
         if not is_address(url):
             raise UsageError(
-                f"the mirror {shown(url)!r} is no http(s) address",
-                "give --mirror or KIT_MIRRORS one like https://hf-mirror.com",
+                Reason("no_mirror_address", mirror=repr(shown(url))), Reason("give_mirror")
             )
     return tuple(mirrors)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kit.errors import Fault, UsageError, shown
-from kit.storage.file_kinds import WEIGHT_SUFFIXES, kind_of
+from kit.storage.file_kinds import WEIGHT_SUFFIXES, FileKind, kind_of
 from kit.storage.names import fits_a_record, is_text
 from kit.weights import caches
 from kit.weights.model_files import ModelFiles
@@ -45,7 +45,7 @@ def check_explicit(path: Path, info: ModelFiles) -> Path:
     Reads headers only. Raises UsageError where there is no such file or it, or a shard, cannot be one.
     """
     file = path
-    cure = f"pass the model's {info.weights} or the folder that holds it"
+    cure = Reason("pass_models", file=info.weights)
     try:
         if path.is_dir():
             file = _in_folder(path, info)
@@ -60,17 +60,14 @@ def check_explicit(path: Path, info: ModelFiles) -> Path:
         else:
             check_safetensors(file)
     except PickleError as error:
-        raise UsageError(
-            f"--weights {shown(file)} {error.what}, which could run code",
-            f"{cure}, or make one: {error.cure}",
-        ) from error
+        what = Reason("runs_code", what=error.reason)
+        make = Reason("or_make_one", cure=cure, make=error.cure or "")
+        raise UsageError(_of_weights(file, what), make) from error
     except DamagedFileError as error:
-        raise UsageError(f"--weights {shown(file)} {error.what}", error.cure or cure) from error
+        raise UsageError(_of_weights(file, error.reason), error.cure or cure) from error
     except OSError as error:
-        beside = _beside(file) if file != path else ""
-        raise UsageError(
-            f"--weights {shown(file)} cannot be read ({error.strerror}){beside}", cure
-        ) from error
+        what = _unread(file, str(error.strerror), beside=file != path)
+        raise UsageError(_of_weights(file, what), cure) from error
     return file
 
 
@@ -84,19 +81,24 @@ def _in_folder(folder: Path, info: ModelFiles) -> Path:
     )
 
 
-def _beside(file: Path) -> str:
-    """What else lies in the folder that could be weights, each by what it is."""
-    found = []
+def _of_weights(file: Path, what: Reason) -> Reason:
+    return Reason("of_option", option=f"--weights {shown(file)}", what=what)
+
+
+def _unread(file: Path, said: str, *, beside: bool) -> Reason:
+    """That the file cannot be read; with what lies beside it in a folder that was given, if that could be
+    weights: each by what it is."""
+    kinds: dict[str, FileKind] = {}
     with suppress(OSError):
-        for path in sorted(file.parent.iterdir()):
+        for path in sorted(file.parent.iterdir()) if beside else ():
             if path.is_file() and path.suffix in WEIGHT_SUFFIXES:
-                what = kind_of(path).words.replace("a damaged safetensors", "a safetensors")
-                found.append(f"{path.name} ({what})")
+                kinds[path.name] = kind_of(path)
+    found = [Reason("beside", name=name, kind=kind.sound_words) for name, kind in kinds.items()][:3]
     if not found:
-        return ""
-    pickled = any("pickle" in each for each in found)
-    more = f": {Reason('write_safetensors')}" if pickled else ""
-    return f", but {', '.join(found[:3])} lies beside it{more}"
+        return Reason("unread", said=said)
+    if any(kind.code == "pickle" for kind in kinds.values()):
+        return Reason("unread_pickled", said=said, found=found, cure=Reason("write_safetensors"))
+    return Reason("unread_beside", said=said, found=found)
 
 
 def _size(path: Path) -> int:

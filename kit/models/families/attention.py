@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 from kit.errors import UsageError
 from kit.models.adapter import Adapter, Attention
 from kit.models.building import built
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,9 +45,13 @@ class ChoosesAttention(Adapter):
             import transformers
 
             raise UsageError(
-                f"transformers {transformers.__version__} has no {self.attention} attention for "
-                f"{self.info.architecture}",
-                "leave out --attention, or install a version that has it",
+                Reason(
+                    "no_such_attention",
+                    version=transformers.__version__,
+                    wanted=str(self.attention),
+                    architecture=self.info.architecture,
+                ),
+                Reason("leave_attention"),
             )
         return model
 

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from kit.errors import UsageError
+from kit.words import Reason
 
 _DEEPEST = 12
 _MOST_VALUES = 200_000  # a config of 20,000 named classes has 40,000
@@ -24,7 +25,7 @@ def check_values(config: Any, file: str) -> None:
     def check(value: Any, name: str, depth: int) -> None:
         left[0] -= 1
         if depth > _DEEPEST or left[0] < 0:
-            raise UsageError(f"{file} is too large to be a model's config", "fetch it again")
+            raise UsageError(Reason("not_a_config", file=file), Reason("fetch_again"))
         if isinstance(value, dict):
             for key, item in value.items():
                 check(item, str(key), depth + 1)
@@ -32,11 +33,15 @@ def check_values(config: Any, file: str) -> None:
             for item in value:
                 check(item, name, depth + 1)
         elif isinstance(value, str) and len(value) > _LONGEST_TEXT:
-            raise UsageError(f"{file}: {name} is a text of {len(value)} characters", "correct it")
+            long = Reason("long_text", file=file, name=name, count=len(value))
+            raise UsageError(long, Reason("correct_it"))
         elif isinstance(value, (int, float)):
             limit = _MOST_LAYERS if _LAYERS.search(name) else _LARGEST
             # Infinity is a limit that some configs give (Mamba's time steps).
             if math.isnan(value) or (math.isfinite(value) and abs(value) > limit):
-                raise UsageError(f"{file}: {name} is {value}, beyond {limit}", "correct it")
+                raise UsageError(
+                    Reason("beyond_limit", file=file, name=name, value=value, limit=limit),
+                    Reason("correct_it"),
+                )
 
     check(config, file, 0)

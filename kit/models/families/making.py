@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from kit.errors import CannotRunError
+from kit.errors import CannotRunError, named
 from kit.models.families.torchvision_ops import without_torchvision
 from kit.storage.file_kinds import why_no_json
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,7 +78,7 @@ def _read(file: Path) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         what, cure = why_no_json(content, error)
-        raise CannotRunError(f"{file.name} {what}", cure) from error
+        raise CannotRunError(Reason("of_file", file=file.name, what=what), cure) from error
 
 
 def _loaded(file: Path, kind: str) -> Any:
@@ -90,7 +91,7 @@ def _loaded(file: Path, kind: str) -> Any:
             )
     except Exception as error:  # whatever a file of another version makes of it
         raise CannotRunError(
-            f"{file.name} cannot be used ({type(error).__name__}: {error})", "fetch it again"
+            Reason("file_of_no_use", file=file.name, said=named(error)), Reason("fetch_again")
         ) from error
 
 

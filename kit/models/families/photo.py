@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit.errors import UsageError, shown
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -34,10 +35,11 @@ def check_photo(path: Path) -> None:
     # Pillow raises SyntaxError, ValueError and others besides OSError on damaged files.
     except Exception as error:
         raise UsageError(
-            f"{shown(path)}: not a readable image ({error})", "give a JPEG or PNG file"
+            Reason("no_image", file=shown(path), said=str(error)), Reason("give_image")
         ) from error
     if max(width, height) > _LONGEST_RATIO * min(width, height):
-        raise UsageError(f"{shown(path)}: {width}x{height} pixels are a line", "give a photograph")
+        line = Reason("a_line", file=shown(path), width=width, height=height)
+        raise UsageError(line, Reason("give_photograph"))
 
 
 def open_upright(path: Path) -> Image.Image:
@@ -51,9 +53,14 @@ def open_upright(path: Path) -> Image.Image:
     with opened as image:
         if image.width * image.height > _MOST_PIXELS:
             raise UsageError(
-                f"{shown(path)}: {image.width}x{image.height} pixels are more than "
-                f"{_MOST_PIXELS // 10**6} million",
-                "scale it down",
+                Reason(
+                    "many_pixels",
+                    file=shown(path),
+                    width=image.width,
+                    height=image.height,
+                    most=_MOST_PIXELS // 10**6,
+                ),
+                Reason("scale_down"),
             )
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith("I"):  # 16 bits: convert() alone would clip them to white

@@ -64,7 +64,7 @@ class Seq2SeqText(ChoosesAttention):
     def check_input(self, value: str | None) -> None:
         """Raise UsageError for a text without a visible character."""
         if value is not None and not value.strip():
-            raise UsageError("is empty", "give a sentence, or leave it out for the default")
+            raise UsageError(Reason("is_empty"), Reason("give_sentence"))
 
     def build(self) -> nn.Module:
         """The class of config.json in eval mode, its parameters on the meta device."""

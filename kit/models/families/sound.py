@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit.errors import UsageError, shown
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 _LONGEST_SECONDS = 600
 # Bytes of a sample: 8 bits are unsigned, the wider ones signed.
 _WIDTHS = {1: "u1", 2: "<i2", 4: "<i4"}
-_GIVE = "give a .wav file of 16 bits"
 
 
 def synthetic_sound(rate: int) -> Tensor:
@@ -37,13 +37,17 @@ def check_sound(path: Path) -> None:
         with wave.open(str(path)) as file:
             width, seconds = file.getsampwidth(), file.getnframes() / file.getframerate()
     except (OSError, EOFError, wave.Error) as error:
-        what = str(error) or "it ends too early"
-        raise UsageError(f"{shown(path)}: not a readable WAV file ({what})", _GIVE) from error
+        said = str(error) or Reason("ends_early")
+        raise UsageError(
+            Reason("no_sound", file=shown(path), said=said), Reason("give_sound")
+        ) from error
     if width not in _WIDTHS:
-        raise UsageError(f"{shown(path)}: {8 * width} bits a sample", _GIVE)
+        bits = Reason("sample_bits", file=shown(path), bits=8 * width)
+        raise UsageError(bits, Reason("give_sound"))
     if not 0 < seconds <= _LONGEST_SECONDS:
         raise UsageError(
-            f"{shown(path)}: {seconds:.0f} s of sound", f"give 1 to {_LONGEST_SECONDS} s"
+            Reason("sound_seconds", file=shown(path), seconds=seconds),
+            Reason("give_seconds", most=_LONGEST_SECONDS),
         )
 
 
@@ -56,9 +60,8 @@ def read_sound(path: Path, rate: int) -> Tensor:
     check_sound(path)
     with wave.open(str(path)) as file:
         if file.getframerate() != rate:
-            raise UsageError(
-                f"{shown(path)}: {file.getframerate()} Hz, the model takes {rate} Hz", "resample it"
-            )
+            other = Reason("other_rate", file=shown(path), given=file.getframerate(), wanted=rate)
+            raise UsageError(other, Reason("resample"))
         width, channels = file.getsampwidth(), file.getnchannels()
         samples = np.frombuffer(file.readframes(file.getnframes()), _WIDTHS[width])
     half = 2.0 ** (8 * width - 1)

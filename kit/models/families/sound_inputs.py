@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kit.errors import CannotRunError, visible
 from kit.models.families.making import PROCESSOR, Making, uniform
 from kit.models.families.sound import read_sound, synthetic_sound
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,8 +68,5 @@ def _sound(making: Making, rate: int, remark: str = "") -> Tensor:
 def _say_seeded_spectrogram(making: Making) -> None:
     """Raises CannotRunError where the user gave a sound: only the model's own file says how it is seen."""
     if making.value is not None and not making.value_used:
-        raise CannotRunError(
-            f"a sound (--input) needs the model's {PROCESSOR}, which is not at hand",
-            "put it beside the weights",
-        )
+        raise CannotRunError(Reason("sound_needs", file=PROCESSOR), Reason("put_beside"))
     making.said.append(f"seeded spectrogram ({PROCESSOR} is not at hand)")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kit.errors import CannotRunError
 from kit.models.families.making import Making, configs, seeded
 from kit.models.families.tokenizer import TOKENIZER, read_tokenizer
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,10 +34,7 @@ def input_ids(making: Making) -> Tensor | None:
         making.said.append(text)
     else:
         if making.value is not None and "pixel_values" not in making.parameters:
-            raise CannotRunError(
-                f"a text (--input, --data) needs the model's {TOKENIZER}, which is not at hand",
-                "put it beside the weights",
-            )
+            raise CannotRunError(Reason("text_needs", file=TOKENIZER), Reason("put_beside"))
         longest = making.size("max_position_embeddings", "n_positions", default=_TOKENS) or _TOKENS
         count = max(min(_TOKENS, longest - 2), 2)
         ids = _legal_ids(making.config, vocabulary, count, "input_ids")
@@ -103,9 +101,14 @@ def _encode(file: Path, text: str, vocabulary: int) -> list[int]:
     words = len(set(text.split()))
     if not ids or max(ids) >= vocabulary or (words > 3 and len(set(ids)) <= 3):
         raise CannotRunError(
-            f"{TOKENIZER} is not this model's: it encodes {text[:60]!r} as {ids[:12]}, and the "
-            f"model knows ids below {vocabulary}",
-            "fetch it again",
+            Reason(
+                "ids_beyond",
+                file=TOKENIZER,
+                text=repr(text[:60]),
+                made=str(ids[:12]),
+                vocabulary=vocabulary,
+            ),
+            Reason("fetch_again"),
         )
     return ids
 

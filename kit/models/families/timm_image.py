@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.accuracy.spec import OutputSpec
-from kit.errors import UnsupportedError, UsageError, visible
+from kit.errors import UnsupportedError, UsageError, named, visible
 from kit.models.adapter import Adapter, ModelInput
 from kit.models.building import built
 from kit.models.declaration import CONFIG, ModelInfo, read_config
@@ -17,6 +17,7 @@ from kit.models.families.bounds import check_values
 from kit.models.families.photo import check_photo, open_upright, sample_photo
 from kit.models.families.top5 import top5
 from kit.models.families.torchvision_ops import declare_missing_ops
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -66,19 +67,21 @@ class TimmImage(Adapter):
         name = config.get("architecture")
         if not isinstance(name, str) or not timm.is_model(name):
             raise UnsupportedError(
-                f"{CONFIG} names the architecture {name!r}, which timm {timm.__version__} does "
-                "not have",
-                "install a timm that has it",
+                Reason("timm_without", file=CONFIG, name=repr(name), version=timm.__version__),
+                Reason("install_timm"),
             )
         arguments = {**config.get("model_args", {})}
         if loading := _LOADING & arguments.keys():
-            raise UsageError(f"{CONFIG}: model_args may not set {sorted(loading)[0]}", "remove it")
+            raise UsageError(
+                Reason("loading_argument", file=CONFIG, name=min(loading)), Reason("remove_it")
+            )
         arguments |= {each: config[each] for each in ("num_classes",) if each in config}
         try:
             model = built(partial(timm.create_model, name, pretrained=False, **arguments))
         except (TypeError, ValueError, AssertionError, RuntimeError) as error:
             raise UsageError(
-                f"timm cannot build {name} of {CONFIG} ({error})", "fetch it again"
+                Reason("timm_cannot_build", name=name, file=CONFIG, said=str(error)),
+                Reason("fetch_again"),
             ) from error
         return model
 
@@ -99,9 +102,8 @@ class TimmImage(Adapter):
             ValueError,
         ) as error:  # whatever a value sets off
             raise UsageError(
-                f"{CONFIG}: timm cannot preprocess an image by its pretrained_cfg "
-                f"({type(error).__name__}: {error})",
-                "fetch it again",
+                Reason("timm_cannot_preprocess", file=CONFIG, said=named(error)),
+                Reason("fetch_again"),
             ) from error
         return ModelInput(
             tensors={"pixel_values": pixels.unsqueeze(0)},
@@ -130,8 +132,8 @@ class TimmImage(Adapter):
                 each.remove()
         if not given:
             raise UnsupportedError(
-                f"{self.info.architecture} calls no classifier that timm names",
-                "write models/<name>/adapter.py for it",
+                Reason("no_classifier", architecture=self.info.architecture),
+                Reason("write_adapter"),
             )
         return {
             "features": torch.cat([each.flatten(1) for each in given.values()], dim=1),
@@ -170,10 +172,10 @@ def _checked(config: dict[str, Any]) -> dict[str, Any]:
     check_values(config, CONFIG)
     for name in ("model_args", "pretrained_cfg"):
         if not isinstance(config.get(name, {}), dict):
-            raise UsageError(f"{CONFIG}: {name} is no JSON object", "fetch it again")
+            raise UsageError(Reason("no_object", file=CONFIG, name=name), Reason("fetch_again"))
     classes = config.get("num_classes", 0)
     if type(classes) is not int or classes < 0:
-        raise UsageError(f"{CONFIG}: num_classes is {classes!r}, no count", "correct it")
+        raise UsageError(Reason("no_count", file=CONFIG, value=repr(classes)), Reason("correct_it"))
     return config
 
 

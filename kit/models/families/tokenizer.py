@@ -9,6 +9,7 @@ from typing import Any
 
 from kit.errors import CannotRunError
 from kit.storage.file_kinds import why_no_json
+from kit.words import Reason
 
 TOKENIZER = "tokenizer.json"
 
@@ -29,15 +30,20 @@ def proven_tokenizer(
     """
     if TOKENIZER not in companions:
         raise CannotRunError(
-            f"a text (--input, --data) needs the model's {TOKENIZER}, which is not at hand",
-            f"fetch it from {source_url} and put it beside the weights (--weights DIR)",
+            Reason("text_needs", file=TOKENIZER), Reason("fetch_beside", source=str(source_url))
         )
     tokenizer = read_tokenizer(companions[TOKENIZER], most_tokens)
     made = tokenizer.encode(text).ids
     if made != ids:
         raise CannotRunError(
-            f"{TOKENIZER} is not this model's: it encodes {text!r} as {made[:12]}, not {ids}",
-            f"fetch it again from {source_url}",
+            Reason(
+                "other_tokenizer",
+                file=TOKENIZER,
+                text=repr(text),
+                made=str(made[:12]),
+                ids=str(ids),
+            ),
+            Reason("fetch_again_from", source=str(source_url)),
         )
     return tokenizer
 
@@ -52,7 +58,7 @@ def read_tokenizer(path: Path, most_tokens: int | None = None) -> Any:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises a bare Exception
         what, cure = why_no_json(path.read_bytes(), error)
-        raise CannotRunError(f"{TOKENIZER} {what}", cure) from error
+        raise CannotRunError(Reason("of_file", file=TOKENIZER, what=what), cure) from error
     tokenizer.no_padding()
     if most_tokens is not None:
         tokenizer.enable_truncation(most_tokens)

@@ -9,6 +9,7 @@ from kit.errors import UnsupportedError, UsageError
 from kit.models.declaration import CONFIG, ModelInfo
 from kit.models.families.bounds import check_values
 from kit.models.families.torchvision_ops import without_torchvision
+from kit.words import Reason
 
 # What a config may hold that would choose code, load other weights, or cast what is built: left out.
 _LEFT_OUT = frozenset(
@@ -35,14 +36,8 @@ _TASKS: Mapping[str, tuple[str, str | None]] = {
     "ForPreTraining": ("pre-training heads", None),
 }
 _REFUSED = {
-    "auto_map": (
-        "names code of its own (auto_map), which is never run",
-        "where transformers' own class is meant, remove auto_map from a copy",
-    ),
-    "quantization_config": (
-        "is of quantised weights, which need kernels of their own",
-        "take the unquantised model",
-    ),
+    "auto_map": ("names_own_code", "remove_auto_map"),
+    "quantization_config": ("of_quantised_weights", "take_unquantised"),
 }
 
 
@@ -54,14 +49,12 @@ def check_config(document: dict[str, Any]) -> dict[str, Any]:
     """
     check_values(document, CONFIG)
     if not isinstance(document.get("model_type"), str):
-        raise UsageError(
-            f"{CONFIG} has no model_type: it is of neither transformers nor timm",
-            "give the folder that save_pretrained wrote, or timm's",
-        )
+        raise UsageError(Reason("no_model_type", file=CONFIG), Reason("give_saved"))
     for each in _levels(document):
         for name, (why, cure) in _REFUSED.items():
             if each.get(name):
-                raise UnsupportedError(f"{CONFIG} {why}", cure)
+                refused = Reason("of_file", file=CONFIG, what=Reason(why))
+                raise UnsupportedError(refused, Reason(cure))
     return document
 
 
@@ -111,7 +104,8 @@ def library_config(document: Mapping[str, Any]) -> Any:
             return CONFIG_MAPPING[kind].from_dict(plain(document))
     except Exception as error:  # each config checks its values in its own way
         raise UsageError(
-            f"{CONFIG} is not what {kind} needs ({error})", "fetch it again"
+            Reason("config_of_other", file=CONFIG, kind=kind, said=str(error)),
+            Reason("fetch_again"),
         ) from error
 
 
@@ -131,8 +125,8 @@ def library_class(document: Mapping[str, Any]) -> Any:
             wanted = next(iter(_names(modeling_auto.MODEL_MAPPING_NAMES.get(kind))), None)
     if not mapped:
         raise UnsupportedError(
-            f"transformers {transformers.__version__} has no model of the type {kind!r}",
-            "install a version that has it",
+            Reason("no_such_type", version=transformers.__version__, kind=repr(kind)),
+            Reason("install_version"),
         )
     with without_torchvision():
         for name in mapped:
@@ -143,9 +137,14 @@ def library_class(document: Mapping[str, Any]) -> Any:
             if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
                 return found
     raise UnsupportedError(
-        f"{CONFIG} names the class {wanted!r}, which is none of transformers "
-        f"{transformers.__version__}'s for {kind}",
-        "install a version that has it, or write models/<name>/adapter.py",
+        Reason(
+            "no_such_class",
+            file=CONFIG,
+            name=repr(wanted),
+            version=transformers.__version__,
+            kind=kind,
+        ),
+        Reason("install_version_or_write"),
     )
 
 

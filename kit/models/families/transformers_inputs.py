@@ -20,6 +20,7 @@ from kit.models.families.making import PROCESSOR, PROCESSORS, Making, uniform
 from kit.models.families.sound_inputs import input_features, input_values
 from kit.models.families.text_inputs import attention_mask, boxes, decoder_input_ids, input_ids
 from kit.models.families.tokenizer import TOKENIZER
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,23 +39,21 @@ def make_inputs(
     needed = {name for name, each in parameters.items() if _is_needed(name, each)}
     if unknown := sorted(needed - _MAKERS.keys()):
         raise UnsupportedError(
-            f"{model_class.__name__} needs {', '.join(unknown)}, which nobody can guess",
-            "write models/<name>/adapter.py for it",
+            Reason("needs_unknown", name=model_class.__name__, inputs=unknown),
+            Reason("write_adapter"),
         )
     tensors: dict[str, Tensor] = {}
     for name, make in _MAKERS.items():
         if name in parameters and (made := make(making)) is not None:
             tensors[name] = made
     if not tensors:
+        taken = list(parameters)[1:6]
         raise UnsupportedError(
-            f"{model_class.__name__} takes {', '.join(list(parameters)[1:6])}, none of which the "
-            "kit can make",
-            "write models/<name>/adapter.py for it",
+            Reason("takes_unknown", name=model_class.__name__, inputs=taken),
+            Reason("write_adapter"),
         )
     if value is not None and not making.value_used:
-        raise UsageError(
-            "--input: this model takes neither a text nor an image nor a sound", "leave it out"
-        )
+        raise UsageError(Reason("no_use_for_input"), Reason("leave_out"))
     decoder = tensors.get("decoder_input_ids")
     return ModelInput(
         tensors=tensors,

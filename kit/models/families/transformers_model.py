@@ -20,6 +20,7 @@ from kit.models.families.sound import check_sound
 from kit.models.families.top5 import top5
 from kit.models.families.torchvision_ops import without_torchvision
 from kit.models.families.transformers_config import check_config, library_class, library_config
+from kit.words import Reason
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -58,7 +59,7 @@ class TransformersModel(ChoosesAttention):
     def check_input(self, value: str | None) -> None:
         """Raise UsageError for a text without a visible character, or an image or a sound that is none."""
         if value is not None and not value.strip():
-            raise UsageError("is empty", "give a sentence, or leave it out for the default")
+            raise UsageError(Reason("is_empty"), Reason("give_sentence"))
         if value is not None and self.samples == "images":
             check_photo(Path(value))
         elif value is not None and self.samples is None and value.lower().endswith(".wav"):
@@ -74,14 +75,22 @@ class TransformersModel(ChoosesAttention):
             raise
         except ImportError as error:
             raise UnsupportedError(
-                f"{self.info.architecture} needs a package that is not here: {_one_line(error)}",
-                "install it",
+                Reason(
+                    "lacks_package",
+                    architecture=self.info.architecture,
+                    said=_one_line(error),
+                ),
+                Reason("install_it"),
             ) from error
         except Exception as error:  # whatever a class raises on values that do not fit each other
             raise UsageError(
-                f"transformers cannot build {self.info.architecture} of {CONFIG} "
-                f"({type(error).__name__}: {_one_line(error)})",
-                "fetch it again",
+                Reason(
+                    "cannot_build",
+                    architecture=self.info.architecture,
+                    file=CONFIG,
+                    said=f"{type(error).__name__}: {_one_line(error)}",
+                ),
+                Reason("fetch_again"),
             ) from error
 
     def load_input(self, value: str | None, companions: Mapping[str, Path]) -> ModelInput:
@@ -112,15 +121,18 @@ class TransformersModel(ChoosesAttention):
             if isinstance(error, RuntimeError) and not _OF_SHAPES.search(str(error)):
                 raise
             raise UnsupportedError(
-                f"{self.info.architecture} does not run on inputs made by its config "
-                f"({type(error).__name__}: {_one_line(error)})",
-                "write models/<name>/adapter.py for it",
+                Reason(
+                    "does_not_run",
+                    architecture=self.info.architecture,
+                    said=f"{type(error).__name__}: {_one_line(error)}",
+                ),
+                Reason("write_adapter"),
             ) from error
         outputs = dict(_tensors(result, ""))
         if not outputs:
             raise UnsupportedError(
-                f"{self.info.architecture} gives no floating tensor to compare",
-                "write models/<name>/adapter.py for it",
+                Reason("nothing_floating", architecture=self.info.architecture),
+                Reason("write_adapter"),
             )
         return outputs
 
