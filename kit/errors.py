@@ -80,9 +80,11 @@ def _lined(value: Value) -> Value:
     return value if isinstance(value, (int, float)) else [_line(each) for each in value]
 
 
-def named(error: BaseException) -> str:
-    """A library's error by its class and its own words."""
-    return f"{type(error).__name__}: {error}"
+def named(error: BaseException) -> Reason:
+    """What an error says: the kit's own what happened, a library's its class and its words."""
+    if isinstance(error, Fault):
+        return error.reason
+    return Reason.said(f"{type(error).__name__}: {error}")
 
 
 def visible(text: str) -> str:

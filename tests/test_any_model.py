@@ -211,6 +211,7 @@ def test_what_the_kit_cannot_run_is_unsupported(
     assert words in result.error
     if (kit.logs / "run.json").exists():  # it began: the record says how it ended
         assert kit.record["status"] == "UNSUPPORTED"
+        assert kit.record["error"]["message"] in kit.record["reason_codes"]
 
 
 @pytest.mark.parametrize(

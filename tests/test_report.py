@@ -610,6 +610,20 @@ def test_honest_figures_are_never_refused(kind: str) -> None:
                 assert not [c for c, holds in RANKING.items() if not holds(again.ranking)]
 
 
+def test_a_run_that_fails_for_the_models_own_files_says_so_in_chinese(kit: Kit) -> None:
+    folder = kit.scratch / "model"
+    folder.mkdir()
+    config = {"architecture": "test_resnet", "pretrained_cfg": {"interpolation": "cubicle"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert kit.infer("--model", folder, "--offline").code == 2
+    error = kit.record["error"]["message"]
+    assert error.endswith("by its pretrained_cfg (KeyError: 'cubicle'); fetch it again")
+    assert kit.command("report", "--logs", kit.logs).code == 0
+    text = report(kit.logs)
+    check_chinese(text)
+    assert "timm 不能按其 pretrained_cfg 预处理图像(KeyError: 'cubicle');重新下载" in text
+
+
 def test_no_report_outlives_its_verdict(vit_run: Kit) -> None:
     """Of a run that becomes INVALID, of one that cannot be judged, and of one that is judged again."""
     assert vit_run.compare().code == 0

@@ -13,6 +13,7 @@ import pytest
 from conftest import ROOT
 
 from kit.documented import Codes, Documented, read, written
+from kit.errors import Fault
 from kit.words import Reason, catalogue
 
 
@@ -43,6 +44,23 @@ def test_every_text_is_in_both_languages() -> None:
         for key, text in texts.items():
             assert list(text) == ["zh", "en"], key
             assert fields(text["zh"]) == fields(text["en"]), key
+
+
+def test_chinese_texts_are_chinese() -> None:
+    """No four plain English words in a row; a command is one."""
+    for section, texts in catalogue().items():
+        for key, text in texts.items():
+            chinese = text if section == "drawn" else text["zh"]
+            without = re.sub(
+                r"[{][^}]*[}]|python -m [\w .-]+|pip install [\w ]+|git lfs pull", "", chinese
+            )
+            assert not re.search(r"(?:\b[a-z]{2,} ){3,}[a-z]{2,}\b", without), key
+
+
+def test_an_error_keeps_its_reason_when_foreign_text_in_it_is_brought_onto_a_line() -> None:
+    found = Fault(Reason("no_image", file="a\nb", said="\x1b[2J  twice"))
+    assert found.reason.told("zh") == r"a b:不是可读的图像(\x1b[2J twice)"
+    assert found.what == r"a b: not a readable image (\x1b[2J twice)"
 
 
 def test_the_reference_in_fp64_has_one_name() -> None:

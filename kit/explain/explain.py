@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from kit.errors import KitError
+from kit.errors import KitError, named
 from kit.evidence.types.explanation import (
     ExplainedOutput,
     Explanation,
@@ -75,7 +75,7 @@ def explain(
     try:
         found = attribution.search([*expected.active], expected.others)
     except (KitError, RuntimeError, TypeError, ValueError) as error:
-        return Reason("explain_failed", error=f"{type(error).__name__}: {error}")
+        return Reason("explain_failed", error=named(error))
     return attributed(_outputs(attribution, found), _behaviours(attribution, found, expected))
 
 

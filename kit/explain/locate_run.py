@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kit.devices import Device, select_device
 from kit.devices.precision import Dtype
-from kit.errors import CannotRunError
+from kit.errors import CannotRunError, named
 from kit.evidence.layers import write_layers
 from kit.evidence.logs import WRONG_OPERATOR, Logs
 from kit.evidence.types.explanation import CheapestCure, Explanation, attributed
@@ -99,7 +99,7 @@ def locate_run(
 
 def _broke_off(error: Exception) -> Reason:
     log.debug("localisation broke off", exc_info=error)
-    return Reason("localise_failed", error=f"{type(error).__name__}: {error}")
+    return Reason("localise_failed", error=named(error))
 
 
 def _write_operator(new: Logs, alone: WrongOperator, run: FinishedRun) -> None:

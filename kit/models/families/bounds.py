@@ -40,7 +40,9 @@ def check_values(config: Any, file: str) -> None:
             # Infinity is a limit that some configs give (Mamba's time steps).
             if math.isnan(value) or (math.isfinite(value) and abs(value) > limit):
                 raise UsageError(
-                    Reason("beyond_limit", file=file, name=name, value=value, limit=limit),
+                    Reason(
+                        "beyond_limit", file=file, name=name, value=str(value), limit=str(limit)
+                    ),
                     Reason("correct_it"),
                 )
 
