@@ -87,6 +87,11 @@ def named(error: BaseException) -> Reason:
     return Reason.said(f"{type(error).__name__}: {error}")
 
 
+def words_of(error: BaseException) -> str:
+    """The words of an error alone: the operating system's without its number and without a path."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def visible(text: str) -> str:
     """`text` on one line: line ends and other controls, what turns the direction of text and what takes
     no width are written by their numbers, seen and without effect."""

@@ -401,7 +401,7 @@ def test_a_pipe_is_not_waited_for(kit: Kit) -> None:
     save_file({"x": BASE}, good)
     os.mkfifo(pipe)
     result = kit.command("judge", good, pipe)
-    assert result.code == 2 and "is no regular file" in result.error
+    assert result.code == 2 and "no regular file" in result.error
 
 
 def test_names_that_no_system_has(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

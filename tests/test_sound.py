@@ -53,7 +53,7 @@ def test_what_is_no_sound_that_can_be_read(tmp_path: Path) -> None:
     refused = {
         text: "not a readable WAV file",
         cut: "not a readable WAV file",
-        tmp_path: "not a readable WAV file (no regular file)",
+        tmp_path: "not a readable WAV file (it is a folder)",
         tmp_path / "nowhere.wav": "not a readable WAV file",
         write(tmp_path / "24.wav", b"\0" * 9, width=3): "24 bits a sample",
         write(tmp_path / "empty.wav", b""): "0 s of sound",

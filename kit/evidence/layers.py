@@ -8,7 +8,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 
-from kit.errors import UntrustedError
+from kit.errors import UntrustedError, words_of
 from kit.evidence.logs import LAYERS, Logs
 from kit.evidence.types.explanation import LayersFile
 from kit.words import Reason
@@ -78,9 +78,9 @@ def read_layers(logs: Logs, described: LayersFile) -> list[LayerRow]:
             raise ValueError("it has other columns")
         return [_row(row) for row in rows]
     except (OSError, ValueError, LookupError, csv.Error) as error:
-        why = getattr(error, "strerror", None) or str(error)
+        why = words_of(error)
         raise UntrustedError(
-            Reason("missing_or_damaged", name=LAYERS, why=str(why)), Reason("run_again")
+            Reason("missing_or_damaged", name=LAYERS, why=why), Reason("run_again")
         ) from error
 
 

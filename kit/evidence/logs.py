@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.errors import CannotRunError, UntrustedError, UsageError, shown
+from kit.errors import CannotRunError, UntrustedError, UsageError, shown, words_of
 from kit.evidence.replacement import begin, decide, settle
 from kit.storage.names import check_regular
 from kit.storage.whole import written_whole
@@ -259,7 +259,7 @@ def _check_files(folder: Path) -> None:
                     "in_folder_unread",
                     name=name,
                     folder=shown(folder),
-                    said=str(error.strerror),
+                    said=words_of(error),
                 ),
                 Reason("remove_it"),
             ) from error
@@ -313,9 +313,8 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        said = error.strerror or str(error)
-        what = Reason("cannot_write", folder=str(folder), said=said)
+        what = Reason("cannot_write", folder=str(folder), said=words_of(error))
         with suppress(OSError):
             free = shutil.disk_usage(folder).free // 2**20
-            what = Reason("cannot_write_room", folder=str(folder), said=said, free=free)
+            what = Reason("cannot_write_room", folder=str(folder), said=words_of(error), free=free)
         raise CannotRunError(what, Reason("name_writable")) from error

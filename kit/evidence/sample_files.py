@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kit.accuracy.judged_samples import JudgedSamples
 from kit.accuracy.sample_verdicts import judge_samples
 from kit.accuracy.spec import OutputSpec
-from kit.errors import UntrustedError
+from kit.errors import UntrustedError, words_of
 from kit.evidence.left_out import judged_outputs
 from kit.evidence.logs import SAMPLE_FIGURES, SAMPLES, Logs, log
 from kit.evidence.summary import ranked_output
@@ -161,7 +161,7 @@ def _checked(logs: Logs, file: Shard) -> Path:
         found = sha256_of(path)
     except OSError as error:
         raise UntrustedError(
-            Reason("is_missing", name=f"{SAMPLES}/{path.name}", said=str(error.strerror)),
+            Reason("is_missing", name=f"{SAMPLES}/{path.name}", said=words_of(error)),
             Reason("run_again"),
         ) from error
     if found != file.sha256:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from kit.accuracy.spec import ROLES, OutputSpec, Role
-from kit.errors import UsageError, shown, visible
+from kit.errors import UsageError, shown, visible, words_of
 from kit.storage.file_kinds import kind_of
+from kit.storage.names import check_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,8 +38,8 @@ def read_outputs(path: Path) -> tuple[Outputs, Roles]:
     """The memory-mapped tensors of a file, and the roles in its metadata. Raises UsageError."""
     from safetensors import safe_open
 
-    _check_regular(path)
     try:
+        check_regular(path)  # opening a pipe or a device may never return
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             text = (file.metadata() or {}).get(ROLES, "{}")
@@ -52,16 +52,6 @@ def read_outputs(path: Path) -> tuple[Outputs, Roles]:
         raise UsageError(
             f"{shown(path)}: its {ROLES} are damaged ({why})", "save it again"
         ) from error
-
-
-def _check_regular(path: Path) -> None:
-    """Raise UsageError for a pipe or a device, whose opening may never return."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return  # what is wrong is told where the file is opened
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise UsageError(f"{shown(path)} is no regular file", "name a safetensors file")
 
 
 def _roles(found: Any) -> Roles:
@@ -81,16 +71,20 @@ def _roles(found: Any) -> Roles:
 
 def _refused(path: Path, error: Exception) -> UsageError:
     """Why the file could not be read; `error` is the library's own word."""
-    said = visible(str(error))[:200]
     if not os.path.exists(path):  # noqa: PTH110  (a name that is too long is no error to it)
         what = f"{shown(path)[:300]} is no readable safetensors file: there is no such file"
         return UsageError(what, "name one that is there")
     if path.is_dir():
         return UsageError(f"{shown(path)} is a folder", "name a safetensors file in it")
     try:
+        check_regular(path)
+    except OSError as other:
+        return UsageError(f"{shown(path)}: {words_of(other)}", "name a safetensors file")
+    try:
         kind = kind_of(path)
     except OSError as unreadable:
-        what = f"{shown(path)} cannot be read ({visible(str(unreadable))})"
+        what = f"{shown(path)} cannot be read ({words_of(unreadable)})"
         return UsageError(what, "check its permissions")
-    what = f"{shown(path)} is no readable safetensors file but {kind.words} ({said})"
+    words = visible(str(error))[:200]
+    what = f"{shown(path)} is no readable safetensors file but {kind.words} ({words})"
     return UsageError(what, kind.cure or _CURES.get(kind.code, _SAVE))

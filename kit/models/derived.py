@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from kit.errors import UsageError
+from kit.errors import UsageError, words_of
 from kit.models.adapter import Adapter
 from kit.models.declaration import CONFIG, LONGEST_CONFIG_BYTES, read_config
 from kit.models.families import FAMILIES
@@ -147,6 +147,6 @@ def read_describing(path: Path) -> bytes:
         raise _without(path) from None
     except OSError as error:
         raise UsageError(
-            Reason("file_unread", file=str(path), said=str(error.strerror)),
+            Reason("file_unread", file=str(path), said=words_of(error)),
             Reason("name_other_folder"),
         ) from error

@@ -7,6 +7,8 @@ import stat
 import unicodedata
 from pathlib import Path
 
+from kit.words import Reason
+
 # Of a file system's name in bytes; a longer one is no file's.
 _LONGEST_BYTES = 255
 
@@ -35,14 +37,12 @@ def is_text(path: Path) -> bool:
 
 
 def check_regular(path: Path) -> None:
-    """Raise OSError unless `path` is a regular file, or a link to one.
+    """Raise OSError, its text a reason, unless `path` is a regular file, or a link to one.
 
     Opening a pipe, or reading a device, may never return: to be asked before any evidence is opened.
     """
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, "it is a folder", path.name)
+        raise IsADirectoryError(errno.EISDIR, Reason("is_folder"), path.name)
     if not stat.S_ISREG(mode):
-        raise OSError(
-            errno.EINVAL, "it is a pipe, a socket or a device, no regular file", path.name
-        )
+        raise OSError(errno.EINVAL, Reason("no_regular_file"), path.name)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from kit.errors import words_of
 from kit.storage.hashes import PartialFile, git_sha1_of, sha256_of, state_of
 from kit.weights.caches import HubRepository
 from kit.weights.hub import HubClient, Offer
@@ -51,7 +52,7 @@ def fetch(
         state = state_of(path)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        said = str(error.strerror)
+        said = words_of(error)
         why = Reason("cache_not_written", said=said)
         if full:
             why = Reason("cache_full", said=said, needed=megabytes(offer.size))

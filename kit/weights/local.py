@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from kit.errors import Fault, UsageError, shown
+from kit.errors import Fault, UsageError, shown, words_of
 from kit.storage.file_kinds import WEIGHT_SUFFIXES, FileKind, kind_of
-from kit.storage.names import fits_a_record, is_text
+from kit.storage.names import check_regular, fits_a_record, is_text
 from kit.weights import caches
 from kit.weights.model_files import ModelFiles
 from kit.weights.request import Answer, Attempt, Request, Source, attempt
@@ -49,8 +48,7 @@ def check_explicit(path: Path, info: ModelFiles) -> Path:
     try:
         if path.is_dir():
             file = _in_folder(path, info)
-        if not stat.S_ISREG(file.stat().st_mode):
-            raise DamagedFileError(Reason("not_regular"))
+        check_regular(file)
         if not fits_a_record(file.name):
             raise DamagedFileError(Reason("unrecordable_name"), Reason("rename_or_link"))
         if not is_text(file):
@@ -66,7 +64,7 @@ def check_explicit(path: Path, info: ModelFiles) -> Path:
     except DamagedFileError as error:
         raise UsageError(_of_weights(file, error.reason), error.cure or cure) from error
     except OSError as error:
-        what = _unread(file, str(error.strerror), beside=file != path)
+        what = _unread(file, words_of(error), beside=file != path)
         raise UsageError(_of_weights(file, what), cure) from error
     return file
 
@@ -159,7 +157,7 @@ def local_copy(source: Source, request: Request) -> Answer:
         except _RefusedError as error:
             attempts.append(attempt(source, label, "refused", error, started))
         except OSError as error:
-            unread = Fault(Reason("unread", said=str(error.strerror)), Reason("pass_weights"))
+            unread = Fault(Reason("unread", said=words_of(error)), Reason("pass_weights"))
             attempts.append(attempt(source, label, "failed", unread, started))
         else:
             attempts.append(attempt(source, label, "found", _of_hash(file), started))

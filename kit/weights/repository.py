@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit.errors import CannotRunError, Fault
+from kit.errors import CannotRunError, Fault, words_of
 from kit.storage.hashes import is_git_sha1, is_sha256
 from kit.weights import caches
 from kit.weights.caches import HubRepository, is_commit
@@ -137,7 +137,7 @@ class _Search:
             except FileNotFoundError:
                 continue
             except (OSError, ValueError) as error:
-                said = str(getattr(error, "strerror", None) or error)
+                said = words_of(error)
                 refused = Fault(Reason.said(said), Reason("delete_cached"))
                 self.attempts.append(attempt("hf-cache", target, "refused", refused, started))
             else:

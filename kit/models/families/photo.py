@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import stat
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit.errors import UsageError, shown
+from kit.errors import UsageError, shown, words_of
+from kit.storage.names import check_regular
 from kit.words import Reason
 
 if TYPE_CHECKING:
@@ -27,15 +27,14 @@ def sample_photo() -> Path:
 def check_photo(path: Path) -> None:
     """Raise UsageError where `path` is not an image file that Pillow can read."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise OSError("no regular file")
+        check_regular(path)
         width, height = open_upright(path).size
     except (ImportError, UsageError):
         raise  # Pillow is not there: no fault of the file; or it is told what is wrong
     # Pillow raises SyntaxError, ValueError and others besides OSError on damaged files.
     except Exception as error:
         raise UsageError(
-            Reason("no_image", file=shown(path), said=str(error)), Reason("give_image")
+            Reason("no_image", file=shown(path), said=words_of(error)), Reason("give_image")
         ) from error
     if max(width, height) > _LONGEST_RATIO * min(width, height):
         line = Reason("a_line", file=shown(path), width=width, height=height)

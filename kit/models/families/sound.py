@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import stat
 import wave
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit.errors import UsageError, shown
+from kit.errors import UsageError, shown, words_of
+from kit.storage.names import check_regular
 from kit.words import Reason
 
 if TYPE_CHECKING:
@@ -32,14 +32,13 @@ def synthetic_sound(rate: int) -> Tensor:
 def check_sound(path: Path) -> None:
     """Raise UsageError where `path` is no WAV file of whole numbers, empty, or longer than ten minutes."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise OSError("no regular file")
+        check_regular(path)
         with wave.open(str(path)) as file:
             width, seconds = file.getsampwidth(), file.getnframes() / file.getframerate()
     except (OSError, EOFError, wave.Error) as error:
-        said = str(error) or Reason("ends_early")
+        what = words_of(error) or Reason("ends_early")
         raise UsageError(
-            Reason("no_sound", file=shown(path), said=said), Reason("give_sound")
+            Reason("no_sound", file=shown(path), said=what), Reason("give_sound")
         ) from error
     if width not in _WIDTHS:
         bits = Reason("sample_bits", file=shown(path), bits=8 * width)
