@@ -1,4 +1,4 @@
-"""The figures of one block of a pair of tensors, in torch: the formula that compiled.py follows."""
+"""The figures of one block of a pair of tensors (kit/accuracy/totals.py says what they are), in torch."""
 
 from __future__ import annotations
 
@@ -90,7 +90,6 @@ def _count_nonfinite(totals: Totals, reference: Tensor, device: Tensor, finite: 
     same_infinity = ~finite & (reference == device)
     both_nan = reference.isnan() & device.isnan()
     totals["disagree"] = int((~finite & ~same_infinity & ~both_nan).sum())
-    # As torch.allclose has it: equal infinities are close, a NaN is close to nothing.
     equal = int(same_infinity.sum())
     for share in SHARES:
         totals[f"within_{share:g}"] = equal

@@ -4,7 +4,9 @@ fp32 sums are wrong at size (F.cosine_similarity of two nearly equal vectors gav
 elements), so every value is widened before it is used. A non-finite value is counted, never zeroed and
 never skipped silently: the sums are over the positions where both sides are finite.
 
-kit/accuracy/torch_blocks.py has the formula, kit/accuracy/compiled.py the same in one compiled pass.
+What each figure is stands here, of parts in kit/accuracy/part_sums.py, of rows of classes in
+kit/accuracy/ranking.py. Two walks compute them, which tests/test_metrics.py holds to the same numbers:
+kit/accuracy/torch_blocks.py with torch, and kit/accuracy/compiled/ in one compiled pass.
 """
 
 from __future__ import annotations
@@ -25,29 +27,32 @@ CLOSE = ((5e-2, 1e-2), (1e-5, 1.3e-6), (1e-5, 1e-3))
 # Elements up to this size are left out of the second mean relative error ("|x| > 0.01 only").
 BIG = 1e-2
 
-# What is summed, in the order of Totals.sums; compiled.py fills those up to close.
+# What is summed, in the order of Totals.sums, with r the reference and d the device; of elements that are
+# finite on both sides, but for what counts those that are not.
 SUMS = (
-    "abs_diff",
-    "square_diff",
-    "square_reference",
-    "square_device",
-    "product",
-    "reference",
-    "device",
-    "abs_reference",
-    "relative",
-    "relative_count",
-    "relative_big",
+    "abs_diff",  # |d - r|
+    "square_diff",  # (d - r)^2
+    "square_reference",  # r^2
+    "square_device",  # d^2
+    "product",  # r d
+    "reference",  # r
+    "device",  # d
+    "abs_reference",  # |r|
+    "relative",  # |d - r| / |r|, of those with r != 0
+    "relative_count",  # how many they are
+    "relative_big",  # the same of those with |r| > BIG
     "relative_big_count",
+    # Elements within, and close; equal infinities are both, as torch.allclose has it, and a NaN is neither.
     *(f"within_{share:g}" for share in SHARES),
     *(f"close_{atol:g}_{rtol:g}" for atol, rtol in CLOSE),
-    "finite",
+    "finite",  # elements that are so on both sides
+    # Elements of one side.
     *(
         f"{side}_{kind}"
         for side in ("reference", "device")
         for kind in ("nan", "pos_inf", "neg_inf")
     ),
-    "disagree",
+    "disagree",  # elements that are not finite, and not the same on both sides
 )
 _INDEX = {name: index for index, name in enumerate(SUMS)}
 

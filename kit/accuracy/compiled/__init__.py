@@ -1,1 +1,1 @@
-"""The figures of large outputs in one compiled pass; needs numba (requirements-fast.txt)."""
+"""The figures of large outputs (kit/accuracy/totals.py) in one compiled pass; needs numba."""
