@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
 from kit.evidence.flag_claims import why_not_believed
 from kit.evidence.latency import Latency
 from kit.evidence.logs import log
 from kit.evidence.trust import why_no_latency
 from kit.evidence.types.arithmetic import ProbedArithmetic, ProductArithmetic
 from kit.evidence.types.run import ChosenDevice, DeviceNoise, RecordedSamples, Run
-from kit.evidence.types.shared import DeviceProof, PrecisionFlags
-from kit.evidence.weights_told import tell_weights
+from kit.evidence.types.shared import DeviceProof, PrecisionFlags, Weights
 from kit.machine.environment import Environment
+from kit.weights.fitting import Account, random_heads
+
+if TYPE_CHECKING:
+    from kit.weights.casting import Cast
 
 
 def tell_news(before: Run, now: Run) -> None:
@@ -18,7 +24,7 @@ def tell_news(before: Run, now: Run) -> None:
     if (device := now.device) and device is not before.device and now.precision:
         _tell_device(device, now.precision)
     if (weights := now.weights) and weights is not before.weights:
-        tell_weights(before.weights, weights, now.arguments.seed)
+        _tell_weights(before.weights, weights, now.arguments.seed)
     if now.input and now.input is not before.input:
         log.info(f"input {now.input.description}")
     if (proof := now.device_proof) and proof is not before.device_proof:
@@ -54,6 +60,68 @@ def _warn_of_fallbacks(watched: DeviceProof | RecordedSamples) -> None:
         log.warning(f"fell back to the CPU: {', '.join(watched.fallback_ops)}")
     elif watched.fallback_ops is None:
         log.warning(f"CPU fallback was not watched: {watched.fallback_reason}")
+
+
+def _tell_weights(before: Weights | None, now: Weights, seed: int) -> None:
+    """What of the weights was not yet on record: where they are from, which heads are random, the cast."""
+    if before is None:
+        _tell_origin(now)
+        if now.files and now.contents:
+            _tell_contents(now.contents, seed)
+        before = now
+    if (outputs := now.outputs_of_random_heads) != before.outputs_of_random_heads:
+        log.warning(f"left out of the verdict, for their heads are random: {', '.join(outputs)}")
+    if now.cast and now.cast is not before.cast:
+        _tell_cast(now.cast)
+
+
+def _tell_origin(weights: Weights) -> None:
+    if not weights.files:
+        log.warning(f"RANDOM WEIGHTS (seed {weights.seed}): no pretrained weights were found")
+        log.debug(weights.pretrained_reason)
+        for attempt in weights.attempts:
+            log.warning(f"  {attempt.source}: {attempt.line}")
+        return
+    file = weights.files[0]
+    log.info(
+        f"weights {weights.weight_path}: sha256 {file.sha256[:12]}... ({file.hash_origin}), "
+        f"{weights.parameters:,} parameters"
+    )
+
+
+def _tell_contents(account: Account, seed: int) -> None:
+    """What of a file is not simply loaded, a line each."""
+    for name, what in account.legacy.items():
+        log.info(f"legacy tensor {name}: {what}")
+    if account.renamed:
+        log.info(f"{len(account.renamed)} tensors have new names in the library")
+    if account.converted:
+        log.info(f"{len(account.converted)} tensors are made by the library of the file's")
+    if account.unused:
+        log.warning(f"of no part of this architecture: {_some(account.unused)}")
+    if account.nonfinite:
+        count = sum(account.nonfinite.values())
+        log.warning(
+            f"{count:,} elements of the file are NaN or infinite, in {_some(account.nonfinite)}"
+        )
+    if heads := random_heads(account):
+        log.warning(f"RANDOM HEAD (seed {seed}): no file carries {_some(heads)}")
+
+
+def _tell_cast(cast: Cast) -> None:
+    """What the cast to the dtype of the run broke, and what it left alone."""
+    if cast.kept_float32:
+        log.info(f"{len(cast.kept_float32)} tensors stay float32, as the library keeps them")
+    for what, lost in (("infinite", cast.became_infinite), ("0", cast.became_zero)):
+        if lost:
+            log.warning(
+                f"cast to {cast.dtype}: {sum(lost.values()):,} elements became {what} in {_some(lost)}"
+            )
+
+
+def _some(names: Collection[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(list(names)[:3]) + more
 
 
 def tell_repeats(noise: DeviceNoise) -> None:
