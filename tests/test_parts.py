@@ -23,6 +23,12 @@ from kit.words import Reason
 
 Sides = tuple[torch.Tensor, torch.Tensor]
 MIN = torch.finfo(torch.float32).min
+# A value that saturated, or was lost: neither number means "nothing here" on both sides.
+OTHER_FILLS = (
+    *((math.inf, value) for value in (100.0, 1e4, -1e9)),
+    *((-math.inf, value) for value in (-60.0, -100.0)),
+    *((1e6, 65504.0), (1000.0, 100.0), (100.0, 3e38), (-1e9, -60.0)),
+)
 
 
 def dice(seed: int = 0) -> torch.Generator:
@@ -83,6 +89,12 @@ def wrong() -> dict[str, tuple[torch.Tensor, torch.Tensor, Role]]:
         found[f"a mask of {fill:.3g} elsewhere"] = (
             values.masked_fill(half, fill),
             values.masked_fill(~half, fill),
+            "features",
+        )
+    for ours, theirs in OTHER_FILLS:
+        found[f"{ours:.3g} that became {theirs:.3g}"] = (
+            values.masked_fill(half, ours),
+            values.masked_fill(half, theirs),
             "features",
         )
     boxes = detector()
@@ -155,6 +167,12 @@ def right() -> dict[str, tuple[torch.Tensor, torch.Tensor, Role]]:
             "features",
         ),
         "finfo.min in fp16": (masked, masked.half(), "features"),
+        "finfo.max in fp16": (-masked, -masked.half(), "features"),
+        "finfo.max against inf": (
+            -masked,
+            (-masked).masked_fill(masked == MIN, math.inf),
+            "features",
+        ),
     }
 
 

@@ -3,12 +3,15 @@
 A fill is an extreme value that many positions share, far beyond every other: finfo.min, -1e9, a dtype's
 own minimum after a cast; or, where a mask of -1e4 was added to something, one that they share within 1%.
 It says what -inf says, so it is read as -inf (+inf where it is positive): out of every sum, counted, and
-it must agree by position.
+it must agree by position. Two sides may write it in different numbers, as the smallest of fp16 is not
+that of fp32, but only in numbers that mean nothing else: 1e6 beside 65504 is a value that saturated, and
+100 beside +inf one that was lost.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +26,11 @@ _MANY = 4  # positions that share a value: one alone is an activation, however l
 _BEYOND = 8.0  # times the largest other value: a clamp's limit lies beside the values that it cuts
 _LIKE = 0.99  # of the extreme: what an added mask leaves of what it was added to
 _LEAST = 50.0  # masks write large numbers; one-hot ones and saturated scores are values
+_NOTHING = (
+    -1e4
+)  # from here down a mask's number may be another on the other side; above it must be the same
+# What stands for +inf: the largest values of fp16, bf16, fp32 and fp64.
+_LARGEST = (65504.0, (2 - 2**-7) * 2.0**127, (2 - 2**-23) * 2.0**127, sys.float_info.max)
 
 Fills = tuple[float, ...]
 
@@ -31,6 +39,11 @@ Fills = tuple[float, ...]
 class _Fill:
     value: float
     exact: bool
+
+    @property
+    def like_infinity(self) -> bool:
+        """Whether it may stand beside another number, or an infinity, that also means nothing."""
+        return self.exact and (self.value <= _NOTHING or self.value in _LARGEST)
 
 
 def find_fills(
@@ -48,11 +61,13 @@ def find_fills(
     found: tuple[list[float], list[float]] = ([], [])
     for sign, at in ((-1, 0), (1, 1)):
         ours, theirs = _fill(reference, ends[at], sign), _fill(device, ends[2 + at], sign)
-        if ours and theirs and not (ours.exact and theirs.exact) and not _near(ours, theirs):
+        if ours and theirs and not _alike(ours, theirs):
             continue
-        if ours and (theirs or (infinite and ours.exact and _has_infinity(device, sign))):
+        if ours and (theirs or (infinite and ours.like_infinity and _has_infinity(device, sign))):
             found[0].append(ours.value)
-        if theirs and (ours or (infinite and theirs.exact and _has_infinity(reference, sign))):
+        if theirs and (
+            ours or (infinite and theirs.like_infinity and _has_infinity(reference, sign))
+        ):
             found[1].append(theirs.value)
     return tuple(found[0]), tuple(found[1])
 
@@ -84,7 +99,9 @@ def _fill(side: Tensor, value: float, sign: int) -> _Fill | None:
     return _Fill(value, exact=same == count) if count >= _MANY and rest > 0 else None
 
 
-def _near(ours: _Fill, theirs: _Fill) -> bool:
+def _alike(ours: _Fill, theirs: _Fill) -> bool:
+    if ours.like_infinity and theirs.like_infinity:
+        return True
     return abs(ours.value - theirs.value) <= (1 - _LIKE) * abs(ours.value)
 
 
