@@ -141,6 +141,28 @@ def start_python(
     )
 
 
+def imported(
+    *arguments: object, env: Mapping[str, str] | None = None
+) -> tuple[subprocess.CompletedProcess[str], set[str]]:
+    """A new Python with these arguments, ended, and the modules that they made it import: without those
+    that this machine's Python imports for every program, by the .pth files that packages install."""
+    ended, nothing = (
+        subprocess.run(
+            [sys.executable, "-X", "importtime", *map(str, each)],
+            cwd=ROOT,
+            env=env,
+            capture_output=True,
+            text=True,
+        )
+        for each in (arguments, ("-c", "pass"))
+    )
+    modules, always = (
+        {line.rpartition("|")[2].strip() for line in each.stderr.splitlines()}
+        for each in (ended, nothing)
+    )
+    return ended, modules - always
+
+
 def can_fork(env: Mapping[str, str]) -> bool:
     """Whether a child with this environment finds every library as a new Python would import it."""
     if SERVER not in os.environ or any(name in env for name in COLD):

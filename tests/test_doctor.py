@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, SIMULATED_NPU, Kit
 from loopback_hub import LoopbackHub
+from starting import imported
 from test_torch_npu_wheel import Wheel, wheel  # noqa: F401
 
 from kit.doctor import packages
@@ -533,14 +534,8 @@ def test_the_table_for_people(kit: Kit) -> None:
 
 
 def test_doctor_itself_imports_nothing_heavy(kit: Kit, tmp_path: Path) -> None:
-    process = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "kit", "doctor", "--offline"],
-        cwd=ROOT,
-        env=kit.environment(PYTHONPATH=no_torch(tmp_path)),
-        capture_output=True,
-        text=True,
-    )
-    loaded = {line.rpartition("|")[2].strip() for line in process.stderr.splitlines()}
+    env = kit.environment(PYTHONPATH=no_torch(tmp_path))
+    _, loaded = imported("-m", "kit", "doctor", "--offline", env=env)
     heavy = {"torch", "numpy", "transformers", "timm", "huggingface_hub", "torchvision"}
     assert "kit.doctor.child" in loaded and not heavy & loaded
 

@@ -19,6 +19,7 @@ from conftest import ROOT, Kit, Result
 from loopback_hub import Fault, LoopbackHub, safetensors_bytes
 from real_weights import MINILM as MINILM_PACKAGE
 from real_weights import unpacked
+from starting import imported
 from test_weights_faults import FAULTS, STATES
 from tiny_hub import DATA, FILES, SHA256, WEIGHTS
 
@@ -205,14 +206,8 @@ def test_without_a_network_the_error_names_every_source_and_the_cure(kit: Kit) -
 
 def test_the_commands_are_listed_and_start_without_heavy_imports() -> None:
     for arguments in (["--help"], ["fetch", "--help"]):
-        process = subprocess.run(
-            [sys.executable, "-X", "importtime", "-m", "kit", *arguments],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
+        process, loaded = imported("-m", "kit", *arguments)
         assert process.returncode == 0 and "fetch" in process.stdout
-        loaded = {line.rpartition("|")[2].strip() for line in process.stderr.splitlines()}
         assert not {"torch", "numpy", "transformers", "timm", "huggingface_hub"} & loaded
     unknown = subprocess.run([sys.executable, "-m", "kit", "fetsch"], cwd=ROOT, capture_output=True)
     assert unknown.returncode == 2

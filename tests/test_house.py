@@ -5,13 +5,12 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from starting import imported
 
 HEAVY = {"torch", "transformers", "timm", "torchvision", "numpy", "huggingface_hub", "torch_npu"}
 # Of the standard library: each costs --help some milliseconds, and is of a later step.
@@ -100,15 +99,9 @@ def test_models_declare() -> None:
 @pytest.mark.parametrize("script", ["inference.py", "compare_accuracy.py"])
 def test_help_imports_nothing_heavy(script: str) -> None:
     """The time itself is in benchmarks/; what costs it is here."""
-    process = subprocess.run(
-        [sys.executable, "-X", "importtime", script, "--help"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    process, modules = imported(script, "--help")
     assert process.returncode == 0
     assert "usage:" in process.stdout
-    modules = {line.rpartition("|")[2].strip() for line in process.stderr.splitlines()}
     assert not HEAVY & {name.partition(".")[0] for name in modules}
     assert not LATER & modules
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import ROOT, Kit, Result
 from lint_examples import EXAMPLES
+from starting import imported
 
 from kit.lint import findings
 from kit.lint.finding import Finding
@@ -270,23 +269,7 @@ def test_hostile_text_ends(kit: Kit, name: str) -> None:
 
 def test_it_needs_no_torch(kit: Kit) -> None:
     shutil.copy(CLEAN[0], kit.scratch / "report.md")
-    process = subprocess.run(
-        [
-            sys.executable,
-            "-X",
-            "importtime",
-            "-m",
-            "kit",
-            "lint-report",
-            str(kit.scratch / "report.md"),
-        ],
-        cwd=ROOT,
-        env=kit.environment(),
-        capture_output=True,
-        text=True,
-    )
-    modules = {
-        line.rpartition("|")[2].strip().partition(".")[0] for line in process.stderr.splitlines()
-    }
+    report = kit.scratch / "report.md"
+    process, modules = imported("-m", "kit", "lint-report", report, env=kit.environment())
     assert process.returncode == 0 and "kit" in modules
     assert not {"torch", "numpy", "transformers", "timm"} & modules

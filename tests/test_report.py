@@ -12,7 +12,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from documents import what_follows
 from markdown_it import MarkdownIt
 from msgspec import convert
 from report_claims import differences
+from starting import imported
 from test_logs import wait_for
 
 from kit.documented import written as as_json
@@ -666,13 +666,8 @@ def test_the_command_imports_no_torch_and_refuses_what_is_no_run(
         assert result.code == 2 and words in result.error
     logs = tmp_path / "history" / "x"
     shutil.copytree(judged.logs, logs)
-    process = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "kit", "report", "--logs", logs, "--lang", "en"],
-        cwd=ROOT, capture_output=True, text=True)  # fmt: skip
+    process, modules = imported("-m", "kit", "report", "--logs", logs, "--lang", "en")
     assert process.returncode == 0, process.stderr
-    modules = {
-        line.rpartition("|")[2].strip().partition(".")[0] for line in process.stderr.splitlines()
-    }
     assert "jinja2" in modules
     assert not modules & {"torch", "transformers", "timm", "torchvision", "torch_npu"}
     check_sound(report(logs), "en")
