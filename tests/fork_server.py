@@ -118,7 +118,8 @@ def import_libraries() -> object:
 
 
 def prepare() -> None:
-    """What every script works out once: the words, the page's template, the documents' decoders."""
+    """What every script works out once: the words, the page's template, the documents' decoders, and
+    which files of the kit an export takes."""
     from kit.evidence.schema import TYPES, parse
     from kit.words import catalogue
 
@@ -130,6 +131,10 @@ def prepare() -> None:
         from kit.report.page import template
 
         template()
+    with suppress(
+        ImportError
+    ):  # a repository has none, and would have it if its whole name stood here
+        importlib.import_module(".publish.contents", "kit").collect("vit_tiny_patch16_224", ())
 
 
 def forget(which: Callable[[str], bool]) -> None:

@@ -9,22 +9,29 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+# The literals, in small letters, one of which a text must hold, and the pattern. To look for a literal
+# takes a hundredth of the time, and most texts hold none.
 _SECRETS = {
-    "a Hugging Face token": r"\bhf_[A-Za-z0-9]{16,200}",
-    "a GitHub or GitLab token": r"\b(?:gh[pousr]_|github_pat_|glpat-)[\w-]{16,200}",
-    "an access key": r"\bAKIA[0-9A-Z]{16}\b",
-    "a ModelScope token": r"\bms-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{14,100}",
-    "an API key": r"(?<![\w-])sk-(?:[a-z0-9]{2,12}-){0,3}[A-Za-z0-9_]{20,200}",
+    "a Hugging Face token": (("hf_",), r"\bhf_[A-Za-z0-9]{16,200}"),
+    "a GitHub or GitLab token": (
+        ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-"),
+        r"\b(?:gh[pousr]_|github_pat_|glpat-)[\w-]{16,200}",
+    ),
+    "an access key": (("akia",), r"\bAKIA[0-9A-Z]{16}\b"),
+    "a ModelScope token": (("ms-",), r"\bms-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{14,100}"),
+    "an API key": (("sk-",), r"(?<![\w-])sk-(?:[a-z0-9]{2,12}-){0,3}[A-Za-z0-9_]{20,200}"),
     "an Authorization header": (
-        r"(?i:\bauthorization\W{1,4}(?:bearer|basic|token)\s{1,4})[\w.+/=-]{6,500}"
+        ("authorization",),
+        r"(?i:\bauthorization\W{1,4}(?:bearer|basic|token)\s{1,4})[\w.+/=-]{6,500}",
     ),
-    "a bearer token": r"(?i:\bbearer\s{1,4})[\w.+/=-]{20,500}",
+    "a bearer token": (("bearer",), r"(?i:\bbearer\s{1,4})[\w.+/=-]{20,500}"),
     "a password in an address": (
-        r"(?i:\b[a-z][a-z+.-]{1,20}://)[^\s/:@\"'<>]{0,100}:[^\s/@\"'<>]{1,100}@"
+        ("://",),
+        r"(?i:\b[a-z][a-z+.-]{1,20}://)[^\s/:@\"'<>]{0,100}:[^\s/@\"'<>]{1,100}@",
     ),
-    "a private key": r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----",
+    "a private key": (("private key",), r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----"),
 }
-_SECRET = {what: re.compile(pattern) for what, pattern in _SECRETS.items()}
+_SECRET = {what: (literals, re.compile(pattern)) for what, (literals, pattern) in _SECRETS.items()}
 # Where a path may begin: not within a word, an address, a relative or an already shortened path.
 START = r"(?<![\w.~/%+\\-])"
 # Places that many machines have are no secret.
@@ -42,16 +49,25 @@ HOME = re.compile(
 
 def secrets_in(text: str) -> Iterator[tuple[str, str]]:
     """What each secret in `text` is, and the secret itself, which nobody may show."""
-    for what, pattern in _SECRET.items():
+    for what, pattern in _possible(text):
         for found in pattern.finditer(text):
             yield what, found[0]
 
 
 def without_secrets(text: str) -> str:
     """`text` with (secret) in the place of each."""
-    for pattern in _SECRET.values():
+    for _, pattern in _possible(text):
         text = pattern.sub("(secret)", text)
     return text
+
+
+def _possible(text: str) -> list[tuple[str, re.Pattern[str]]]:
+    small = text.lower()
+    return [
+        (what, pattern)
+        for what, (literals, pattern) in _SECRET.items()
+        if any(literal in small for literal in literals)
+    ]
 
 
 def path_in(text: str) -> str | None:

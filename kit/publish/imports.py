@@ -24,11 +24,16 @@ def reached(roots: Iterable[Path], checkout: Path) -> set[Path]:
     while waiting:
         path = waiting.pop()
         found.add(path)
-        waiting |= set(_needs(path, checkout)) - found
+        waiting |= _needs(path, checkout) - found
     return found
 
 
-def _needs(path: Path, checkout: Path) -> Iterator[Path]:
+@cache
+def _needs(path: Path, checkout: Path) -> set[Path]:
+    return set(_named(path, checkout))
+
+
+def _named(path: Path, checkout: Path) -> Iterator[Path]:
     text = path.read_text("utf-8")
     for module in _imports(ast.parse(text).body):
         yield from _files(module, path.parent, checkout)

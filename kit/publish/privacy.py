@@ -22,8 +22,8 @@ _EMBEDDED = re.compile(r"base64,[A-Za-z0-9+/=]+")
 
 def shorten_paths(text: str) -> str:
     """A log's text without its absolute paths: homes become ~, and of any other its end is left."""
-    for place, short in _local_places():
-        text = place.sub(short, text)
+    for _, pattern, short in _local_places():
+        text = pattern.sub(short, text)
     return PATH.sub(lambda match: _end_of(match.group()), HOME.sub("~", text))
 
 
@@ -87,12 +87,15 @@ def _may_be_private(text: str) -> bool:
 
 
 def _has_path(text: str) -> bool:
-    return bool(path_in(text)) or any(place.search(text) for place, _ in _local_places())
+    return bool(path_in(text)) or any(
+        place in text and pattern.search(text) for place, pattern, _ in _local_places()
+    )
 
 
 @cache
-def _local_places() -> list[tuple[re.Pattern[str], str]]:
-    """This machine's own places and what stands for each, the longest first; spaces are no obstacle."""
+def _local_places() -> list[tuple[str, re.Pattern[str], str]]:
+    """This machine's own places, where one stands in a text, and what stands for it, the longest first;
+    spaces are no obstacle."""
     places = {str(Path.home()): "~", str(ROOT): "...", sys.prefix: "..."}
     places |= {
         str(Path(os.environ[name]).expanduser()): "..."
@@ -101,7 +104,7 @@ def _local_places() -> list[tuple[re.Pattern[str], str]]:
     }
     personal = [place for place in places if place.startswith("/") and place not in _EVERYBODYS]
     return [
-        (re.compile(START + re.escape(place) + r"(?![\w.-])"), places[place])
+        (place, re.compile(START + re.escape(place) + r"(?![\w.-])"), places[place])
         for place in sorted(personal, key=len, reverse=True)
     ]
 
