@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import QUICK, Kit
+from conftest import QUICK, ROOT, Kit
 from real_weights import MINILM, unpacked
 from safetensors.torch import load_file
 
@@ -41,6 +42,19 @@ def embedding(folder: Path, sentence: str) -> torch.Tensor:
         hidden = model(**read).last_hidden_state
     mask = read["attention_mask"][0].bool()
     return torch.nn.functional.normalize(hidden[0][mask].mean(dim=0), dim=0)
+
+
+@pytest.mark.full
+def test_the_front_page_shows_what_is_printed(kit: Kit, minilm: Path) -> None:
+    """Its transcript has the lines of a run, of which warnings depend on the machine."""
+    page = (ROOT / "README.md").read_text("utf-8")
+    [shown] = re.findall(r"^[$] python inference.py (.*?)^```$", page, re.M | re.S)
+    run = kit.infer("--offline", "--model", NAME, "--weights", minilm)
+    compared = kit.compare()
+    assert (run.code, compared.code) == (0, 0)
+    lines = [line for line in shown.splitlines()[1:] if not line.startswith(("warning:", "$ "))]
+    printed = [*run.out.splitlines(), *compared.out.splitlines()]
+    assert [line.split()[0] for line in lines] == [line.split()[0] for line in printed]
 
 
 def test_its_folder_gives_the_sentence_embedding(npu: Kit, minilm: Path) -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT
 
+import models
 from kit.__main__ import COMMANDS
+from kit.evidence.logs import RUN_FILES
+from kit.models.known import model_names
+from kit.run.options import RunOptions
 
 ENGLISH = ("README.md", "docs/usage.md", "docs/evidence.md")
 CHINESE = ("README.zh-CN.md", "docs/usage.zh-CN.md", "docs/evidence.zh-CN.md")
@@ -138,7 +145,64 @@ def test_every_command_is_there_with_every_option(page: str) -> None:
     documented = documented_commands(page)
     assert set(documented) == set(COMMANDS)
     for name, cell in documented.items():
-        assert options(cell) == options(usage("-m", "kit", name)), name
+        shown = usage("-m", "kit", name)
+        assert options(cell) == options(shown), name
+        for option, value in re.findall(r"\[(--[\w-]+) ([^\]]+)\]", cell.replace("\\|", "|")):
+            if "|" in value:
+                assert f"{option} {{{value.replace('|', ',')}}}" in shown, (name, option)
+
+
+@pytest.mark.parametrize("page", USAGE)
+def test_the_defaults_are_those_of_the_options(page: str) -> None:
+    rows_of = {
+        option: row
+        for row in map(" | ".join, rows(section(page, "inference.py")))
+        for option in options(row)
+    }
+    seen = 0
+    for field in dataclasses.fields(RunOptions):
+        if type(field.default) in (int, float):
+            seen += 1
+            row = rows_of[f"--{field.name.replace('_', '-')}"]
+            assert re.search(rf"[( ]{field.default:g}[);]", row), field.name
+    assert seen == 4
+    assert f"`{models.DEFAULT}`" in rows_of["--model"]
+
+
+EVIDENCE = ("docs/evidence.md", "docs/evidence.zh-CN.md")
+
+
+@pytest.mark.parametrize("page", EVIDENCE)
+def test_the_files_of_the_logs_are_listed(page: str) -> None:
+    listed = {name for cell in first_cells(page) for name in re.findall(r"`([^`]+)`", cell)}
+    assert {name.rstrip("/") for name in listed} == set(RUN_FILES)
+
+
+def fields_of(schema: Any) -> Iterator[str]:
+    """The names of all fields and values in a schema."""
+    if isinstance(schema, dict):
+        yield from schema.get("properties", ())
+        yield from (value for value in schema.get("enum", ()) if isinstance(value, str))
+    for inner in schema.values() if isinstance(schema, dict) else schema:
+        if isinstance(inner, dict | list):
+            yield from fields_of(inner)
+
+
+@pytest.mark.parametrize("page", [*EVIDENCE, *USAGE, *FRONT])
+def test_fields_that_are_named_are_there(page: str) -> None:
+    known = {"*"}
+    for path in (ROOT / "kit" / "evidence" / "schemas").iterdir():
+        known |= {*fields_of(json.loads(path.read_text("utf-8")))}
+    named = set(re.findall(r"`([a-z]+(?:_[a-z0-9]+)+|[a-z_0-9]+(?:\.[a-z_0-9*]+)+)`", prose(page)))
+    files = {
+        name for name in named if Path(name).suffix in (".json", ".py", ".toml", ".txt", ".md")
+    }
+    files |= {
+        name for name in named if Path(name).suffix[1:] in ("csv", "html", "jsonl", "log", "bin")
+    }
+    files |= {name for name in named if name.endswith(".safetensors")}
+    for name in named - files - {*model_names()}:
+        assert set(name.split(".")) <= known, name
 
 
 @pytest.mark.parametrize("page", USAGE)

@@ -52,7 +52,7 @@ MODEL = "model"
 LOCAL_PATHS = "local_paths.json"
 
 # summary.json first: whenever a move is cut short, no old verdict is left standing.
-_RUN_FILES = (
+RUN_FILES = (
     SUMMARY,
     RECORD,
     RUN_LOG,
@@ -136,7 +136,7 @@ class Logs:
     def archive_earlier_run(self) -> None:
         """Move the files of an earlier run to history/<time>-<model>/."""
         # lexists: a link that leads nowhere would otherwise be written through.
-        present = [self.path(name) for name in _RUN_FILES if os.path.lexists(self.path(name))]
+        present = [self.path(name) for name in RUN_FILES if os.path.lexists(self.path(name))]
         if not present:
             return
         target = self._history_folder(present)
@@ -243,7 +243,7 @@ class Logs:
 
 def _check_files(folder: Path) -> None:
     """Raise UntrustedError where the place of a file holds what may never answer, such as a pipe."""
-    paths = [folder / name for name in _RUN_FILES]
+    paths = [folder / name for name in RUN_FILES]
     for path in paths:
         try:
             if path.name not in _FOLDERS:
@@ -300,7 +300,7 @@ def claim_logs(folder: Path) -> Iterator[Logs]:
         with _disk_errors(folder):
             settle(folder, _COMPARISON)
         # Of a run that was killed while writing; in samples/ every such file is.
-        for pattern in (*(f".{name}.*.tmp" for name in _RUN_FILES), f"{SAMPLES}/.*.tmp"):
+        for pattern in (*(f".{name}.*.tmp" for name in RUN_FILES), f"{SAMPLES}/.*.tmp"):
             for leftover in folder.glob(pattern):
                 leftover.unlink(missing_ok=True)
         yield Logs(folder)
