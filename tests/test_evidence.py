@@ -63,6 +63,17 @@ def test_record_that_vanished_beside_a_verdict(judged_run: Kit) -> None:
     refused(judged_run, "run.json is missing")
 
 
+@pytest.mark.parametrize("name", ["run.json", "outputs.safetensors"])
+def test_evidence_that_cannot_be_read_now_is_not_at_fault(judged_run: Kit, name: str) -> None:
+    """A disk that fails, or a user who may not read a file, says nothing of what is in it."""
+    path, summary = judged_run.logs / name, (judged_run.logs / "summary.json").read_bytes()
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # a regular file whose reading is an I/O error, also for root
+    result = judged_run.compare()
+    assert result.code == 3 and f"{name} cannot be read now (Input/output error)" in result.error
+    assert (judged_run.logs / "summary.json").read_bytes() == summary
+
+
 FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a simulated NPU made real": lambda record: record["device"].update(simulated=False),
     "another device": lambda record: record["device"].update(spec="npu:1"),

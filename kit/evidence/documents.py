@@ -13,6 +13,7 @@ from kit.evidence.schema import SCHEMA_VERSION, Document, parse
 from kit.evidence.types.charts import Charts
 from kit.evidence.types.run import Run
 from kit.evidence.types.summary import Summary
+from kit.storage.file_kinds import check_at_hand
 from kit.storage.names import check_regular
 from kit.words import Reason
 
@@ -30,7 +31,8 @@ def read_summary_file(path: Path) -> Summary:
 
 
 def read_record(logs: Logs) -> Run:
-    """run.json. Raises UsageError where there is none, UntrustedError where it is damaged."""
+    """run.json. Raises UsageError where there is none, UntrustedError where it is damaged, CannotRunError
+    where it is not at hand."""
     path = logs.path(RECORD)
     if not path.exists() and logs.path(SUMMARY).exists():
         raise UntrustedError(
@@ -52,6 +54,7 @@ def read_charts(logs: Logs) -> Charts | None:
 def _read(kind: type[Document], path: Path) -> Document:
     try:
         check_regular(path)
+        check_at_hand(path)
         text = path.read_text("utf-8")
         document = json.loads(
             text,

@@ -23,7 +23,7 @@ from kit.evidence.types.run import FedInput, FinishedRun, Run
 from kit.evidence.types.shared import LoadedFile, Weights
 from kit.evidence.types.summary import Summary
 from kit.models.adapter import Adapter
-from kit.storage.file_kinds import refuse_pointer
+from kit.storage.file_kinds import check_at_hand
 from kit.storage.fingerprint import SavedTensor, describe_tensors, fingerprint
 from kit.storage.hashes import sha256_of
 from kit.weights.caches import copies
@@ -83,14 +83,14 @@ def read_tensors(logs: Logs, name: str, described: Mapping[str, SavedTensor]) ->
     """The tensors of a file of the run, if they are those that the record describes.
 
     Raises UntrustedError where the file is missing or damaged, or a name, shape, dtype or hash differs,
-    CannotRunError where a clone without Git LFS has a pointer there.
+    CannotRunError where a clone without Git LFS has a pointer there, or this user may not read it.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     path = logs.path(name)
     try:
-        refuse_pointer(path)
+        check_at_hand(path)
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         why = str(error).replace(str(path), name)  # errors travel, folders of this machine do not

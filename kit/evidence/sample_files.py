@@ -22,7 +22,7 @@ from kit.evidence.summary import ranked_output
 from kit.evidence.types.run import Run
 from kit.evidence.types.shared import Shard
 from kit.models.adapter import Adapter
-from kit.storage.file_kinds import refuse_pointer
+from kit.storage.file_kinds import check_at_hand
 from kit.storage.hashes import sha256_of
 from kit.weights.progress import counted
 from kit.words import Reason
@@ -157,7 +157,7 @@ def _checked(logs: Logs, file: Shard) -> Path:
     if path.parent.is_symlink():
         raise UntrustedError(Reason("folder_is_link", path=str(path.parent)), Reason("remove_it"))
     try:
-        refuse_pointer(path)
+        check_at_hand(path)
         found = sha256_of(path)
     except OSError as error:
         raise UntrustedError(

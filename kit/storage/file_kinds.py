@@ -111,10 +111,20 @@ def kind_of_bytes(content: bytes) -> FileKind:
     return FileKind(next((kind for begins, kind in _STARTS if start.startswith(begins)), "unknown"))
 
 
-def refuse_pointer(path: Path) -> None:
-    """Raise CannotRunError for a Git LFS pointer: the file itself may be sound. Raises OSError."""
-    with path.open("rb") as file:
-        kind = kind_of_bytes(file.read(_HEAD_BYTES))
+def check_at_hand(path: Path) -> None:
+    """Raise CannotRunError where the bytes of a file are not at hand: for a Git LFS pointer in its place,
+    and where this user, or this machine now, may not read it. The file itself may be sound.
+
+    Raises OSError where there is no file.
+    """
+    try:
+        with path.open("rb") as file:
+            kind = kind_of_bytes(file.read(_HEAD_BYTES))
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise
+    except OSError as error:
+        what = Reason("not_at_hand", name=path.name, said=error.strerror or str(error))
+        raise CannotRunError(what, Reason("check_permissions")) from error
     if kind.code == "lfs-pointer":
         what = Reason("is_of_kind", kind=kind.words)
         raise CannotRunError(Reason("of_file", file=path.name, what=what), kind.cure)
