@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from kit.errors import CannotRunError, UntrustedError, UsageError
+from kit.evidence.comparison_log import comparison_text
 from kit.evidence.documents import read_charts
 from kit.evidence.layers import read_layers
 from kit.evidence.logs import (
@@ -37,6 +38,7 @@ from kit.evidence.logs import (
 )
 from kit.evidence.reading import Evidence, read_evidence
 from kit.evidence.remeasured import measuring_again
+from kit.evidence.types.summary import Summary
 from kit.models.adapter import Adapter
 from kit.publish.privacy import shorten_paths
 from kit.report.command import render_reports
@@ -107,6 +109,7 @@ def read_run(folder: Path, adapter: Adapter) -> PublishedRun:
         files = {name: (folder / name).read_bytes() for name in _documents(logs, evidence)}
         language = _language(logs, evidence)
         tensors, left_out = _tensors(logs, evidence)
+        _check_comparison_log(logs, evidence.summary)
         texts = {name: (folder / name).read_text("utf-8") for name in _present(logs, _TEXT_LOGS)}
         short = {name: shorten_paths(text) for name, text in texts.items()}
         reports = _rendered(logs, language)
@@ -159,6 +162,20 @@ def _language(logs: Logs, evidence: Evidence) -> str:
     raise UntrustedError(
         f"{path} is not what the evidence says", "write it again with python -m kit report"
     )
+
+
+def _check_comparison_log(logs: Logs, summary: Summary) -> None:
+    """Raise UntrustedError where accuracy_compare.log is not what a comparison writes of that summary."""
+    path = logs.path(COMPARE_LOG)
+    if not path.exists():
+        return
+    text = path.read_text("utf-8")
+    refused = summary.verdict == "INVALID" and text.startswith("verdict: INVALID\n")
+    if not refused and text != comparison_text(summary, logs):
+        raise UntrustedError(
+            f"{path} is not what the evidence says",
+            "write it again with python compare_accuracy.py --rejudge",
+        )
 
 
 def _rendered(logs: Logs, language: str) -> dict[str, bytes]:
