@@ -15,7 +15,8 @@ every module; wrong_operator/: the operator).
     python compare_accuracy.py --localize
 """
 
-import kit.machine.interrupts  # noqa: F401, I001  (first: Ctrl-C ends what follows)
+import kit.machine.interrupts  # noqa: I001  (first: Ctrl-C ends what follows)
+import kit.machine.installed  # noqa: F401
 
 import time
 from collections.abc import Mapping

@@ -12,7 +12,8 @@ it into samples/. An earlier run moves to logs/history/.
     python inference.py --model vit_tiny_patch16_224 --data photos/ --samples 500
 """
 
-import kit.machine.interrupts  # noqa: F401, I001  (first: Ctrl-C ends what follows)
+import kit.machine.interrupts  # noqa: I001  (first: Ctrl-C ends what follows)
+import kit.machine.installed  # noqa: F401
 
 from functools import partial
 

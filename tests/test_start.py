@@ -204,3 +204,15 @@ def test_the_readme_begins_with_a_bare_python3() -> None:
     assert first == f"{enter}.txt && python inference.py && python compare_accuracy.py"
     assert second == f"{enter}-dev.txt && pytest"
     assert sys.version_info >= package.OLDEST_PYTHON
+
+
+@pytest.mark.parametrize(
+    "entry", [["inference.py"], ["compare_accuracy.py"], ["-m", "kit", "report"]], ids=" ".join
+)
+def test_outside_its_environment_one_line_names_what_is_missing(entry: list[str]) -> None:
+    process = subprocess.run(
+        [sys.executable, "-S", *entry], cwd=ROOT, capture_output=True, text=True
+    )
+    assert process.returncode == 3 and process.stdout == ""
+    [line] = process.stderr.splitlines()
+    assert line.startswith("error: the package msgspec is not installed; enter the virtual")
