@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import wave
 from pathlib import Path
@@ -14,7 +15,7 @@ from small_transformers import save_small
 from kit.errors import CannotRunError, UsageError
 from kit.models.adapter import Adapter
 from kit.models.derived import from_folder
-from kit.models.families.sound import check_sound, read_sound
+from kit.models.families.sound import check_sound, read_sound, sample_sound
 
 RATE = 16_000
 
@@ -43,13 +44,16 @@ def test_samples_of_every_width_and_the_mean_of_channels(
     samples: bytes, width: int, channels: int, values: list[float], tmp_path: Path
 ) -> None:
     path = write(tmp_path / "a.wav", samples, width=width, channels=channels)
-    assert torch.equal(read_sound(path, RATE), torch.tensor(values))
+    sound, rate = read_sound(path, RATE)
+    assert torch.equal(sound, torch.tensor(values)) and rate == RATE
 
 
 def test_what_is_no_sound_that_can_be_read(tmp_path: Path) -> None:
-    text, cut = tmp_path / "text.wav", tmp_path / "cut.wav"
+    text, cut, still = (tmp_path / f"{name}.wav" for name in ("text", "cut", "still"))
     text.write_text("no sound at all")
-    cut.write_bytes(write(tmp_path / "whole.wav", b"\0" * 100).read_bytes()[:20])
+    whole = write(tmp_path / "whole.wav", b"\0" * 100).read_bytes()
+    cut.write_bytes(whole[:20])
+    still.write_bytes(whole[:24] + b"\0" * 4 + whole[28:])  # 0 Hz
     refused = {
         text: "not a readable WAV file",
         cut: "not a readable WAV file",
@@ -57,14 +61,36 @@ def test_what_is_no_sound_that_can_be_read(tmp_path: Path) -> None:
         tmp_path / "nowhere.wav": "not a readable WAV file",
         write(tmp_path / "24.wav", b"\0" * 9, width=3): "24 bits a sample",
         write(tmp_path / "empty.wav", b""): "0 s of sound",
+        still: "not a readable WAV file",
         write(tmp_path / "long.wav", b"\0" * 700, width=1, rate=1): "700 s of sound",
     }
     for path, words in refused.items():
         with pytest.raises(UsageError) as raised:
             check_sound(path)
         assert words in raised.value.message
-    with pytest.raises(UsageError, match="8000 Hz, the model takes 16000 Hz; resample it"):
-        read_sound(write(tmp_path / "slow.wav", b"\0" * 100, rate=8000), RATE)
+
+
+@pytest.mark.parametrize("rate", [8000, 11_025, 16_000, 44_100, 48_000])
+def test_a_sound_of_another_rate_is_the_same_sound(rate: int, tmp_path: Path) -> None:
+    """Two tones that both rates have; what only the higher one has is left out."""
+
+    def tones(at: int, *hertz: int) -> torch.Tensor:
+        time = torch.arange(at, dtype=torch.float64) / at
+        return torch.stack([(2 * torch.pi * each * time).sin() for each in hertz]).mean(0)
+
+    high = [20_000] if rate > 40_000 else [200]
+    given = (tones(rate, 440, 3000, *high) * 32767).round().short()
+    sound, own = read_sound(write(tmp_path / "a.wav", given.numpy().tobytes(), rate=rate), RATE)
+    expected = tones(RATE, 440, 3000, 200) if high == [200] else tones(RATE, 440, 3000) * 2 / 3
+    assert own == rate and len(sound) == RATE
+    assert (sound - expected).abs().max() < 1e-4
+
+
+def test_the_sound_that_ships_is_the_one_that_is_described() -> None:
+    path = sample_sound()
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in path.with_suffix(".txt").read_text()
+    sound, _ = read_sound(path, RATE)
+    assert len(sound) == 2 * RATE and 0.1 < sound.std() < 1
 
 
 @pytest.fixture(scope="module")

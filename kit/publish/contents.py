@@ -36,9 +36,9 @@ _FILES = (
     "LICENSE",
     ".gitattributes",
 )
-# Sources, configurations, small images: whatever else lies in a folder (weights, say) stays here.
+# Sources, configurations, small images, a sound: whatever else lies in a folder (weights, say) stays here.
 _SUFFIXES = frozenset(
-    ".py .json .toml .txt .md .html .css .js .svg .png .jpg .jpeg .jinja .j2 .yaml .yml".split()
+    ".py .json .toml .txt .md .html .css .js .svg .png .jpg .jpeg .wav .jinja .j2 .yaml .yml".split()
 )
 _LARGEST = 5_000_000
 # Git, sha256sum and every system can have it.

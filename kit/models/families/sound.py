@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import wave
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,8 @@ from kit.storage.names import check_regular
 from kit.words import Reason
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 _LONGEST_SECONDS = 600
@@ -19,14 +20,9 @@ _LONGEST_SECONDS = 600
 _WIDTHS = {1: "u1", 2: "<i2", 4: "<i4"}
 
 
-def synthetic_sound(rate: int) -> Tensor:
-    """A second of a rising tone with two overtones, float32 [rate], within [-0.7, 0.7]."""
-    import torch
-
-    time = torch.arange(rate, dtype=torch.float64) / rate
-    phase = 2 * math.pi * (110 * time + 165 * time**2)
-    tone = 0.4 * phase.sin() + 0.2 * (2 * phase).sin() + 0.1 * (3 * phase).sin()
-    return tone.float()
+def sample_sound() -> Path:
+    """The sound that ships with the kit (kit/models/samples/sound.txt says whose it is)."""
+    return Path(__file__).parents[1] / "samples" / "sound.wav"
 
 
 def check_sound(path: Path) -> None:
@@ -35,7 +31,7 @@ def check_sound(path: Path) -> None:
         check_regular(path)
         with wave.open(str(path)) as file:
             width, seconds = file.getsampwidth(), file.getnframes() / file.getframerate()
-    except (OSError, EOFError, wave.Error) as error:
+    except (OSError, EOFError, wave.Error, ZeroDivisionError) as error:
         what = words_of(error) or Reason("ends_early")
         raise UsageError(
             Reason("no_sound", file=shown(path), said=what), Reason("give_sound")
@@ -50,21 +46,27 @@ def check_sound(path: Path) -> None:
         )
 
 
-def read_sound(path: Path, rate: int) -> Tensor:
-    """The sound, float32 [samples] in [-1, 1], the mean of its channels. Raises UsageError as
-    check_sound(), and for another rate than `rate` Hz: both sides would have to resample alike."""
+def read_sound(path: Path, rate: int) -> tuple[Tensor, int]:
+    """The sound at `rate` Hz, float32 [samples], the mean of its channels, within [-1, 1] before it was
+    resampled; and the file's own rate in Hz. Raises UsageError as check_sound()."""
     import numpy as np
     import torch
 
     check_sound(path)
     with wave.open(str(path)) as file:
-        if file.getframerate() != rate:
-            other = Reason("other_rate", file=shown(path), given=file.getframerate(), wanted=rate)
-            raise UsageError(other, Reason("resample"))
-        width, channels = file.getsampwidth(), file.getnchannels()
+        own, width, channels = file.getframerate(), file.getsampwidth(), file.getnchannels()
         samples = np.frombuffer(file.readframes(file.getnframes()), _WIDTHS[width])
     half = 2.0 ** (8 * width - 1)
     scaled = (samples.astype("float64") - (half if width == 1 else 0.0)) / half
-    return torch.from_numpy(
-        scaled[: len(scaled) // channels * channels].reshape(-1, channels).mean(1)
-    ).float()
+    sound = scaled[: len(scaled) // channels * channels].reshape(-1, channels).mean(1)
+    if own != rate:
+        sound = _resampled(sound, max(1, round(len(sound) * rate / own)))
+    return torch.from_numpy(sound).float(), own
+
+
+def _resampled(sound: NDArray[np.float64], length: int) -> NDArray[np.float64]:
+    """`length` samples of the same time, with the frequencies that both rates can hold."""
+    import numpy as np
+
+    frequencies = np.fft.rfft(sound)[: length // 2 + 1]
+    return np.fft.irfft(frequencies, length) * (length / len(sound))

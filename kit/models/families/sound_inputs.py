@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.errors import CannotRunError, visible
 from kit.models.families.making import PROCESSOR, Making, uniform
-from kit.models.families.sound import read_sound, synthetic_sound
+from kit.models.families.sound import read_sound, sample_sound
 from kit.words import Reason
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _SAMPLING_RATE = 16_000
 
 
 def input_values(making: Making) -> Tensor | None:
-    """A second of sound, float32 [1, samples] or [1, channels, samples]; a spectrogram [1, frames, bins]
+    """A sound, float32 [1, samples] or [1, channels, samples]; a spectrogram [1, frames, bins]
     where the config speaks of one."""
     if (extractor := making.processor("feature_extractor")) is not None:
         return _extracted(making, extractor, "input_values")
@@ -56,12 +56,13 @@ def _extracted(making: Making, extractor: Any, name: str) -> Tensor | None:
 def _sound(making: Making, rate: int, remark: str = "") -> Tensor:
     """The user's sound or the kit's own, float32 [samples] at `rate` Hz."""
     value = making.take_value()
-    if value is None:
-        making.said.append(f"a synthetic sound of 1 s at {rate} Hz{remark}")
-        return synthetic_sound(rate)
-    sound = read_sound(Path(value), rate)
+    path = sample_sound() if value is None else Path(value)
+    sound, own = read_sound(path, rate)
     seconds = len(sound) / rate
-    making.said.append(f"sound {visible(Path(value).name)} ({seconds:.1f} s at {rate} Hz){remark}")
+    resampled = "" if own == rate else f", resampled from {own} Hz"
+    making.said.append(
+        f"sound {visible(path.name)} ({seconds:.1f} s at {rate} Hz{resampled}){remark}"
+    )
     return sound
 
 
