@@ -5,6 +5,7 @@ kit/machine/interrupts.py and the scripts themselves must stay readable for Pyth
 `from __future__`.
 """
 
+import os
 import sys
 
 __version__ = "0.1.0"
@@ -16,3 +17,18 @@ if sys.version_info < OLDEST_PYTHON:
         f"{sys.version.split()[0]}: make the virtual environment with a newer one\n"
     )
     sys.exit(3)
+
+
+def _open_closed_streams() -> None:
+    """Let the descriptors 0, 1 and 2 that whoever started this process has closed lead nowhere: the next
+    files opened would take their numbers, and what libraries print would land in the evidence."""
+    descriptor = os.open(os.devnull, os.O_RDWR)
+    while descriptor <= 2:
+        os.set_inheritable(descriptor, True)
+        descriptor = os.open(os.devnull, os.O_RDWR)
+    os.close(descriptor)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+
+
+_open_closed_streams()

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def fallback_ops(text: str) -> list[str]:
 
 @contextmanager
 def _redirected_to(capture: Path) -> Iterator[None]:
-    sys.stderr.flush()
+    _flush()
     saved = os.dup(2)
     with capture.open("wb") as file:
         os.dup2(file.fileno(), 2)
@@ -81,7 +81,7 @@ def _redirected_to(capture: Path) -> Iterator[None]:
 
 
 def _restore(saved: int) -> None:
-    sys.stderr.flush()
+    _flush()
     os.dup2(saved, 2)
     os.close(saved)
 
@@ -92,8 +92,15 @@ def _pass_on(capture: Path) -> str:
         return ""
     text = capture.read_text("utf-8", "replace")
     capture.unlink()
-    sys.stderr.write(text)
+    with suppress(OSError):
+        sys.stderr.write(text)
     return text
+
+
+def _flush() -> None:
+    """A console that takes nothing more must not fail a good run."""
+    with suppress(OSError):
+        sys.stderr.flush()
 
 
 def _silencer() -> str | None:
