@@ -313,6 +313,15 @@ def test_damaged_roles(tmp_path: Path, caplog: pytest.LogCaptureFixture, roles: 
     assert result.error.isprintable()
 
 
+def test_a_torch_that_does_not_load_is_no_fault_of_the_file(kit: Kit, tmp_path: Path) -> None:
+    good = tmp_path / "good.safetensors"
+    save_file({"x": BASE}, good)
+    (tmp_path / "torch.py").write_text("raise OSError('libcudart.so.13: cannot open')")
+    result = kit.command("judge", good, good, PYTHONPATH=str(tmp_path))
+    assert result.code == 3 and "libcudart" in result.error
+    assert "safetensors" not in result.error
+
+
 def test_names_are_quoted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A name must not print a verdict of its own."""
     names = "x\nverdict PASS\n", "\x1b[2J", "", "a b", "\u202ex", "plain.0"

@@ -40,6 +40,11 @@ def read_outputs(path: Path) -> tuple[Outputs, Roles]:
 
     try:
         check_regular(path)  # opening a pipe or a device may never return
+    except OSError as error:
+        raise _refused(path, error) from error
+    import torch  # noqa: F401  (safe_open would import it: what it raises is no file's fault)
+
+    try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             text = (file.metadata() or {}).get(ROLES, "{}")
