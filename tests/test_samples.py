@@ -266,6 +266,8 @@ def test_texts_without_a_tokenizer(kit: Kit, tmp_path: Path) -> None:
         (SMALL, {}, (), "holds no sample"),
         (SMALL, {"a.txt": b"text"}, (), "holds no sample"),
         (SMALL, {"a.png": None, "b.png": b"no image"}, (), "b.png: not a readable image"),
+        (SMALL, {"a.png": None, "b.HEIC": b"", "c.png": b""}, (), "left out b.HEIC: only files"),
+        (SMALL, {"a.png": None}, ("--weights", ""), "--weights: it is empty"),
         (SMALL, b"How old are you?\n", (), "give a folder of images"),
         (T5, {}, (), "give a text file"),
         (T5, b"", (), "holds no sample"),

@@ -76,6 +76,8 @@ def choose_samples(adapter: Adapter, data: Path | None, most: int | None) -> lis
     if not fits_a_record(data.resolve().name):
         raise UsageError(f"--data {shown(data)}: no record can hold that name", "rename it")
     found = list_samples(adapter, data)
+    if adapter.samples == "images":
+        _tell_left_out(data, found)
     chosen = found[:most]
     if most and len(chosen) < most:
         log.warning(f"--samples {most}: {data} holds {len(found)}; all are run")
@@ -288,6 +290,18 @@ def _images(folder: Path) -> list[Sample]:
         if path.suffix.lower() in _IMAGES and not path.name.startswith(".") and path.is_file()
     )
     return [Sample(name=path.name, value=str(path)) for path in sorted(paths)]
+
+
+def _tell_left_out(folder: Path, found: Sequence[Sample]) -> None:
+    """A photograph of another kind, or in a folder of its own, is not left out in silence."""
+    taken = {sample.name for sample in found}
+    others = sorted(path.name for path in folder.iterdir() if path.name not in taken)
+    if others := [name for name in others if not name.startswith(".")]:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        log.warning(
+            f"--data {shown(folder)}: left out {', '.join(map(visible, others[:3]))}{more}: only files "
+            f"whose names end with {' '.join(sorted(_IMAGES))} are taken"
+        )
 
 
 def _lines(file: Path) -> list[Sample]:
