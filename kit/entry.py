@@ -125,6 +125,13 @@ def quoted(word: str | Path) -> str:
     return "$'" + visible(text.replace("\\", r"\\").replace("'", r"\'")) + "'"
 
 
+def path_given(text: str) -> Path:
+    """An argparse type: a path. Nothing, as an unset variable of a shell gives, would be this folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty: name a path, or leave the option out")
+    return Path(text)
+
+
 def at_least(minimum: int) -> Callable[[str], int]:
     """An argparse type: a whole number of at least `minimum`, which 64 bits hold: more is no seed."""
 

@@ -685,7 +685,10 @@ def test_an_earlier_export_comes_back_where_the_next_one_fails(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("nothing-like-it", "--to", "x"), "unknown model"),
+        (("nothing-like-it", "--to", "x"), "has no folder under models/"),
+        ((str(ROOT / "tests" / "small_vit"), "--to", "x"), "has no folder under models/"),
+        (("vit_tiny_patch16_22", "--to", "x"), "did you mean"),
+        ((VIT_NAME, "--to", ""), "--to: it is empty"),
         ((VIT_NAME, "--to", "x", "--logs", "nowhere"), "there is no such folder"),
         ((VIT_NAME,), "--to"),
     ],

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.documented import written
-from kit.entry import parser_of
+from kit.entry import parser_of, path_given
 from kit.errors import UsageError
 from kit.evidence.documents import read_record, read_summary
 from kit.evidence.logs import Logs
@@ -119,7 +119,7 @@ def _read(folder: Path) -> dict[str, dict[str, Any]]:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = parser_of(__doc__, prog="python -m kit diff")
-    parser.add_argument("run_a", type=Path, metavar="RUN_A")
-    parser.add_argument("run_b", type=Path, metavar="RUN_B")
+    parser.add_argument("run_a", type=path_given, metavar="RUN_A")
+    parser.add_argument("run_b", type=path_given, metavar="RUN_B")
     parser.add_argument("--json", action="store_true", help="the differences as JSON")
     return parser.parse_args(arguments)

@@ -14,7 +14,6 @@ import argparse
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit.accuracy.comparison import Comparison, Reference, compare
@@ -22,7 +21,7 @@ from kit.accuracy.repeats import ASSUMED_REPEATABLE, compare_runs
 from kit.accuracy.spec import OutputSpec
 from kit.accuracy.table import outputs_table
 from kit.documented import written
-from kit.entry import parser_of
+from kit.entry import parser_of, path_given
 from kit.errors import UsageError, shown
 from kit.evidence.saved_outputs import read_outputs
 
@@ -116,10 +115,14 @@ def _planes(tensor: Tensor | None) -> bool:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = parser_of(__doc__, prog="python -m kit judge")
-    parser.add_argument("reference", type=Path, metavar="REFERENCE.safetensors")
-    parser.add_argument("device", type=Path, metavar="DEVICE.safetensors")
-    parser.add_argument("--golden", type=Path, metavar="FILE", help="the same outputs in fp64")
-    parser.add_argument("--again", type=Path, metavar="FILE", help="a second run of the device")
+    parser.add_argument("reference", type=path_given, metavar="REFERENCE.safetensors")
+    parser.add_argument("device", type=path_given, metavar="DEVICE.safetensors")
+    parser.add_argument(
+        "--golden", type=path_given, metavar="FILE", help="the same outputs in fp64"
+    )
+    parser.add_argument(
+        "--again", type=path_given, metavar="FILE", help="a second run of the device"
+    )
     parser.add_argument(
         "--logits", action="append", default=[], metavar="NAME", help="an output that is ranked"
     )

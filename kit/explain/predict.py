@@ -17,12 +17,11 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.devices import PRECISIONS, select_device
 from kit.devices.precision import PrecisionName
-from kit.entry import at_least, parser_of
+from kit.entry import at_least, parser_of, path_given
 from kit.errors import shown
 from kit.explain.expected import npu_behaviours
 from kit.models.adapter import Adapter
@@ -236,7 +235,7 @@ def _tell(document: Mapping[str, Any], predictions: Sequence[Prediction]) -> Non
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = parser_of(__doc__, prog="python -m kit predict")
     parser.add_argument("model", metavar="MODEL", help="as inference.py --model")
-    parser.add_argument("--weights", type=Path, metavar="PATH", help="a weights file")
+    parser.add_argument("--weights", type=path_given, metavar="PATH", help="a weights file")
     parser.add_argument("--offline", action="store_true", help="make no network request")
     add_download_arguments(parser)
     parser.add_argument("--chip", choices=CHIPS, default="910b", help="default: %(default)s")

@@ -14,9 +14,8 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
-from kit.entry import parser_of
+from kit.entry import parser_of, path_given
 from kit.lint import blanks, disagreements, hygiene, impossible, omissions, support
 from kit.lint.finding import Finding, Level
 from kit.lint.reader import Report, read_report
@@ -71,6 +70,6 @@ def findings(report: Report) -> list[Finding]:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = parser_of(__doc__, prog="python -m kit lint-report")
-    parser.add_argument("file", type=Path, metavar="FILE", help="Markdown or plain text")
+    parser.add_argument("file", type=path_given, metavar="FILE", help="Markdown or plain text")
     parser.add_argument("--json", action="store_true", help="the findings as JSON")
     return parser.parse_args(arguments)

@@ -18,8 +18,10 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from kit.entry import parser_of
-from kit.models.known import find_adapter
+from kit.entry import parser_of, path_given, quoted
+from kit.errors import UsageError, shown
+from kit.models.adapter import Adapter
+from kit.models.known import is_misspelt, known_adapter, unknown_model
 from kit.publish.contents import collect
 from kit.publish.privacy import refuse_private
 from kit.publish.published_run import read_run
@@ -32,7 +34,7 @@ log = logging.getLogger("kit")
 def main(arguments: Sequence[str]) -> int:
     """Collect, check, put in place. Returns 0; raises KitError."""
     options = _parse(arguments)
-    adapter = find_adapter(options.model)
+    adapter = _published_model(options.model)
     check_target(options.to, zipped=options.zip)
     pages = kit_pages(adapter.place.name)
     files, foreign = collect(adapter.place.name, commands_in(pages))
@@ -52,15 +54,32 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _published_model(wanted: str) -> Adapter:
+    """The model's adapter. Raises UsageError where it has no folder under models/, also where it would run
+    without one: a repository has that folder in it."""
+    if (adapter := known_adapter(wanted)) is not None:
+        return adapter
+    if is_misspelt(wanted):
+        raise unknown_model(wanted)
+    raise UsageError(
+        f"{shown(wanted)} has no folder under models/, and only a model that has one is published",
+        f"make it with python -m kit new {quoted(wanted)}",
+    )
+
+
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = parser_of(__doc__, prog="python -m kit export")
     parser.add_argument("model", metavar="MODEL", help="a model of this kit, by any of its names")
     parser.add_argument(
-        "--to", type=Path, required=True, metavar="DIR", help="a new folder, or an earlier export"
+        "--to",
+        type=path_given,
+        required=True,
+        metavar="DIR",
+        help="a new folder, or an earlier export",
     )
     parser.add_argument(
         "--logs",
-        type=Path,
+        type=path_given,
         default=Path("logs"),
         metavar="DIR",
         help="of the run to publish; a folder without a run publishes none (default: logs)",

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from kit.entry import parser_of
+from kit.entry import parser_of, path_given
 from kit.errors import KitError, UntrustedError, UsageError
 from kit.evidence.logs import PAGE, REPORT, REPORTS, Logs, claim_logs, log
 from kit.evidence.reading import read_evidence
@@ -88,7 +88,11 @@ def reported(logs: Logs) -> Iterator[None]:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = parser_of(__doc__, prog="python -m kit report")
     parser.add_argument(
-        "--logs", type=Path, default=Path("logs"), metavar="DIR", help="of the run (default: logs)"
+        "--logs",
+        type=path_given,
+        default=Path("logs"),
+        metavar="DIR",
+        help="of the run (default: logs)",
     )
     parser.add_argument(
         "--lang",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kit.entry import parser_of
+from kit.entry import parser_of, path_given
 
 Choice = Literal["auto", "on", "off"]
 CHOICES: tuple[Choice, ...] = ("auto", "on", "off")
@@ -31,16 +31,16 @@ def parse_compare_options(documentation: str | None) -> CompareOptions:
     """The command line; ends the process with exit code 2 where it is wrong."""
     parser: argparse.ArgumentParser = parser_of(documentation)
     add = parser.add_argument
-    add("--logs", type=Path, default="logs", metavar="DIR", help="of the run (default: logs)")
+    add("--logs", type=path_given, default="logs", metavar="DIR", help="of the run (default: logs)")
     add(
         "--weights",
-        type=Path,
+        type=path_given,
         metavar="PATH",
         help="the run's weights file, where it lies elsewhere on this machine",
     )
     add(
         "--data",
-        type=Path,
+        type=path_given,
         metavar="DIR|FILE",
         help="the run's --data, where it lies elsewhere on this machine",
     )

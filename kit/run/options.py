@@ -10,7 +10,7 @@ from typing import get_args
 
 from kit.devices import PRECISIONS, check_device_name
 from kit.devices.precision import Dtype, PrecisionName
-from kit.entry import at_least, parser_of
+from kit.entry import at_least, parser_of, path_given
 from kit.evidence.types.run import Arguments
 from kit.models.adapter import Attention
 from kit.models.known import model_names
@@ -92,7 +92,7 @@ def parse_options(documentation: str | None) -> RunOptions:
     )
     parser.add_argument(
         "--weights",
-        type=Path,
+        type=path_given,
         metavar="PATH",
         help="a safetensors file, or the folder that holds it",
     )
@@ -104,7 +104,7 @@ def parse_options(documentation: str | None) -> RunOptions:
     parser.add_argument("--input", metavar="VALUE", help="a text, an image file, or a sound (.wav)")
     parser.add_argument(
         "--data",
-        type=Path,
+        type=path_given,
         metavar="DIR|FILE",
         help="run more samples after the input: a folder of images, or a text file, one text a line",
     )
@@ -138,6 +138,6 @@ def parse_options(documentation: str | None) -> RunOptions:
     parser.add_argument(
         "--seed", type=at_least(0), metavar="N", help="of random weights (default: %(default)s)"
     )
-    parser.add_argument("--logs", type=Path, metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--logs", type=path_given, metavar="DIR", help="default: %(default)s")
     asked = vars(parser.parse_args())
     return RunOptions(**asked | {"mirror": tuple(asked["mirror"])})

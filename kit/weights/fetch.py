@@ -19,7 +19,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from kit.entry import parser_of
+from kit.entry import parser_of, path_given
 from kit.errors import CannotRunError, UsageError
 from kit.models.known import find_adapter
 from kit.weights.arguments import add_download_arguments
@@ -64,7 +64,9 @@ def main(arguments: Sequence[str]) -> int:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = parser_of(__doc__, prog="python -m kit fetch")
     parser.add_argument("model", metavar="MODEL", help="a model of this kit, or any hub id")
-    parser.add_argument("--to", type=Path, metavar="DIR", help="put plain files into this folder")
+    parser.add_argument(
+        "--to", type=path_given, metavar="DIR", help="put plain files into this folder"
+    )
     parser.add_argument(
         "--revision",
         metavar="REV",
