@@ -106,6 +106,24 @@ runpy.run_path(sys.argv[0], run_name="__main__")
     assert not list(kit.logs.glob("*.safetensors"))
 
 
+def test_a_log_that_a_full_disk_cuts_off_fails_nothing_and_prints_nothing(kit: Kit) -> None:
+    logging_on = """
+import resource, signal, sys
+from pathlib import Path
+from kit.evidence.logs import claim_logs, log
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with claim_logs(Path(sys.argv[1])) as logs:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    with logs.logging_to("run_npu.log"):
+        for _ in range(100):
+            log.warning("x" * 100)
+print("went on")
+"""
+    result = ended(start_python("-c", logging_on, kit.logs, env=kit.environment()))
+    assert (result.code, result.out, result.err) == (0, "went on\n", "")
+    assert (kit.logs / "run_npu.log").read_text().count("x" * 100) > 1
+
+
 @pytest.mark.full
 def test_sixty_kills_lose_no_finished_comparison(npu: Kit) -> None:
     """Thirty in a first comparison, thirty in a second one of another outcome."""

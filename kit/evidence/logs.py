@@ -197,9 +197,7 @@ class Logs:
             )
         with _disk_errors(self.folder):
             # A folder's name may be no UTF-8.
-            handler = logging.FileHandler(
-                self.path(name), encoding="utf-8", errors="backslashreplace"
-            )
+            handler = _LogFile(self.path(name), encoding="utf-8", errors="backslashreplace")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
         log.addHandler(handler)
         try:
@@ -209,7 +207,8 @@ class Logs:
             raise
         finally:
             log.removeHandler(handler)
-            handler.close()
+            with suppress(OSError):
+                handler.close()
 
     @contextmanager
     def _in_place(self, name: str) -> Iterator[Path]:
@@ -239,6 +238,13 @@ class Logs:
             number += 1
             target = wanted.with_name(f"{wanted.name}-{number}")
         return target
+
+
+class _LogFile(logging.FileHandler):
+    """What a full disk does not take is lost to the log: what goes on is told where it matters."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Print no traceback of the log's own."""
 
 
 def _check_files(folder: Path) -> None:
