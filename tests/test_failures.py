@@ -292,7 +292,7 @@ def test_a_package_that_is_not_there(kit: Kit, package: str) -> None:
     kit.hidden = (*kit.hidden, package)
     result = kit.infer(*SMALL)
     assert result.code == 3
-    assert f"the package {package} is not installed; pip install -r req" in result.error
+    assert f"the package {package} is not installed; enter the virtual" in result.error
 
 
 def test_stderr_has_one_line_even_where_the_runtime_prints(npu: Kit) -> None:

@@ -46,7 +46,7 @@ for setting in range(int(sys.argv[2])):
         order = cpu.order, cpu.block
         if given["block"] is not None and given["block"] < 256:
             order = ("sequential", None) if given["block"] == 1 else ("blocks", given["block"])
-        truth = dict(
+        expected = dict(
             operand_bits=bits, rounding="none" if bits == 23 else rounding, wide_range=True,
             subnormal_operands=flushed, subnormal_results=flushed,
             accumulator_bits={"fp32": 24, "fp64": 53}[given["accumulation"]],

@@ -41,7 +41,7 @@ def _ask_again() -> None:
     ("kind", "name", "shape"),
     [
         ("vit", "pixel_values", (1, 3, 64, 64)),
-        ("wav2vec2", "input_values", (1, 16_000)),
+        ("wav2vec2", "input_values", (1, 32_000)),
         ("whisper", "input_features", (1, 16, 100)),
     ],
 )
