@@ -196,9 +196,9 @@ def test_no_text(kit: Kit, content: bytes, message: str) -> None:
 
 
 def test_no_file(kit: Kit) -> None:
-    assert "no such file" in kit.command("lint-report", kit.scratch / "none.md").error
-    assert "no plain file" in kit.command("lint-report", kit.scratch).error
-    assert "no plain file" in kit.command("lint-report", "/dev/zero").error
+    assert "No such file" in kit.command("lint-report", kit.scratch / "none.md").error
+    assert "it is a folder" in kit.command("lint-report", kit.scratch).error
+    assert "no regular file" in kit.command("lint-report", "/dev/zero").error
     big = kit.scratch / "big.md"
     with big.open("wb") as file:
         file.truncate(50 * 2**20)

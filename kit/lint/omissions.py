@@ -16,8 +16,6 @@ _LATENCIES = ("latency_ms", "npu_latency_ms", "cpu_latency_ms", "p50_ms")
 def omissions(report: Report) -> Iterator[Finding]:
     """Every claim that lacks what a reader needs to believe or repeat it."""
     times = lines_of(report.figures(*_LATENCIES) or report.figures("cold_ms"))
-    if report.figures("warmup"):
-        times = []
     accuracy = lines_of(report.figures(*_ACCURACY))[:1]
     on_npu = accuracy if runs_on_npu(report) else []
     real = real_weights(report)

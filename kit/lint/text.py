@@ -6,33 +6,27 @@ import re
 import unicodedata
 from pathlib import Path
 
-from kit.errors import UsageError
+from kit.errors import UsageError, words_of
+from kit.storage.names import check_regular
 
 # A report is a few kilobytes. What is read is bounded, so that every rule's time is.
 MOST_BYTES = 2**20
 MOST_COLUMNS = 5_000
+_NAME_ONE = "name a report, such as README.md"
 _EMBEDDED = re.compile(r"base64,[A-Za-z0-9+/=]+")
 
 
 def read_lines(path: Path) -> list[str]:
     """The file's lines, in order, full-width signs as the plain ones, embedded images left out. Raises
     UsageError for what is no readable text."""
-    if not path.exists():
-        raise UsageError(f"{path}: there is no such file", "name a report, such as README.md")
-    if not path.is_file():
-        raise UsageError(f"{path} is no plain file", "name a report, such as README.md")
     try:
+        check_regular(path)
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read ({error.strerror})", "name another file"
-        ) from error
+        raise UsageError(f"{path} cannot be read ({words_of(error)})", _NAME_ONE) from error
     if len(content) > MOST_BYTES:
-        raise UsageError(
-            f"{path} has more than {MOST_BYTES // 2**20} MiB: that is no report",
-            "name one, such as README.md",
-        )
+        raise UsageError(f"{path} has more than {MOST_BYTES // 2**20} MiB", _NAME_ONE)
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         text = content.decode(encoding)
@@ -41,7 +35,7 @@ def read_lines(path: Path) -> list[str]:
     if "\0" in text:
         raise UsageError(f"{path} has NUL bytes: that is no text", "save it as UTF-8")
     if not text.strip():
-        raise UsageError(f"{path} is empty", "name a report, such as README.md")
+        raise UsageError(f"{path} is empty", _NAME_ONE)
     # Not splitlines(): a form feed or U+2028 would shift the numbers that an editor shows.
     plain = unicodedata.normalize("NFKC", _EMBEDDED.sub("base64,", text))
     lines = re.split(r"\r\n|\r|\n", plain)
