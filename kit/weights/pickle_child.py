@@ -7,6 +7,7 @@ no code. ORIGIN goes into the file's metadata; BYTES is the address space that i
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -42,6 +43,14 @@ def _tensors(loaded: Any) -> Mapping[str, Any]:
     return {str(name): each for name, each in loaded.items()}
 
 
+def _said(error: Exception) -> str:
+    """The error's words, without torch's advice to open a file that it refuses with fewer restrictions."""
+    if not isinstance(error, pickle.UnpicklingError):
+        return str(error)
+    said = str(error).rpartition("WeightsUnpickler error:")[2].strip().partition(". ")[0]
+    return "torch refuses it" if "weights_only" in said else said.partition("\n")[0]
+
+
 def _limit(beyond: int) -> None:
     """No more memory, processor time, files or children than a conversion takes."""
     try:
@@ -64,4 +73,4 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
     except Exception as error:
-        sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        sys.exit(f"{type(error).__name__}: {' '.join(_said(error).split())[:300]}")
