@@ -206,6 +206,16 @@ def test_fields_that_are_named_are_there(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", USAGE)
+def test_the_variables_of_the_environment_are_there(page: str) -> None:
+    read = {
+        name
+        for path in [*ROOT.glob("*.py"), *ROOT.glob("kit/**/*.py")]
+        for name in re.findall(r"\bKIT_[A-Z_]+\b", path.read_text("utf-8"))
+    }
+    assert read and set(re.findall(r"`(KIT_[A-Z_]+)`", prose(page))) == read
+
+
+@pytest.mark.parametrize("page", USAGE)
 def test_exit_codes_are_those_of_the_errors(page: str) -> None:
     from kit.errors import CannotRunError, UntrustedError, UsageError
 
