@@ -25,7 +25,7 @@ from overhead import describe_hardware, tell
 from torch import Tensor, nn
 
 from kit.arithmetic.behaviours import BEHAVIOURS
-from kit.explain.localise import localise
+from kit.explain.localise import localise, running
 from kit.models.known import load_adapter
 from kit.weights.load import load_weights
 
@@ -74,8 +74,8 @@ def compare(model_name: str, pairs: int) -> dict[str, Any]:
             return localise(
                 forward,
                 model,
-                watched,
-                (inputs, inputs),
+                inputs,
+                running(forward, watched, inputs),
                 DEFAULTS,
                 dtype=torch.float32,
                 folder=Path(folder),

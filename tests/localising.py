@@ -27,7 +27,7 @@ from kit.devices import select_device
 from kit.explain.battery import probe_arithmetic
 from kit.explain.cure import Questions, by_own_error, smallest_passing
 from kit.explain.elsewhere import on_the_cpu, switched
-from kit.explain.localise import behaviours_of, first_bad, localise
+from kit.explain.localise import behaviours_of, first_bad, localise, running
 from kit.explain.wrong_operator import (
     SCRIPT,
     TENSORS,
@@ -141,9 +141,9 @@ def cured(model: Any, inputs: Any) -> dict[str, Any]:
     fed = {name: tensor.to("npu:0") for name, tensor in inputs.items()}
     behaviours = behaviours_of(probe_arithmetic(DEVICE))
     with tempfile.TemporaryDirectory() as scratch, torch.no_grad():
-        pair = inputs, fed
+        calls = running(forward, there, fed)
         layers = localise(
-            forward, model, there, pair, behaviours, dtype=torch.float32, folder=Path(scratch)
+            forward, model, inputs, calls, behaviours, dtype=torch.float32, folder=Path(scratch)
         )
         golden = forward(model, inputs)["output"].last_hidden_state
 
@@ -190,8 +190,9 @@ def found(model: Any, inputs: Any, plan: str, *, scripts: bool) -> dict[str, Any
     fed = {name: tensor.to("npu:0") for name, tensor in inputs.items()}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        calls = running(forward, there, fed)
         layers = localise(
-            forward, model, there, (inputs, fed), behaviours, dtype=torch.float32, folder=folder
+            forward, model, inputs, calls, behaviours, dtype=torch.float32, folder=folder
         )
         bad = first_bad(layers)
         told: dict[str, Any] = {

@@ -16,7 +16,7 @@ from collections import namedtuple
 from dataclasses import dataclass
 from pathlib import Path
 from torch import nn
-from kit.explain.localise import first_bad, localise
+from kit.explain.localise import first_bad, localise, running
 from kit.explain.frames import WHOLE
 
 @dataclass
@@ -171,9 +171,9 @@ def checked(reference, more=(), where=WHOLE, wrongly=()):
         output = model(given["x"])
         return {"output": output.hidden}
     for wrong in (False, True):
-        pair = inputs, inputs
+        calls = running(forward, device, inputs)
         layers = localise(
-            forward, reference, device, pair, [], dtype=torch.float32, folder=Path(".")
+            forward, reference, inputs, calls, [], dtype=torch.float32, folder=Path(".")
         )
         skipped = {layer.name for layer in layers if layer.skipped}
         assert skipped == {*more, *(wrongly if wrong else ())}, skipped

@@ -28,6 +28,9 @@ from kit.explain.own_error import OwnError, exact_error, own_error, relative_l2
 from kit.explain.values import exact_of, numbers_of
 
 Forward = Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]]
+Calls = Callable[[Callable[[Frame], None]], None]
+"""The module calls of one forward on the device: each goes to what it is given when it ends, inner ones
+first."""
 _CANNOT = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, StopIteration)
 
 
@@ -72,26 +75,35 @@ def _rounding(product: ProductArithmetic | None) -> Rounding | None:
     )
 
 
+def running(forward: Forward, on_device: nn.Module, inputs: Mapping[str, Tensor]) -> Calls:
+    """The calls of a model that runs on the device now."""
+
+    def calls(ended: Callable[[Frame], None]) -> None:
+        with watched(on_device, ended):
+            forward(on_device, inputs)
+
+    return calls
+
+
 def localise(
     forward: Forward,
     reference: nn.Module,
-    on_device: nn.Module,
-    inputs: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
+    inputs: Mapping[str, Tensor],
+    calls: Calls,
     behaviours: Sequence[Behaviour],
     *,
     dtype: torch.dtype,
     folder: Path,
 ) -> list[Layer]:
     """Every call of every module of one forward. `reference` is on the CPU, in fp32 and with the very
-    weights that the device computes with; `inputs` are for it and for `on_device`; `folder` takes the
-    activations that memory should not."""
+    weights that the device computes with, and so are its `inputs`; `calls` are the device's; `folder`
+    takes the activations that memory should not."""
     layers: list[Layer] = []
     check = _Check(reference, behaviours, torch.finfo(dtype).eps / 2)
     with Kept(folder) as kept, torch.no_grad():
         with watched(reference, lambda frame: _keep(kept, frame)):
-            forward(reference, inputs[0])
-        with watched(on_device, lambda frame: layers.append(check.layer(frame, kept))):
-            forward(on_device, inputs[1])
+            forward(reference, inputs)
+        calls(lambda frame: layers.append(check.layer(frame, kept)))
     return layers
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kit.devices import Device
 from kit.evidence.types.run import FinishedRun
-from kit.explain.localise import Layer, behaviours_of, first_bad, localise
+from kit.explain.localise import Layer, behaviours_of, first_bad, localise, running
 from kit.explain.values import on_cpu
 from kit.explain.wrong_operator import (
     Judge,
@@ -82,10 +82,8 @@ def locate(
         name: on_cpu(tensor.to(dtype) if tensor.is_floating_point() else tensor)
         for name, tensor in again.inputs.items()
     }
-    both = as_fed, side.inputs
-    layers = localise(
-        forward, again.model, side.model, both, behaviours, dtype=dtype, folder=folder
-    )
+    calls = running(forward, side.model, side.inputs)
+    layers = localise(forward, again.model, as_fed, calls, behaviours, dtype=dtype, folder=folder)
     bad = first_bad(layers)
     if bad is None:
         return Localised(layers=layers, bad=None, operators=[], wrong=None, alone=None)
