@@ -7,8 +7,8 @@ FAIL, SELF_CHECK (the device was a CPU too) or INVALID; then report.md and repor
 earlier comparison stands until this one is finished. It may run on another machine than the NPU's. With
 --data, every further sample is run and judged too (samples.jsonl). The reference's outputs stay in logs/:
 --rejudge judges them again, by today's thresholds, without running a model. --localize, where the run's
-device is, names the first module whose own error the device's arithmetic does not explain (layers.csv:
-every module; wrong_operator/: the operator).
+device is or inference.py --localize has recorded it, names the first module whose own error the device's
+arithmetic does not explain (layers.csv: every module; wrong_operator/, on the device: the operator).
 
     python compare_accuracy.py
     python compare_accuracy.py --logs logs --weights model.safetensors
@@ -92,14 +92,14 @@ def compare_run(options: CompareOptions, logs: Logs) -> Summary:
     from kit.evidence.reference import adopt_reference
     from kit.evidence.sample_files import judge_saved_samples
     from kit.evidence.trust import device_repeats
-    from kit.explain.locate_run import device_of, judging, locate_run
+    from kit.explain.locate_run import judging, locate_run, source_of
 
     with distrust_on_record(logs):
         record = read_record(logs)
         adapter = read_adapter(logs, record)
         run = finished(record)
         on_device = read_tensors(logs, OUTPUTS, run.outputs)
-        device = device_of(run) if options.localize else None
+        source = source_of(logs, run) if options.localize else None
 
         with logs.replacing_comparison() as new:
             again = None
@@ -116,10 +116,10 @@ def compare_run(options: CompareOptions, logs: Logs) -> Summary:
             comparison = compare(
                 specs, reference, on_device, repeats, samples, hf32=hf32, dtype=dtype
             )
-            if device and again and explained:
+            if source and again and explained:
                 judged = judging(specs, reference, repeats, dtype)
                 explained = locate_run(
-                    explained, new, adapter, run, again, device, comparison.verdict, judged
+                    explained, new, adapter, run, again, source, comparison.verdict, judged
                 )
             summary = summarise(run, comparison, saved, explained)
             check_evidence(logs, run, summary)  # what readers would refuse is not told as a verdict

@@ -4,7 +4,8 @@ Loads the published weights, or says why not and builds the same architecture at
 forward on the device; proves where everything was; times it. Writes into logs/: run.json and
 summary.json (verdict NOT_COMPARED until compare_accuracy.py has judged it), inputs.safetensors,
 outputs.safetensors, run_npu.log and pretrained_attempt.log; with --data, the outputs of every sample of
-it into samples/. An earlier run moves to logs/history/.
+it into samples/; with --localize, what every module call took and gave into module_calls.safetensors. An
+earlier run moves to logs/history/.
 
     python inference.py
     python inference.py --model vit_tiny_patch16_224 --device npu:0 --require-pretrained
@@ -104,6 +105,7 @@ def measure(
     import torch
 
     from kit.explain.battery import probe_arithmetic
+    from kit.explain.recording import record_calls
     from kit.run.fallback import watch_fallbacks
     from kit.run.heads import outputs_of_heads
     from kit.run.passes import run_passes, to_device
@@ -161,6 +163,7 @@ def measure(
         )
         record.add_samples(section, options.data)
     record.add_arithmetic(probe_arithmetic(device, options.dtype))
+    kept = model if options.localize else None
     del model  # writing the record then adds nothing to the peak memory of a run
     outputs = {name: tensor.cpu() for name, tensor in passes.outputs.items()}
     logs.write_tensors(OUTPUTS, outputs, describe_roles(adapter.outputs))
@@ -170,6 +173,19 @@ def measure(
         noise=passes.noise(outputs),
         latency=passes.latency,
     )
+    if kept is not None and options.localize:
+        record.end("SUCCESS")  # whatever becomes of one more forward
+        record.add_module_calls(
+            record_calls(
+                adapter,
+                kept,
+                to_device(chosen.tensors, device, dtype),
+                device,
+                logs,
+                dtype=dtype,
+                most_mib=options.localize,
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -18,6 +18,13 @@ from pathlib import Path
 from torch import nn
 from kit.explain.localise import first_bad, localise, running
 from kit.explain.frames import WHOLE
+from kit.explain.recorded import recording_of
+from kit.explain.recording import record_calls
+from kit.evidence.logs import Logs
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+
+QUIET = SimpleNamespace(synchronize=lambda: None)
 
 @dataclass
 class Result:
@@ -175,6 +182,14 @@ def checked(reference, more=(), where=WHOLE, wrongly=()):
         layers = localise(
             forward, reference, inputs, calls, [], dtype=torch.float32, folder=Path(".")
         )
+        with TemporaryDirectory() as folder:
+            logs, adapter = Logs(Path(folder)), SimpleNamespace(forward=forward)
+            told = record_calls(
+                adapter, device, inputs, QUIET, logs, dtype=torch.float32, most_mib=1)
+            assert told.reason is None and told.recorded == len(layers), told
+            again = recording_of(logs, told).calls(forward, reference, inputs)
+            assert layers == localise(
+                forward, reference, inputs, again, [], dtype=torch.float32, folder=Path(folder))
         skipped = {layer.name for layer in layers if layer.skipped}
         assert skipped == {*more, *(wrongly if wrong else ())}, skipped
         bad = first_bad(layers)
@@ -241,11 +256,11 @@ def test_an_overflow_that_is_predicted_is_explained_and_hides_nothing(
 def test_where_no_module_differs_nothing_is_said_to_have_been_tried() -> None:
     from kit.explain.cure import cheapest_cure
 
-    side = SimpleNamespace(model=None, inputs={})
     device = SimpleNamespace(synchronize=lambda: None)
+    side = SimpleNamespace(model=None, inputs={}, device=device)
     adapter = SimpleNamespace(forward=lambda model, inputs: {})
     failing: Any = lambda outputs: SimpleNamespace(verdict="FAIL")  # noqa: E731
-    told: Any = cheapest_cure([], side, adapter, None, device, failing)  # type: ignore[arg-type]
+    told: Any = cheapest_cure([], side, adapter, None, failing)  # type: ignore[arg-type]
     assert told.code == "nothing_to_run_otherwise"
 
 

@@ -7,7 +7,7 @@ from kit.accuracy.table import outputs_table
 from kit.accuracy.trace import Trace
 from kit.documented import written
 from kit.evidence.layers import layers_table, read_layers
-from kit.evidence.logs import Logs
+from kit.evidence.logs import MODULE_CALLS, Logs
 from kit.evidence.summary import explanation_of
 from kit.evidence.types.explanation import ExplainedOutput, Explanation, FoundBehaviour
 from kit.evidence.types.summary import Summary
@@ -149,13 +149,16 @@ def _located(explanation: Explanation) -> list[str]:
     if explanation.layers is None:
         sought = reason is not None and reason.code != "not_localised"
         return [f"  no first bad module: {reason}"] if sought else []
+    read = explanation.layers.recorded is True
+    side = [f"  the device's side was read from {MODULE_CALLS}"] if read else []
     if bad is None:
-        return [f"  {reason}", *_cure(explanation)]
+        return [*side, f"  {reason}", *_cure(explanation)]
     names = sorted({operator.name for operator in bad.operators})
     lines = [
+        *side,
         f"  UNEXPLAINED: FIRST BAD MODULE {bad.name} ({bad.kind}, call {bad.call}): its own error is "
         f"{_figure(bad.own_relative_l2)}, {_figure(bad.over_band)} times what the device's arithmetic "
-        f"explains, whatever the verdict says; operators: {', '.join(names) or 'unknown'}"
+        f"explains, whatever the verdict says; operators: {', '.join(names) or 'unknown'}",
     ]
     if wrong := bad.wrong_operator:
         shapes = ", ".join("x".join(map(str, shape)) for shape in wrong.shapes)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec import UNSET
+
 from kit.evidence.flag_claims import contradicted_flags
 from kit.evidence.types.run import ChosenDevice, FinishedRun
 from kit.evidence.types.shared import DeviceProof, Weights
@@ -29,6 +31,8 @@ def find_contradictions(run: FinishedRun, adapter: Adapter) -> Iterator[str]:
     if run.model.primary_output not in timed or timed - run.outputs.keys():
         yield "the timed runs are of other outputs"
     yield from _about_samples(run)
+    if run.module_calls is not UNSET and run.arguments.localize is UNSET:
+        yield "module calls are recorded without --localize"
 
 
 def _about_the_device(device: ChosenDevice, proof: DeviceProof) -> Iterator[str]:

@@ -39,6 +39,8 @@ PLOTS = "plots"
 # With --data: the folder of every sample's outputs, and a line of figures for each sample.
 SAMPLES = "samples"
 SAMPLE_FIGURES = "samples.jsonl"
+# With inference.py --localize: what every module call took and gave.
+MODULE_CALLS = "module_calls.safetensors"
 # With --localize: every module call, and the wrong operator in a file of its own.
 LAYERS = "layers.csv"
 WRONG_OPERATOR = "wrong_operator"
@@ -59,6 +61,7 @@ RUN_FILES = (
     WEIGHTS_LOG,
     INPUTS,
     OUTPUTS,
+    MODULE_CALLS,
     REFERENCE,
     GOLDEN,
     SAMPLES,
@@ -165,7 +168,7 @@ class Logs:
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write a file, whole or not at all."""
-        with self._in_place(name) as temporary:
+        with self.in_place(name) as temporary:
             temporary.write_bytes(content)
 
     def write_tensors(
@@ -175,7 +178,7 @@ class Logs:
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        with self._in_place(name) as temporary:
+        with self.in_place(name) as temporary:
             try:
                 save_file(_apart(tensors), temporary, metadata=dict(metadata) if metadata else None)
             except SafetensorError as error:  # its name for a full disk
@@ -184,7 +187,7 @@ class Logs:
     @contextmanager
     def lines_to(self, name: str) -> Iterator[Callable[[str], object]]:
         """Write a text file line by line, in UTF-8, whole or not at all."""
-        with self._in_place(name) as temporary, temporary.open("w", encoding="utf-8") as file:
+        with self.in_place(name) as temporary, temporary.open("w", encoding="utf-8") as file:
             yield lambda line: file.write(f"{line}\n")
 
     @contextmanager
@@ -211,7 +214,8 @@ class Logs:
                 handler.close()
 
     @contextmanager
-    def _in_place(self, name: str) -> Iterator[Path]:
+    def in_place(self, name: str) -> Iterator[Path]:
+        """An empty file, which takes the place of `name` when the block ends, unless it raises."""
         target = self.path(name)
         if target.parent != self.folder and target.parent.is_symlink():
             raise UntrustedError(

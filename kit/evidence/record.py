@@ -33,6 +33,7 @@ from kit.evidence.types.run import (
     Described,
     DeviceNoise,
     FedInput,
+    RecordedCalls,
     RecordedSamples,
     Run,
     RunError,
@@ -158,6 +159,10 @@ class RunRecord:
         """The further samples: their inputs, and where their outputs are."""
         self._keep_path("data", data)
         self._fill(samples=samples)
+
+    def add_module_calls(self, recorded: RecordedCalls) -> None:
+        """What became of recording them; the run stands without it."""
+        self._fill(module_calls=recorded)
 
     def add_results(
         self,

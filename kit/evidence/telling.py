@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from kit.evidence.flag_claims import why_not_believed
 from kit.evidence.latency import Latency
-from kit.evidence.logs import log
+from kit.evidence.logs import MODULE_CALLS, log
 from kit.evidence.trust import why_no_latency
 from kit.evidence.types.arithmetic import ProbedArithmetic, ProductArithmetic
-from kit.evidence.types.run import ChosenDevice, DeviceNoise, RecordedSamples, Run
+from kit.evidence.types.run import ChosenDevice, DeviceNoise, RecordedCalls, RecordedSamples, Run
 from kit.evidence.types.shared import DeviceProof, PrecisionFlags, Weights
 from kit.machine.environment import Environment
 from kit.weights.fitting import Account, random_heads
@@ -43,6 +45,8 @@ def tell_news(before: Run, now: Run) -> None:
         tell_latency(now.latency, now.noise)
         if now.environment:
             tell_load(now.environment)
+    if now.module_calls is not UNSET and now.module_calls is not before.module_calls:
+        _tell_module_calls(now.module_calls)
 
 
 def _tell_device(device: ChosenDevice, precision: PrecisionFlags) -> None:
@@ -53,6 +57,13 @@ def _tell_device(device: ChosenDevice, precision: PrecisionFlags) -> None:
         )
     for flag in precision.not_set:
         log.warning(f"--precision {precision.requested}: {flag} did not take the value")
+
+
+def _tell_module_calls(calls: RecordedCalls) -> None:
+    if calls.sha256 is not None:
+        log.info(f"{calls.recorded} module calls recorded in {MODULE_CALLS}")
+    if calls.reason is not None:
+        log.warning(f"module calls: {calls.reason}")
 
 
 def _warn_of_fallbacks(watched: DeviceProof | RecordedSamples) -> None:

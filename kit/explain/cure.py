@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from kit.devices import Device
 from kit.evidence.types.explanation import CheapestCure, CureWay
 from kit.evidence.types.run import FinishedRun
 from kit.explain.elsewhere import on_the_cpu, switched
@@ -42,17 +41,16 @@ def cheapest_cure(
     side: DeviceSide,
     adapter: Adapter,
     run: FinishedRun,
-    device: Device,
     judged: Judged,
 ) -> CheapestCure | Reason:
     """What makes the run pass, or why nothing was found. `judged` compares outputs with the reference's."""
     ordered = by_own_error(layers)
-    if judged(_outputs(adapter.forward, side, device)).verdict != "FAIL":
+    if judged(_outputs(adapter.forward, side)).verdict != "FAIL":
         return Reason("cure_of_further")
     if not ordered:
         return Reason("nothing_to_run_otherwise")
-    for name, way in _ways(side, run, device):
-        trials = _Trials(way=way, side=side, device=device, judged=judged)
+    for name, way in _ways(side, run):
+        trials = _Trials(way=way, side=side, judged=judged)
         asked = Questions(partial(trials.passes, adapter.forward), _MOST_FORWARDS, _MOST_SECONDS)
         if not asked(ordered):
             continue
@@ -69,13 +67,12 @@ class _Trials:
 
     way: Way
     side: DeviceSide
-    device: Device
     judged: Judged
 
     def comparison(self, run: Run, modules: Sequence[str]) -> Comparison | None:
         """How what `run` gives compares; None where it does not run so."""
         with suppress(*_CANNOT), self.way(modules):
-            return self.judged(_outputs(run, self.side, self.device))
+            return self.judged(_outputs(run, self.side))
         return None
 
     def passes(self, run: Run, modules: Sequence[str]) -> bool:
@@ -101,7 +98,7 @@ def by_own_error(layers: Sequence[Layer]) -> list[str]:
     return sorted(worst, key=lambda name: -worst[name])
 
 
-def _ways(side: DeviceSide, run: FinishedRun, device: Device) -> Iterator[tuple[CureWay, Way]]:
+def _ways(side: DeviceSide, run: FinishedRun) -> Iterator[tuple[CureWay, Way]]:
     """How modules can run otherwise, the cheaper way first."""
     reduced = [
         name
@@ -110,16 +107,16 @@ def _ways(side: DeviceSide, run: FinishedRun, device: Device) -> Iterator[tuple[
     ]
 
     def strict(on: bool) -> None:
-        device.put_flags(dict.fromkeys(reduced, not on))
+        side.device.put_flags(dict.fromkeys(reduced, not on))
 
     if reduced:
         yield "strict", lambda names: switched(side.model, names, strict)
     yield "cpu", lambda names: on_the_cpu(side.model, names)
 
 
-def _outputs(run: Run, side: DeviceSide, device: Device) -> dict[str, Tensor]:
+def _outputs(run: Run, side: DeviceSide) -> dict[str, Tensor]:
     """What a forward, or everything that the adapter declares, gives."""
-    device.synchronize()
+    side.device.synchronize()
     with torch.no_grad():
         return {name: tensor.cpu() for name, tensor in run(side.model, side.inputs).items()}
 

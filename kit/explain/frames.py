@@ -23,8 +23,8 @@ WHOLE = "(model)"
 class Frame:
     """One call of one module, on the CPU: what it took, what it gave, and what the modules that it called
     itself gave. `in_place`: the position or keyword of the argument that it gave back; `written`: what
-    stood afterwards in each argument that it wrote into; `raised`: what ended it otherwise. The module's
-    own hooks, and global ones, are part of the call."""
+    stood afterwards in each argument that it wrote into; `raised`: what ended it otherwise; `lost`: why
+    what it took and gave is not known. The module's own hooks, and global ones, are part of the call."""
 
     name: str
     number: int
@@ -34,12 +34,18 @@ class Frame:
     in_place: int | str | None = None
     written: dict[Any, Tensor] = field(default_factory=dict)
     raised: BaseException | None = None
+    lost: str = ""
     inner: list[Frame] = field(default_factory=list)
 
     @property
     def made(self) -> list[Any]:
         """What it gave, and what it handed to each module that it called."""
         return [self.output, *([inner.args, inner.kwargs] for inner in self.inner)]
+
+    def forget(self) -> None:
+        """Let go of what it took and gave."""
+        self.args = self.kwargs = self.output = self.raised = None
+        self.written = {}
 
     @property
     def key(self) -> tuple[str, int]:
@@ -122,8 +128,7 @@ class _Watching:
             self.stack[-1].inner.append(frame)
         self.ended(frame)
         for inner in frame.inner:  # they have been looked at
-            inner.args = inner.kwargs = inner.output = inner.raised = None
-            inner.written = {}
+            inner.forget()
         frame.inner = []
 
 

@@ -56,6 +56,8 @@ def with_located(
 ) -> Explanation:
     """What explains the difference, with the first bad module and the cheapest cure, or why there is none
     of it."""
+    if found.recorded:
+        layers = msgspec.structs.replace(layers, recorded=True)
     bad, reason = _bad_module(found), None
     if bad is None:
         reason = Reason("all_explained", checked=layers.checked, not_checked=layers.not_checked)
@@ -79,7 +81,6 @@ def _bad_module(found: Localised) -> told.BadModule | None:
     bad = found.bad
     if bad is None or bad.error is None:
         return None
-    why = None if found.alone else Reason("right_alone" if found.wrong else "no_single_operator")
     return told.BadModule(
         name=bad.name,
         kind=bad.kind,
@@ -91,8 +92,17 @@ def _bad_module(found: Localised) -> told.BadModule | None:
         operators=_operators(found.operators),
         wrong_operator=_wrong_operator(found),
         reproduction=f"{WRONG_OPERATOR}/{SCRIPT}" if found.alone else None,
-        reproduction_reason=why,
+        reproduction_reason=_why_not_shown(found),
     )
+
+
+def _why_not_shown(found: Localised) -> Reason | None:
+    """Why no file shows the wrong operator."""
+    if found.alone:
+        return None
+    if found.recorded:
+        return Reason("needs_the_device")
+    return Reason("right_alone" if found.wrong else "no_single_operator")
 
 
 def _operators(calls: Sequence[OperatorCall]) -> list[told.ModuleOperator]:

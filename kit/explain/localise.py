@@ -127,11 +127,13 @@ class _Check:
 
     def layer(self, frame: Frame, kept: Kept) -> Layer:
         found = list(numbers_of(frame.output))
-        error, skipped = None, ""
+        error = None
+        skipped = next((each.lost for each in (frame, *frame.inner) if each.lost), "")
         try:
             if frame.raised is not None:
                 raise RuntimeError(f"it raised {type(frame.raised).__name__}")
-            error = self._own_error(frame)
+            if not skipped:
+                error = self._own_error(frame)
         except _CANNOT as failure:
             skipped = f"{type(failure).__name__}: {failure}".partition("\n")[0]
         return Layer(

@@ -1,4 +1,5 @@
-"""compare_accuracy.py --localize: the first bad module of a run on its device, and the cheapest cure."""
+"""compare_accuracy.py --localize: the first bad module of a run, on its device or from what was recorded
+there, and the cheapest cure."""
 
 from __future__ import annotations
 
@@ -6,11 +7,13 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from kit.devices import Device, select_device
 from kit.devices.precision import Dtype
 from kit.errors import CannotRunError, named
 from kit.evidence.layers import write_layers
-from kit.evidence.logs import WRONG_OPERATOR, Logs
+from kit.evidence.logs import MODULE_CALLS, WRONG_OPERATOR, Logs
 from kit.evidence.types.explanation import CheapestCure, Explanation, attributed
 from kit.evidence.types.run import FinishedRun
 from kit.models.adapter import Adapter
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from kit.accuracy.repeats import Repeat
     from kit.accuracy.spec import OutputSpec
     from kit.explain.cure import Judged
+    from kit.explain.locate import DeviceSide, Localised
+    from kit.explain.recorded import Recording
     from kit.explain.wrong_operator import WrongOperator
 
 
@@ -31,16 +36,23 @@ log = logging.getLogger("kit")
 _BREAKS_OFF = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, OSError)
 
 
-def device_of(run: FinishedRun) -> Device:
-    """The device of the run, with its flags: to be asked for before any other device is, the CPU too.
-    Raises CannotRunError where this machine has none."""
+def source_of(logs: Logs, run: FinishedRun) -> Device | Recording:
+    """The device of the run, with its flags, to be asked for before any other device is, the CPU too;
+    where this machine has none, what inference.py --localize recorded of it. Raises CannotRunError where
+    there is neither, UntrustedError where the file is another one."""
     asked = run.precision.requested
     try:
         device = select_device(run.device.spec, asked)
     except CannotRunError as error:
-        raise CannotRunError(
-            f"--localize needs the device of the run: {error.what}", error.cure
-        ) from error
+        lacks = f"--localize needs the device of the run: {error.what}"
+        if run.module_calls is UNSET:
+            raise CannotRunError(
+                lacks, "compare where it is, or run inference.py --localize there"
+            ) from error
+        from kit.explain.recorded import recording_of
+
+        log.info(f"{error.what}: its side is read from {MODULE_CALLS}")
+        return recording_of(logs, run.module_calls)
     device.set_precision(asked)
     return device
 
@@ -67,34 +79,49 @@ def locate_run(
     adapter: Adapter,
     run: FinishedRun,
     again: LoadedRun,
-    device: Device,
+    source: Device | Recording,
     verdict: str,
     judged: Judged,
 ) -> Explanation:
     """What explains the difference, the first bad module, and of a FAIL the cheapest cure, by `judged`,
     which compares outputs with the reference's. Every module call, and the wrong operator in a file of its
     own, go into `new`. What a model's modules make of being watched costs no verdict: it is the reason."""
-    from kit.explain.cure import cheapest_cure
     from kit.explain.layers import not_located, rows_of, with_located
     from kit.explain.locate import device_side, locate
 
     if isinstance(explained, Reason):
         explained = attributed({}, [], explained)
-    side = device_side(again, run, device)
+    side = device_side(again, run, source) if isinstance(source, Device) else source
     try:
-        found = locate(adapter, again, side, run, device, new.folder)
+        found = locate(adapter, again, side, run, new.folder)
     except _BREAKS_OFF as error:
         return not_located(explained, _broke_off(error))
     layers = write_layers(new, rows_of(found.layers))
     if found.alone is not None:
         _write_operator(new, found.alone, run)
-    cure: CheapestCure | Reason = Reason("nothing_to_cure", verdict=verdict)
-    if verdict == "FAIL":
-        try:
-            cure = cheapest_cure(found.layers, side, adapter, run, device, judged)
-        except _BREAKS_OFF as error:
-            cure = _broke_off(error)
+    cure = _cure(found, side, adapter, run, verdict, judged)
     return with_located(explained, found, layers, cure)
+
+
+def _cure(
+    found: Localised,
+    side: DeviceSide | Recording,
+    adapter: Adapter,
+    run: FinishedRun,
+    verdict: str,
+    judged: Judged,
+) -> CheapestCure | Reason:
+    from kit.explain.cure import cheapest_cure
+    from kit.explain.locate import DeviceSide
+
+    if verdict != "FAIL":
+        return Reason("nothing_to_cure", verdict=verdict)
+    if not isinstance(side, DeviceSide):
+        return Reason("needs_the_device")
+    try:
+        return cheapest_cure(found.layers, side, adapter, run, judged)
+    except _BREAKS_OFF as error:
+        return _broke_off(error)
 
 
 def _broke_off(error: Exception) -> Reason:

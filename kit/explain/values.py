@@ -14,24 +14,40 @@ from torch import Tensor, nn
 _AS_THEY_ARE = (str, bytes, int, float, complex, bool, type(None), torch.dtype, torch.device, Enum)
 
 
-def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """`value` anew, with every tensor in it changed; what holds no tensor stays as it is.
+def _unheard(plain: object) -> None:
+    pass
+
+
+def mapped(
+    value: Any,
+    change: Callable[[Tensor], Tensor],
+    tell: Callable[[object], object] = _unheard,
+) -> Any:
+    """`value` anew, with every tensor in it changed; what holds no tensor stays as it is. `tell` is given
+    all else in it, in order: what is plain, keys, and the kinds of what holds more.
 
     A key-value cache, or any other object with tensors among its attributes, becomes another object: what
     a module does to it later does not reach the one that was recorded.
     """
-    return _mapped(value, change, {})
+    return _mapped(value, change, tell, {})
 
 
-def _mapped(value: Any, change: Callable[[Tensor], Tensor], done: dict[int, Any]) -> Any:
+def _mapped(
+    value: Any,
+    change: Callable[[Tensor], Tensor],
+    tell: Callable[[object], object],
+    done: dict[int, Any],
+) -> Any:
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, (_AS_THEY_ARE, nn.Module, type)) or callable(value):
+        tell(value)
         return value
+    tell(type(value))
     if id(value) in done:
         return done[id(value)]
     if isinstance(value, (list, tuple, set, frozenset)):
-        items = [_mapped(item, change, done) for item in value]
+        items = [_mapped(item, change, tell, done) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     try:
         new = copy.copy(value)
@@ -40,13 +56,14 @@ def _mapped(value: Any, change: Callable[[Tensor], Tensor], done: dict[int, Any]
     done[id(value)] = new
     if isinstance(value, Mapping):
         for key in value:
-            new[key] = _mapped(value[key], change, done)
+            tell(key)
+            new[key] = _mapped(value[key], change, tell, done)
     if hasattr(value, "__dict__"):
         for name, item in vars(value).items():
-            vars(new)[name] = _mapped(item, change, done)
+            vars(new)[name] = _mapped(item, change, tell, done)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in dataclasses.fields(value):
-            item = _mapped(getattr(value, field.name), change, done)
+            item = _mapped(getattr(value, field.name), change, tell, done)
             object.__setattr__(new, field.name, item)
     return new
 

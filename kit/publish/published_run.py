@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from msgspec import UNSET
+
 from kit.errors import CannotRunError, UntrustedError, UsageError
 from kit.evidence.comparison_log import comparison_text
 from kit.evidence.documents import read_charts
@@ -23,6 +25,7 @@ from kit.evidence.logs import (
     INPUTS,
     LAYERS,
     LOCK,
+    MODULE_CALLS,
     OUTPUTS,
     RECORD,
     REFERENCE,
@@ -237,6 +240,8 @@ def _tensors(logs: Logs, evidence: Evidence) -> tuple[dict[str, bytes], list[str
                 f"{name} is not what the documents say (names, shape, dtype or sha256)",
                 Reason("run_again"),
             )
+    if evidence.run and evidence.run.module_calls is not UNSET:
+        left_out.append(f"logs/{MODULE_CALLS} (what every module call took and gave)")
     if evidence.run and evidence.run.samples:
         left_out.append(f"logs/{SAMPLES}/ (every sample's outputs)")
     return files, left_out

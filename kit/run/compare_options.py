@@ -59,7 +59,10 @@ def parse_compare_options(documentation: str | None) -> CompareOptions:
     how = parser.add_mutually_exclusive_group()
     for name, help_text in (
         ("--rejudge", "judge the saved outputs again; runs no model"),
-        ("--localize", "find the first bad module, on the run's device"),
+        (
+            "--localize",
+            "find the first bad module, on the run's device or from what inference.py --localize recorded",
+        ),
     ):
         how.add_argument(name, action="store_true", help=help_text)
     return CompareOptions(**vars(parser.parse_args()))

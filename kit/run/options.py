@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import get_args
 
+from msgspec import UNSET
+
 from kit.devices import PRECISIONS, check_device_name
 from kit.devices.precision import Dtype, PrecisionName
 from kit.entry import at_least, parser_of, path_given
@@ -17,11 +19,13 @@ from kit.models.known import model_names
 from kit.weights.arguments import DOWNLOAD_SECONDS, add_download_arguments
 from kit.weights.endpoints import mirror_list, shown
 
+LOCALIZE_MIB = 1024
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """The options of a run; each default has its one home here. `iterations` None is as many timed runs
-    as about 5 s allow, `samples` None all of `data`."""
+    as about 5 s allow, `samples` None all of `data`, `localize` (MiB) None no recording."""
 
     model: str | None = None
     revision: str | None = None
@@ -41,6 +45,7 @@ class RunOptions:
     warmup: int = 3
     iterations: int | None = None
     seed: int = 0
+    localize: int | None = None
     logs: Path = Path("logs")
 
     def recorded(self) -> Arguments:
@@ -66,6 +71,7 @@ class RunOptions:
             warmup=self.warmup,
             iterations=self.iterations,
             seed=self.seed,
+            localize=self.localize or UNSET,
         )
 
 
@@ -137,6 +143,15 @@ def parse_options(documentation: str | None) -> RunOptions:
     )
     parser.add_argument(
         "--seed", type=at_least(0), metavar="N", help="of random weights (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--localize",
+        type=at_least(1),
+        nargs="?",
+        const=LOCALIZE_MIB,
+        metavar="MIB",
+        help="last, record every module call for compare_accuracy.py --localize on another machine, in "
+        f"MIB of disk at most ({LOCALIZE_MIB} where left out)",
     )
     parser.add_argument("--logs", type=path_given, metavar="DIR", help="default: %(default)s")
     asked = vars(parser.parse_args())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from msgspec import UNSET, UnsetType
+
 from kit.documented import Documented, Sha256, says
 from kit.words import Reason
 
@@ -119,9 +121,17 @@ class BadModule(Documented, frozen=True, kw_only=True):
             "The own error, or that of its worst row, over the end of its band; null where not finite."
         ),
     ]
-    operators: Annotated[list[ModuleOperator], says("What runs in it, without inner modules.")]
+    operators: Annotated[
+        list[ModuleOperator],
+        says(
+            "What runs in it, without inner modules; on the CPU, where the device was not at hand."
+        ),
+    ]
     wrong_operator: Annotated[
-        WrongOperator | None, says("Null where no single operator of it is to blame by itself.")
+        WrongOperator | None,
+        says(
+            "Null where no single operator of it is to blame by itself, or the device was not at hand."
+        ),
     ]
     reproduction: Annotated[
         str | None,
@@ -156,6 +166,13 @@ class LayersFile(Documented, frozen=True, kw_only=True):
     sha256: Annotated[Sha256, says("Of the file.")]
     checked: Annotated[int, says("Calls whose own error was measured.", ge=0)]
     not_checked: Annotated[int, says("Calls that could not be run again alone.", ge=0)]
+    recorded: Annotated[
+        Literal[True] | UnsetType,
+        says(
+            "True where the device was not at hand, and its side was read from "
+            "module_calls.safetensors; absent where it ran."
+        ),
+    ] = UNSET
 
 
 class Explanation(Documented, frozen=True, kw_only=True):

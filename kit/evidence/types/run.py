@@ -93,6 +93,10 @@ class Arguments(Documented, frozen=True, kw_only=True):
     seed: Annotated[
         int, says("Seed of the random initialisation, used only where no weights were loaded.")
     ]
+    localize: Annotated[
+        Annotated[int, Meta(ge=1)] | UnsetType,
+        says("--localize: MiB that module_calls.safetensors may take; absent where not given."),
+    ] = UNSET
 
 
 class DeclaredOutput(Documented, frozen=True, kw_only=True):
@@ -301,6 +305,24 @@ class RecordedSamples(Documented, frozen=True, kw_only=True):
     ]
 
 
+class RecordedCalls(Documented, frozen=True, kw_only=True):
+    """module_calls.safetensors: what every module call took and gave in one more forward on the device,
+    after all that is measured; equal tensors are in it once. Absent where --localize was not given, or
+    the run ended before."""
+
+    sha256: Annotated[Sha256 | None, says("Of the file; null with reason where none was written.")]
+    recorded: Annotated[int, says("Calls that are in it.", ge=0)]
+    left_out: Annotated[int, says("Calls of the forward that are not.", ge=0)]
+    reason: Annotated[
+        Reason | None, says("Why calls are left out, or all are; null where none is.")
+    ]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where nothing says why something is missing, or nothing is."""
+        if (self.sha256 is None or self.left_out > 0) is (self.reason is None):
+            raise ValueError("module calls are left out without a reason, or there for one")
+
+
 class DeviceNoise(Documented, frozen=True, kw_only=True):
     """How repeatable the device is. Null where the run ended before."""
 
@@ -365,6 +387,7 @@ class Run(Documented, frozen=True, kw_only=True):
             " the run ended before."
         ),
     ] = None
+    module_calls: RecordedCalls | UnsetType = UNSET
     device_proof: DeviceProof | None = None
     precision: PrecisionFlags | None = None
     latency: Latency | None = None
