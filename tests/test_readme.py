@@ -136,7 +136,7 @@ def test_option_tables_of_the_scripts_are_their_help(page: str, script: str) -> 
     shown = usage(script).replace(" | ", "] [")  # of options that exclude each other
     for span in named:
         option, _, value = span.replace("\\|", "|").partition(" ")
-        [taken] = re.findall(rf"(?:\[|\| ){option}(?: ([^\] |][^\] ]*))?(?: \||\])", shown)
+        [taken] = re.findall(rf"(?:\[|\| ){option}(?: (\[\w+\]|[^\] |][^\] ]*))?(?: \||\])", shown)
         assert value == taken.strip("{}").replace(",", "|"), option
 
 
