@@ -108,8 +108,8 @@ def pointer(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "code", "said"),
     [
-        (flipped, 4, "its sha256 is another than was recorded"),
-        pytest.param(cut, 4, "its sha256 is another", marks=pytest.mark.full),
+        (flipped, 4, f"{CALLS} has another sha256 than was recorded"),
+        pytest.param(cut, 4, "has another sha256", marks=pytest.mark.full),
         pytest.param(pointer, 3, "git lfs pull", marks=pytest.mark.full),
         (Path.unlink, 3, f"{CALLS} is not there"),
     ],

@@ -12,14 +12,14 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from kit.errors import CannotRunError, UntrustedError
+from kit.errors import CannotRunError, UntrustedError, words_of
 from kit.evidence.logs import MODULE_CALLS, Logs
 from kit.evidence.types.run import RecordedCalls
 from kit.explain.frames import WHOLE, Frame, watched
 from kit.explain.localise import Calls, Forward
 from kit.explain.recorded_call import CALLS, RecordedCall, exchange
 from kit.explain.values import on_cpu
-from kit.storage.file_kinds import refuse_pointer
+from kit.storage.file_kinds import check_at_hand
 from kit.storage.hashes import sha256_of
 from kit.words import Reason
 
@@ -62,13 +62,13 @@ def recording_of(logs: Logs, described: RecordedCalls) -> Recording:
             f"{MODULE_CALLS} is not there ({described.reason or 'it may have been left out'})",
             "take it from where inference.py --localize wrote it",
         )
-    refuse_pointer(path)
     try:
+        check_at_hand(path)
         found = sha256_of(path)
     except OSError as error:
-        raise _damaged(str(error.strerror)) from error
+        raise _damaged(words_of(error)) from error
     if found != described.sha256:
-        raise _damaged("its sha256 is another than was recorded")
+        raise UntrustedError(Reason("other_sha256", name=MODULE_CALLS), Reason("run_again"))
     return Recording(path=path)
 
 
