@@ -37,6 +37,14 @@ class Failure:
         return {f"SIM_NPU_{'ASYNC' if self.late else 'RAISE'}": f"{NORM}:{self.where}:{self.text}"}
 
 
+def test_a_file_that_a_library_cannot_open_is_what_to_look_at(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as raised:
+        tmp_path.read_bytes()  # as PermissionError, an error that any user meets
+    known = as_kit_error(raised.value)
+    assert known.exit_code == 3 and tmp_path.name in str(known)
+    assert str(known).endswith("check its permissions and the disk, then try again")
+
+
 FAILURES = {
     "no CANN": Failure("IMPORT", "libhccl.so: cannot open shared object file", SET_ENV),
     "no driver": Failure(

@@ -142,6 +142,8 @@ def as_kit_error(error: Exception) -> KitError:
         )
     if _OF_NPU.search(text):
         return CannotRunError(said, next_step(text))
+    if isinstance(error, OSError) and error.filename and not isinstance(error, FileNotFoundError):
+        return CannotRunError(said, Reason("check_permissions"))
     logs = Reason("in_logs") if cann_home() is None else Reason("in_logs_and_plog", plog=_plog())
     return CannotRunError(Reason("unexpected", said=said), logs)
 
