@@ -186,6 +186,14 @@ def test_a_healthy_device_has_no_bad_module(finished: Finished, npu: Kit) -> Non
     assert explanation["not_attributed"] == "--explain off" and explanation["outputs"] == {}
     assert explanation["first_bad_module"] is None and not explanation["unexplained"]
     assert "is explained by the device's arithmetic" in explanation["first_bad_module_reason"]
+    # A convolution in HF32 and two GELUs by tanh; then a device that does not do what its flags allow.
+    shown = (
+        "the device's arithmetic should show in 3 module calls: in {} the own error is as predicted"
+    )
+    assert shown.format(3) in (npu.logs / "accuracy_compare.log").read_text("utf-8")
+    assert npu.compare("--localize", "--explain", "off", SIM_NPU_GELU="erf").code == 0
+    log = (npu.logs / "accuracy_compare.log").read_text("utf-8")
+    assert shown.format(1) in log and "in 2 it is below a tenth of that" in log
 
 
 @pytest.mark.parametrize("most", [5, 12, 99])

@@ -14,6 +14,10 @@ from kit.evidence.types.explanation import LayersFile
 from kit.words import Reason
 
 _SHOWN = 12
+# Errors that are predicted are far above fp32's own from here on (relative L2).
+_VISIBLE = 2.0**-17
+# An own error over the predicted one: of a module that computed as predicted, and of one that did not.
+_AS_PREDICTED, _WITHOUT = (0.5, 2.0), 0.1
 _LARGEST_BYTES = 64 << 20
 
 
@@ -90,6 +94,27 @@ def _row(texts: Sequence[str]) -> LayerRow:
     return LayerRow(**dict(zip(_COLUMNS, values, strict=True)))  # type: ignore[arg-type]
 
 
+def arithmetic_by_calls(rows: Sequence[LayerRow]) -> Reason | None:
+    """In how many module calls the device's arithmetic shows, of those where it should; None where it
+    should in none. A flag only allows an arithmetic: libraries may take it for some operators and shapes
+    (on an H200 TF32 for products of many rows, and for no depthwise convolution)."""
+    ratios = [
+        own / predicted
+        for row in rows
+        if (own := row.own_relative_l2) is not None
+        and (predicted := row.predicted_relative_l2 or 0.0) > _VISIBLE
+    ]
+    if not ratios:
+        return None
+    least, most = _AS_PREDICTED
+    return Reason(
+        "arithmetic_by_calls",
+        calls=len(ratios),
+        shown=sum(least <= ratio <= most for ratio in ratios),
+        without=sum(ratio < _WITHOUT for ratio in ratios),
+    )
+
+
 def layers_table(rows: Sequence[LayerRow]) -> list[str]:
     """The worst of them by their own error over what is explained, in the order of the forward."""
     checked = [row for row in rows if not row.not_checked]
@@ -99,6 +124,8 @@ def layers_table(rows: Sequence[LayerRow]) -> list[str]:
         "error:",
         f"  {'own':>9} {'predicted':>9} {'over band':>9} {'accumulated':>11}  module",
     ]
+    if shown := arithmetic_by_calls(rows):
+        lines.insert(0, f"{shown}")
     for row in sorted(worst, key=lambda row: row.order):
         accumulated = row.accumulated_relative_l2
         lines.append(

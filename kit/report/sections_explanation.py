@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kit.evidence.layers import arithmetic_by_calls
 from kit.evidence.types.explanation import (
     BadModule,
     Explanation,
@@ -108,6 +109,8 @@ def _by_depth(told: Told, found: Explanation) -> Iterator[Block]:
         yield Note(told.say(f"charts.{told.no_layers}"))
     if not told.layers or found.layers is None:
         return
+    if shown := arithmetic_by_calls(told.layers):
+        yield Note(told.say.reason(shown))
     checked = [row for row in told.layers if row.over_band is not None]
     worst = sorted(checked, key=lambda row: -(row.over_band or 0.0))[:_WORST]
     rows = tuple(
