@@ -9,7 +9,6 @@ from itertools import combinations
 from kit.lint.finding import Finding, error, quoted
 from kit.lint.reader import Report, Statement
 from kit.lint.stated import feature_vectors, lines_of
-from kit.lint.values import Figure
 from kit.lint.words import says
 
 _ERRORS = (
@@ -27,7 +26,7 @@ _OTHER_TIMES = ("latency_ms", "npu_latency_ms", "cpu_latency_ms", "cold_ms")
 def out_of_range(report: Report) -> Iterator[Finding]:
     """A negative error or time, a cosine beyond 1."""
     for claim in report.figures(*_ERRORS, *_TIMES, *_OTHER_TIMES, "cosine_similarity"):
-        value, unit = _figure(claim).value, _figure(claim).unit
+        value, unit = claim.number.value, claim.number.unit
         if claim.field == "cosine_similarity":
             # One unit above 1 in the last of many digits is rounding.
             wrong = abs(value) > 1 + min(unit, Decimal("1e-6"))
@@ -43,18 +42,12 @@ def wrong_order(report: Report) -> Iterator[Finding]:
     for ascending in (_ERRORS[:3], _TIMES):
         for first in _together(report.figures(*ascending)):
             for low, high in combinations([first[name] for name in ascending if name in first], 2):
-                least, most = _figure(low), _figure(high)
-                if least.value > most.value and not least.same(most):
+                if low.number.value > high.number.value and not low.number.same(high.number):
                     message = (
                         f"{low.field} {quoted(low.value)} is above {high.field} {quoted(high.value)}: "
                         "no data give that; compute both again from the saved outputs"
                     )
                     yield error("wrong-order", lines_of([low, high]), message)
-
-
-def _figure(claim: Statement) -> Figure:
-    assert claim.figure is not None  # only of Report.figures()
-    return claim.figure
 
 
 def _together(claims: Iterable[Statement]) -> list[dict[str, Statement]]:

@@ -36,6 +36,12 @@ class Statement:
         """The value as a number, or None."""
         return figure(self.value)
 
+    @property
+    def number(self) -> Figure:
+        """The value of one that Report.figures() gave."""
+        assert self.figure is not None
+        return self.figure
+
     @cached_property
     def flag(self) -> bool | None:
         """The value as yes or no, or None."""

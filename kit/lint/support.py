@@ -79,12 +79,10 @@ def verdict_denied(report: Report) -> Iterator[Finding]:
 
 def _beyond(claim: Statement) -> str:
     """What a figure says of an error beyond 1%; empty where it leaves room for less."""
-    if claim.figure is None:
-        return ""
     if claim.field != "cosine_similarity":
-        past = claim.figure.value > ONE_PERCENT
+        past = claim.number.value > ONE_PERCENT
         return f"{claim.field} is {quoted(claim.value)}" if past else ""
-    least = _least_relative(min(Decimal(1), claim.figure.value + claim.figure.unit))
+    least = _least_relative(min(Decimal(1), claim.number.value + claim.number.unit))
     means = f"cosine {quoted(claim.value)} means a relative L2 of at least {least:.2%}"
     return means if least > ONE_PERCENT else ""
 
