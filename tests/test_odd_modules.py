@@ -167,7 +167,23 @@ class Back(nn.Module):
     def forward(self, x):
         return torch.fft.irfft(self.inner(x), n=8)
 
-def checked(reference, more=(), where=WHOLE, wrongly=()):
+class Opaque:
+    __slots__ = ("tensor",)
+
+class Hiding(nn.Module):
+    def forward(self, x):
+        hidden = Opaque()
+        hidden.tensor = x * 1.0
+        return hidden
+
+class Hidden(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = Hiding()
+    def forward(self, x):
+        return self.inner(x).tensor
+
+def checked(reference, more=(), where=WHOLE, wrongly=(), lost=()):
     reference = reference.eval()
     device = copy.deepcopy(reference)
     inputs = {"x": torch.randn(3, 8)}
@@ -186,10 +202,13 @@ def checked(reference, more=(), where=WHOLE, wrongly=()):
             logs, adapter = Logs(Path(folder)), SimpleNamespace(forward=forward)
             told = record_calls(
                 adapter, device, inputs, QUIET, logs, dtype=torch.float32, most_mib=1)
-            assert told.reason is None and told.recorded == len(layers), told
+            assert told.left_out == len(lost) and told.recorded + len(lost) == len(layers), told
             again = recording_of(logs, told).calls(forward, reference, inputs)
-            assert layers == localise(
+            found = localise(
                 forward, reference, inputs, again, [], dtype=torch.float32, folder=Path(folder))
+            assert {layer.name for layer in found if "it is not in" in layer.skipped} == {*lost, *(
+                name.rpartition(".")[0] for name in lost)}
+            assert lost or found == layers
         skipped = {layer.name for layer in layers if layer.skipped}
         assert skipped == {*more, *(wrongly if wrong else ())}, skipped
         bad = first_bad(layers)
@@ -206,6 +225,7 @@ checked(Chain(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)), where="in
 calls = checked(Chain(Catching()), more=["inner.0.tried"], where="inner.1")
 assert ("inner.0.tried", 1) in calls and ("inner.0.tried.inner", 1) in calls
 checked(Chain(Ids(Counting())), where="inner.0.inner")
+checked(Chain(Hidden()), more=["inner.0.inner"], where="inner.1", lost=["inner.0.inner"])
 checked(Chain(Back()), where="inner.0.inner")
 checked(Chain(Feeding()), more=["inner.0.lazy"], where="inner.1")
 checked(Chain(Ids(Rounding())), wrongly=["inner.0.inner"], where="inner.1")

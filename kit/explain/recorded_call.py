@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from enum import Enum
 
 import msgspec
-import torch
 from torch import Tensor
 
 from kit.explain.frames import Frame
-from kit.explain.values import mapped
+from kit.explain.values import mapped, plain_text
 
 CALLS = "calls"
 """The key of the calls in the file's metadata."""
@@ -35,7 +33,8 @@ class RecordedCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def exchange(frame: Frame, change: Callable[[Tensor], Tensor]) -> str:
     """Put what `change` gives in the place of every tensor that a call took, gave or wrote. Returns the
     form of all else: plain values, kinds and keys, which modules it called; without dtypes and devices,
-    which differ between two sides that do the same."""
+    which differ between two sides that do the same. Raises ValueError where what it took or gave may hold
+    tensors that nobody sees."""
     parts = [repr(inner.key) for inner in frame.inner]
 
     def changed(tensor: Tensor) -> Tensor:
@@ -43,7 +42,7 @@ def exchange(frame: Frame, change: Callable[[Tensor], Tensor]) -> str:
         return change(tensor)
 
     def tell(plain: object) -> None:
-        parts.append(_text(plain))
+        parts.append(plain_text(plain))
 
     frame.args = mapped(frame.args, changed, tell)
     # By name: a caller may have them in the order of a file.
@@ -55,11 +54,3 @@ def exchange(frame: Frame, change: Callable[[Tensor], Tensor]) -> str:
     parts.append(repr([*frame.written, frame.in_place, type(frame.raised).__name__]))
     frame.written = {place: changed(tensor) for place, tensor in frame.written.items()}
     return hashlib.sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()[:32]
-
-
-def _text(plain: object) -> str:
-    if isinstance(plain, (torch.dtype, torch.device)):
-        return type(plain).__name__
-    if plain is None or isinstance(plain, (str, bytes, int, float, complex, Enum)):
-        return repr(plain)
-    return str(getattr(plain, "__qualname__", type(plain).__qualname__))

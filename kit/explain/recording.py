@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from kit.devices import Device
-from kit.errors import Fault
+from kit.errors import Fault, words_of
 from kit.evidence.logs import MODULE_CALLS, Logs
 from kit.evidence.types.run import RecordedCalls
 from kit.explain.frames import Frame, watched
@@ -103,11 +103,11 @@ class _Recorder:
             tensors.append(self._narrowed(tensor))
             return tensor
 
-        form = exchange(frame, keep)
         try:
+            form = exchange(frame, keep)
             names = self._stream.add(tensors)
-        except ValueError:  # such as a sparse one
-            names = None
+        except ValueError:  # a sparse tensor, or an object that may hold any
+            return False
         if names is not None:
             self._calls.append(RecordedCall(frame.name, frame.number, form, names))
         return names is not None
@@ -117,8 +117,10 @@ class _Recorder:
         of the CPU in the dtype of the run, where that is all it says."""
         if tensor.is_complex():
             return torch.view_as_real(tensor.resolve_conj())
-        narrow = tensor.to(self._dtype) if tensor.dtype == torch.float32 else tensor
-        return narrow if torch.equal(narrow.to(tensor.dtype), tensor) else tensor
+        if tensor.dtype != torch.float32 or tensor.layout != torch.strided:
+            return tensor
+        narrow = tensor.to(self._dtype)
+        return narrow if torch.equal(narrow.float(), tensor) else tensor
 
 
 def _room(folder: Path, most: int) -> int:
@@ -134,7 +136,5 @@ def _said(error: Exception) -> str:
     """What went wrong, without folders of this machine."""
     if isinstance(error, Fault) and isinstance(error.__cause__, OSError):
         error = error.__cause__
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = str(error).partition("\n")[0]
-    return text if isinstance(error, Fault) else f"{type(error).__name__}: {text}"
+    text = words_of(error).partition("\n")[0][:200]
+    return text if isinstance(error, (Fault, OSError)) else f"{type(error).__name__}: {text}"

@@ -6,12 +6,14 @@ import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-_AS_THEY_ARE = (str, bytes, int, float, complex, bool, type(None), torch.dtype, torch.device, Enum)
+_PLAIN = (str, bytes, int, float, complex, bool, type(None), Enum, range, slice)
+_AS_THEY_ARE = (*_PLAIN, torch.dtype, torch.device)
 
 
 def _unheard(plain: object) -> None:
@@ -24,7 +26,8 @@ def mapped(
     tell: Callable[[object], object] = _unheard,
 ) -> Any:
     """`value` anew, with every tensor in it changed; what holds no tensor stays as it is. `tell` is given
-    all else in it, in order: what is plain, keys, and the kinds of what holds more.
+    all else in it, in order: what is plain, keys, the kinds of what holds more, and what cannot be seen
+    into as it is.
 
     A key-value cache, or any other object with tensors among its attributes, becomes another object: what
     a module does to it later does not reach the one that was recorded.
@@ -43,7 +46,7 @@ def _mapped(
     if isinstance(value, (_AS_THEY_ARE, nn.Module, type)) or callable(value):
         tell(value)
         return value
-    tell(type(value))
+    tell(type(value) if _can_be_seen_into(value) else value)
     if id(value) in done:
         return done[id(value)]
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -66,6 +69,26 @@ def _mapped(
             item = _mapped(getattr(value, field.name), change, tell, done)
             object.__setattr__(new, field.name, item)
     return new
+
+
+def _can_be_seen_into(value: Any) -> bool:
+    holds = (list, tuple, set, frozenset, Mapping, Iterator)  # an iterator is never read
+    return isinstance(value, holds) or hasattr(value, "__dict__") or dataclasses.is_dataclass(value)
+
+
+def plain_text(plain: object) -> str:
+    """What mapped() tells of, for two sides that do the same the same, whatever their dtypes and devices.
+    Raises ValueError for what may hold tensors that nobody sees, such as a function with its surroundings.
+    """
+    if isinstance(plain, _PLAIN):
+        return repr(plain)
+    if isinstance(plain, (torch.dtype, torch.device, nn.Module)):
+        return type(plain).__qualname__
+    within = getattr(plain, "__closure__", None) or getattr(plain, "__self__", None)
+    known = isinstance(plain, (type, FunctionType, BuiltinFunctionType, MethodType))
+    if known and isinstance(within, (type(None), ModuleType, nn.Module)):
+        return str(getattr(plain, "__qualname__", type(plain).__qualname__))
+    raise ValueError(f"nothing is known of what is in a {type(plain).__qualname__}")
 
 
 def read_once(value: Any) -> bool:
