@@ -314,6 +314,7 @@ def test_what_does_not_belong_stays_behind(
         "logs/weights.safetensors",
         "logs/history/20260101T000000Z-x/run.json",
         "logs/samples/device-00000.safetensors",
+        "logs/module_calls.safetensors",
         "notes.txt",
         "models/another/adapter.py",
     ):
@@ -339,10 +340,15 @@ def test_large_tensors_are_left_out_and_named(
 ) -> None:
     """With a limit that the run's inputs are over."""
     monkeypatch.setattr(published_run, "LARGEST_TENSORS", 100_000)
-    logs = runs(VIT_NAME).logs
-    assert publish([VIT_NAME, "--to", str(kit.scratch / "out"), "--logs", str(logs)]) == 0
+    shutil.copytree(runs(VIT_NAME).logs, kit.logs)
+    record = kit.record
+    record["arguments"]["localize"] = 1024
+    calls = {"sha256": "0" * 64, "recorded": 9, "left_out": 0, "reason": None}
+    (kit.logs / "run.json").write_text(json.dumps(record | {"module_calls": calls}))
+    assert publish([VIT_NAME, "--to", str(kit.scratch / "out"), "--logs", str(kit.logs)]) == 0
     files = tree(kit.scratch / "out")
     assert "logs/inputs.safetensors" not in files
+    assert b"- logs/module_calls.safetensors (what every module call" in files["README.md"]
     assert b"## Not in this repository" in files["README.md"]
     assert b"- logs/inputs.safetensors (over 0 MB" in files["README.md"]
 

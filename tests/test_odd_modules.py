@@ -183,6 +183,19 @@ class Hidden(nn.Module):
     def forward(self, x):
         return self.inner(x).tensor
 
+def check_what_is_recorded(forward, reference, device, inputs, layers, lost):
+    with TemporaryDirectory() as folder:
+        logs, adapter = Logs(Path(folder)), SimpleNamespace(forward=forward)
+        told = record_calls(
+            adapter, device, inputs, QUIET, logs, dtype=torch.float32, most_mib=1)
+        assert told.left_out == len(lost) and told.recorded + len(lost) == len(layers), told
+        again = recording_of(logs, told).calls(forward, reference, inputs)
+        found = localise(
+            forward, reference, inputs, again, [], dtype=torch.float32, folder=Path(folder))
+        assert {layer.name for layer in found if "it is not in" in layer.skipped} == {*lost, *(
+            name.rpartition(".")[0] for name in lost)}
+        assert lost or found == layers
+
 def checked(reference, more=(), where=WHOLE, wrongly=(), lost=()):
     reference = reference.eval()
     device = copy.deepcopy(reference)
@@ -198,24 +211,28 @@ def checked(reference, more=(), where=WHOLE, wrongly=(), lost=()):
         layers = localise(
             forward, reference, inputs, calls, [], dtype=torch.float32, folder=Path(".")
         )
-        with TemporaryDirectory() as folder:
-            logs, adapter = Logs(Path(folder)), SimpleNamespace(forward=forward)
-            told = record_calls(
-                adapter, device, inputs, QUIET, logs, dtype=torch.float32, most_mib=1)
-            assert told.left_out == len(lost) and told.recorded + len(lost) == len(layers), told
-            again = recording_of(logs, told).calls(forward, reference, inputs)
-            found = localise(
-                forward, reference, inputs, again, [], dtype=torch.float32, folder=Path(folder))
-            assert {layer.name for layer in found if "it is not in" in layer.skipped} == {*lost, *(
-                name.rpartition(".")[0] for name in lost)}
-            assert lost or found == layers
+        if wrong:
+            check_what_is_recorded(forward, reference, device, inputs, layers, lost)
         skipped = {layer.name for layer in layers if layer.skipped}
         assert skipped == {*more, *(wrongly if wrong else ())}, skipped
         bad = first_bad(layers)
         assert (bad and bad.name) == (where if wrong else None), bad
     return [(layer.name, layer.number) for layer in layers]
 
+def bounded():
+    model, large = nn.Sequential(*(nn.ReLU() for _ in range(3))), {"input": torch.randn(360, 360)}
+    adapter = SimpleNamespace(forward=lambda model, given: {"output": model(**given)})
+    for number, module in enumerate(model):
+        module.register_forward_hook(lambda module, taken, given, by=number: given + by)
+    with TemporaryDirectory() as folder:
+        logs = Logs(Path(folder))
+        told = record_calls(
+            adapter, model, large, QUIET, logs, dtype=torch.float32, most_mib=1)
+        assert (told.recorded, told.left_out, told.reason.code) == (1, 3, "calls_left_out"), told
+        assert logs.path("module_calls.safetensors").stat().st_size < 1.1 * 2**20
+
 torch.manual_seed(0)
+bounded()
 calls = checked(Odd())
 assert ("shared", 1) in calls and ("caching", 1) in calls
 checked(Chain(Hooked()), where="inner.1")

@@ -143,6 +143,7 @@ def test_a_forged_list_is_refused(elsewhere: Kit, field: dict[str, Any]) -> None
     assert result.code == 4 and f"{CALLS} is missing or damaged" in result.error
 
 
+@pytest.mark.full
 def test_what_does_not_fit_the_model_is_not_checked(elsewhere: Kit) -> None:
     """Another form, one call away, tensors of others, one too few, a call that there is not."""
 
@@ -185,6 +186,7 @@ def test_a_full_disk_costs_the_recording_and_nothing_else(npu: Kit) -> None:
     assert result.code == 3 and "none was recorded (File too large)" in result.error
 
 
+@pytest.mark.full
 def test_a_decoder_with_a_cache_and_what_its_recording_has_no_room_for(npu: Kit) -> None:
     """1.3 MiB of T5 in 1 MiB: the logits, for one, are left out."""
     planted = {"SIM_NPU_PLANT": "aten::mm:*:tail"}
