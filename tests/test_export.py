@@ -280,11 +280,20 @@ def test_a_report_that_somebody_improved_is_not_published(
     assert (kit.scratch / "out" / "README.md").read_bytes() == own
 
 
-def test_a_log_that_somebody_improved_is_not_published(checkout: Path, kit: Kit) -> None:
-    log = checkout / "logs" / "accuracy_compare.log"
-    log.write_text(log.read_text("utf-8") + "verdict PASS on Ascend910B4\n")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("accuracy_compare.log", "verdict PASS on Ascend910B4"),
+        ("pretrained_attempt.log", "RESULT: hub:model.safetensors (published)"),
+    ],
+)
+def test_a_log_that_somebody_improved_is_not_published(
+    checkout: Path, kit: Kit, name: str, said: str
+) -> None:
+    log = checkout / "logs" / name
+    log.write_text(f"{log.read_text('utf-8')}{said}\n")
     result = export(checkout, kit, VIT_NAME, "--to", kit.scratch / "out")
-    assert result.code == 4 and "accuracy_compare.log is not what the evidence says" in result.error
+    assert result.code == 4 and f"{name} is not what the evidence says" in result.error
 
 
 def test_without_a_run_the_front_page_claims_nothing(kit: Kit) -> None:

@@ -24,6 +24,7 @@ from kit.evidence.declared import declared_model, keep_description
 from kit.evidence.flag_claims import held_to_flags
 from kit.evidence.logs import LOCAL_PATHS, RECORD, RUN_LOG, SUMMARY, WEIGHTS_LOG, Logs, log
 from kit.evidence.schema import SCHEMA_VERSION, checked
+from kit.evidence.search_log import search_text
 from kit.evidence.summary import summarise
 from kit.evidence.telling import tell_news
 from kit.evidence.types.arithmetic import ProbedArithmetic
@@ -42,7 +43,6 @@ from kit.evidence.types.shared import DeviceProof, LoadedFile, PrecisionFlags, S
 from kit.machine.cures import as_kit_error
 from kit.machine.environment import Environment
 from kit.models.adapter import Adapter, ModelInput
-from kit.models.declaration import ModelInfo
 from kit.storage.fingerprint import describe_tensors, fingerprint
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ class RunRecord:
 
     def add_search(self, found: Located) -> None:
         """The search for the weights, in pretrained_attempt.log and in the run's own."""
-        text = attempts_text(self._info, found)
+        info, file = self._info, found.file
+        about = f"{_now()} weights of {info.hub_id} at revision {info.revision}\n"
+        text = about + search_text(found.attempts, found.label, _loaded(file) if file else None)
         self._logs.write_text(WEIGHTS_LOG, text)
         for line in text.splitlines():
             log.debug(line)
@@ -238,26 +240,6 @@ def recorded_run(logs: Logs, adapter: Adapter, arguments: Arguments) -> Iterator
                 raise  # `from error` would put it in the place of its own cause, which the log needs
             raise known from error
         record.end("SUCCESS")
-
-
-def attempts_text(info: ModelInfo, found: Located) -> str:
-    """pretrained_attempt.log: every source that was tried, and how it ended."""
-    lines = [f"{_now()} weights of {info.hub_id} at revision {info.revision}"]
-    lines += [
-        f"{attempt.source:16} {attempt.outcome:8} {attempt.seconds:8.3f} s  {attempt.target}: "
-        f"{attempt.line}"
-        for attempt in found.attempts
-    ]
-    if found.file is None:
-        lines.append(
-            "RESULT: FAILED, no pretrained weights; a random initialisation is not pretrained"
-        )
-    else:
-        file = found.file
-        lines.append(
-            f"RESULT: {found.label}, {file.bytes} bytes, sha256 {file.sha256} ({file.hash_origin})"
-        )
-    return "\n".join(lines) + "\n"
 
 
 def _loaded(file: WeightFile) -> LoadedFile:

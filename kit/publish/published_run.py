@@ -41,7 +41,7 @@ from kit.evidence.logs import (
 )
 from kit.evidence.reading import Evidence, read_evidence
 from kit.evidence.remeasured import measuring_again
-from kit.evidence.types.summary import Summary
+from kit.evidence.search_log import search_text
 from kit.models.adapter import Adapter
 from kit.publish.privacy import shorten_paths
 from kit.report.command import render_reports
@@ -112,7 +112,7 @@ def read_run(folder: Path, adapter: Adapter) -> PublishedRun:
         files = {name: (folder / name).read_bytes() for name in _documents(logs, evidence)}
         language = _language(logs, evidence)
         tensors, left_out = _tensors(logs, evidence)
-        _check_comparison_log(logs, evidence.summary)
+        _check_logs(logs, evidence)
         texts = {name: (folder / name).read_text("utf-8") for name in _present(logs, _TEXT_LOGS)}
         short = {name: shorten_paths(text) for name, text in texts.items()}
         reports = _rendered(logs, language)
@@ -167,18 +167,29 @@ def _language(logs: Logs, evidence: Evidence) -> str:
     )
 
 
-def _check_comparison_log(logs: Logs, summary: Summary) -> None:
-    """Raise UntrustedError where accuracy_compare.log is not what a comparison writes of that summary."""
-    path = logs.path(COMPARE_LOG)
-    if not path.exists():
-        return
-    text = path.read_text("utf-8")
-    refused = summary.verdict == "INVALID" and text.startswith("verdict: INVALID\n")
-    if not refused and text != comparison_text(summary, logs):
+def _check_logs(logs: Logs, evidence: Evidence) -> None:
+    """Raise UntrustedError where accuracy_compare.log or pretrained_attempt.log is not what the kit writes
+    of that summary and that record. run_npu.log is what was printed: nothing can say it again."""
+    compared, summary = _text_of(logs, COMPARE_LOG), evidence.summary
+    refused = summary.verdict == "INVALID" and (compared or "").startswith("verdict: INVALID\n")
+    if compared is not None and not refused and compared != comparison_text(summary, logs):
         raise UntrustedError(
-            f"{path} is not what the evidence says",
+            f"{logs.path(COMPARE_LOG)} is not what the evidence says",
             "write it again with python compare_accuracy.py --rejudge",
         )
+    searched, weights = _text_of(logs, WEIGHTS_LOG), evidence.run and evidence.run.weights
+    if searched is None or not weights:
+        return
+    told = search_text(weights.attempts, weights.weight_path, next(iter(weights.files), None))
+    if searched.partition("\n")[2] != told:
+        raise UntrustedError(
+            f"{logs.path(WEIGHTS_LOG)} is not what the evidence says", Reason("run_again")
+        )
+
+
+def _text_of(logs: Logs, name: str) -> str | None:
+    path = logs.path(name)
+    return path.read_text("utf-8") if path.exists() else None
 
 
 def _rendered(logs: Logs, language: str) -> dict[str, bytes]:
