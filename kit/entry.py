@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from kit.devices import forbid_autoload
-from kit.errors import UsageError, visible
+from kit.errors import UsageError, shown, visible
 from kit.machine.cures import as_kit_error
 
 log = logging.getLogger("kit")
@@ -148,9 +148,14 @@ def at_least(minimum: int) -> Callable[[str], int]:
 
 
 def _check_arguments() -> None:
-    """Raise UsageError for what is no text: it could stand in no record."""
+    """Raise UsageError for what is no text, or none in this locale: it could stand in no record."""
     for argument in sys.argv:
         try:
             argument.encode("utf-8")
         except UnicodeEncodeError:
+            with suppress(UnicodeDecodeError):
+                meant, here = os.fsencode(argument).decode("utf-8"), sys.getfilesystemencoding()
+                raise UsageError(
+                    f"{shown(meant)} is UTF-8, and this locale is {here}", "set PYTHONUTF8=1"
+                ) from None
             raise UsageError(f"{argument!r} is no UTF-8", "name it otherwise") from None

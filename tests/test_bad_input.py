@@ -256,3 +256,10 @@ def test_compare_without_a_run(kit: Kit) -> None:
     result = kit.compare()
     assert result.code == 2
     assert "run inference.py" in result.error
+
+
+def test_an_argument_that_the_locale_does_not_read_is_not_called_broken(kit: Kit) -> None:
+    ascii_only = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    result = kit.infer("--model", "模型", **ascii_only)
+    assert result.code == 2 and "is UTF-8, and this locale is ascii" in result.error
+    assert result.error.endswith("set PYTHONUTF8=1")
