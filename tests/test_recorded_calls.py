@@ -63,7 +63,8 @@ def test_the_same_module_is_named_without_the_device(elsewhere: Kit) -> None:
     log = (elsewhere.logs / "accuracy_compare.log").read_text("utf-8")
     assert f"the device's side was read from {CALLS}" in log
     assert "FIRST BAD MODULE blocks.1.attn.proj (Linear" in log
-    assert "blocks.1.attn.proj" in (elsewhere.logs / "report.md").read_text("utf-8")
+    report = (elsewhere.logs / "report.md").read_text("utf-8")
+    assert "blocks.1.attn.proj" in report and CALLS in report
     found = rows(elsewhere)
     assert len(found) == elsewhere.record["module_calls"]["recorded"] == 26
     assert elsewhere.compare("--localize", **PLANTED).code == 0
@@ -162,6 +163,11 @@ def test_what_does_not_fit_the_model_is_not_checked(elsewhere: Kit) -> None:
     assert sum(f"it is not in {CALLS}" in reason for reason in unchecked) >= 1
     assert why[rows(elsewhere)[-1]["module"], "7"] == "the CPU makes no such call"
     assert len(why) == 27
+    record = elsewhere.record
+    del record["module_calls"]  # then nothing was there to read
+    (elsewhere.logs / "run.json").write_text(json.dumps(record), "utf-8")
+    result = elsewhere.command("report", "--logs", elsewhere.logs)
+    assert result.code == 4 and "only from what the run recorded" in result.error
 
 
 LIMITED = """

@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from msgspec import UNSET
+
 from kit.accuracy.judged import JudgedOutput
 from kit.accuracy.judged_samples import JudgedSamples, SampleOutput
 from kit.accuracy.repeats import Repeat
@@ -32,6 +34,8 @@ def broken_claims(run: Run | None, summary: Summary) -> Iterator[str]:
         return
     yield from _broken(_REFERENCE, summary.reference, "reference")
     yield from _broken(_EXPLANATION, summary.explanation, "explanation")
+    if summary.explanation is not None:
+        yield from _broken(_RECORDED, (summary.explanation, run), "explanation")
     golden = summary.reference.golden.outputs or {}
     for name, output in summary.outputs.items():
         device, reference = (run.outputs or {}).get(name), summary.reference.outputs.get(name)
@@ -167,6 +171,14 @@ _EXPLANATION: Mapping[str, Callable[..., bool]] = {
     ),
     "a bad module is one of the calls that were looked at": lambda e: (
         e.first_bad_module is None or e.layers is not None
+    ),
+}
+
+_RECORDED: Mapping[str, Callable[..., bool]] = {
+    "module calls are read only from what the run recorded": lambda e, run: (
+        e.layers is None
+        or e.layers.recorded is UNSET
+        or (run.module_calls is not UNSET and run.module_calls.sha256 is not None)
     ),
 }
 

@@ -70,6 +70,8 @@ def _located(told: Told, found: Explanation) -> Iterator[Block]:
     bad, say = found.first_bad_module, told.say
     if found.not_attributed:
         yield Note(told.text(told.missing(found.not_attributed)), "absent")
+    if found.layers is not None and found.layers.recorded is True:
+        yield Note(say("text.recorded_calls"))
     if bad is None:
         reason = found.first_bad_module_reason or say("null.record")
         yield Facts((told.fact("first_bad_module", told.missing(reason)),))
