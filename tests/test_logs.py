@@ -89,6 +89,17 @@ def test_comparison_ended_at_any_moment(vit_run: Kit) -> None:
     assert vit_run.compare().code == 0
 
 
+@pytest.mark.parametrize("kind", ["file", "link that leads nowhere", "link to itself"])
+def test_logs_that_are_no_folder(kit: Kit, kind: str) -> None:
+    logs = kit.scratch / "taken"
+    if kind == "file":
+        logs.write_text("a letter")
+    else:
+        logs.symlink_to("taken" if kind == "link to itself" else "unmounted")
+    result = kit.infer(*SMALL, "--logs", logs)
+    assert result.code == 2 and result.error.endswith("taken is no folder; name a folder")
+
+
 def test_full_disk_ends_in_one_line(kit: Kit) -> None:
     """A file size limit of the shell stands for the full disk: writes beyond it fail."""
     limited = """

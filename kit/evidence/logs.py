@@ -296,8 +296,8 @@ def claim_logs(folder: Path) -> Iterator[Logs]:
     from filelock import FileLock, Timeout
 
     with _disk_errors(folder):
-        if folder.exists() and not folder.is_dir():
-            raise UsageError(Reason("logs_is_file", folder=str(folder)), Reason("name_folder"))
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise UsageError(Reason("logs_is_no_folder", folder=str(folder)), Reason("name_folder"))
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK)
         try:
