@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
 from conftest import ROOT
 from starting import kept_environment, start_python
 
@@ -266,30 +264,6 @@ def test_modules_of_every_shape() -> None:
     assert process.returncode == 0, err
 
 
-@pytest.mark.parametrize(
-    ("found", "accused"),
-    [
-        ([1.0, math.inf, 3.0], False),
-        ([1.0, math.nan, 3.0], False),
-        ([1.0, 2.0, 3.0], False),
-        ([1.0, -math.inf, 3.0], True),
-        ([1.0, math.inf, 3.1], True),
-        ([1.0, 2.1, 3.0], True),
-        ([math.inf, math.inf, 3.0], True),
-    ],
-)
-def test_an_overflow_that_is_predicted_is_explained_and_hides_nothing(
-    found: list[float], accused: bool
-) -> None:
-    import torch
-
-    from kit.explain.own_error import own_error
-
-    plain, under = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, math.inf, 3.0]])
-    error = own_error([torch.tensor([found])], [plain], [under], summands=0, unit=2.0**-24)
-    assert error.unexplained is accused
-
-
 def test_where_no_module_differs_nothing_is_said_to_have_been_tried() -> None:
     from kit.explain.cure import cheapest_cure
 
@@ -299,16 +273,3 @@ def test_where_no_module_differs_nothing_is_said_to_have_been_tried() -> None:
     failing: Any = lambda outputs: SimpleNamespace(verdict="FAIL")  # noqa: E731
     told: Any = cheapest_cure([], side, adapter, None, failing)  # type: ignore[arg-type]
     assert told.code == "nothing_to_run_otherwise"
-
-
-@pytest.mark.parametrize(("found", "accused"), [(0.0, False), (1.5, False), (9.0, True)])
-def test_a_reference_of_zeros_is_no_reason_to_accuse_or_to_acquit(
-    found: float, accused: bool
-) -> None:
-    import torch
-
-    from kit.explain.own_error import own_error
-
-    plain, under = torch.zeros(2, 2), torch.ones(2, 2)
-    error = own_error([under * found], [plain], [under], summands=0, unit=2.0**-24)
-    assert error.unexplained is accused
