@@ -184,6 +184,10 @@ def test_control_characters_do_not_reach_the_terminal(kit: Kit) -> None:
     [
         (b"", "is empty"),
         (b" \n\t\n", "is empty"),
+        (
+            b"<!DOCTYPE html>\n<html lang=zh><body>max_abs_diff: 1e-3</body></html>",
+            "is the source of a web page",
+        ),
         (bytes(range(256)) * 64, "no UTF-8"),
         (b"max_abs_diff: 0.1\0\n", "NUL"),
         ("max_abs_diff: 0.1\n".encode("utf-16-le"), "NUL"),

@@ -13,6 +13,7 @@ from kit.storage.names import check_regular
 MOST_BYTES = 2**20
 MOST_COLUMNS = 5_000
 _NAME_ONE = "name a report, such as README.md"
+_PAGE = re.compile(r"\s*<(?:!doctype\s+html|html)\b", re.I)
 _EMBEDDED = re.compile(r"base64,[A-Za-z0-9+/=]+")
 
 
@@ -36,6 +37,11 @@ def read_lines(path: Path) -> list[str]:
         raise UsageError(f"{path} has NUL bytes: that is no text", "save it as UTF-8")
     if not text.strip():
         raise UsageError(f"{path} is empty", _NAME_ONE)
+    if _PAGE.match(text):
+        raise UsageError(
+            f"{path} is the source of a web page: what stands together in it is not known",
+            "name the Markdown, or save the page's text",
+        )
     # Not splitlines(): a form feed or U+2028 would shift the numbers that an editor shows.
     plain = unicodedata.normalize("NFKC", _EMBEDDED.sub("base64,", text))
     lines = re.split(r"\r\n|\r|\n", plain)
