@@ -12,6 +12,11 @@ from typing import Any
 import pytest
 from conftest import SMALL, Kit
 
+from kit.errors import CannotRunError
+from kit.evidence.layers import read_layers
+from kit.evidence.logs import claim_logs
+from kit.evidence.types.explanation import LayersFile
+
 
 def edit(kit: Kit, change: Callable[[dict[str, Any]], object]) -> None:
     record = kit.record
@@ -72,6 +77,13 @@ def test_evidence_that_cannot_be_read_now_is_not_at_fault(judged_run: Kit, name:
     result = judged_run.compare()
     assert result.code == 3 and f"{name} cannot be read now (Input/output error)" in result.error
     assert (judged_run.logs / "summary.json").read_bytes() == summary
+
+
+def test_module_calls_that_cannot_be_read_now_are_not_at_fault(tmp_path: Path) -> None:
+    (tmp_path / "layers.csv").symlink_to("/proc/self/mem")
+    described = LayersFile(sha256="0" * 64, checked=1, not_checked=0)
+    with claim_logs(tmp_path) as logs, pytest.raises(CannotRunError, match="cannot be read now"):
+        read_layers(logs, described)
 
 
 FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {

@@ -11,6 +11,7 @@ from dataclasses import astuple, dataclass, fields
 from kit.errors import UntrustedError, words_of
 from kit.evidence.logs import LAYERS, Logs
 from kit.evidence.types.explanation import LayersFile
+from kit.storage.file_kinds import check_at_hand
 from kit.words import Reason
 
 _SHOWN = 12
@@ -69,11 +70,13 @@ def write_layers(logs: Logs, rows: Sequence[LayerRow]) -> LayersFile:
 
 
 def read_layers(logs: Logs, described: LayersFile) -> list[LayerRow]:
-    """The rows. Raises UntrustedError where the file is not there, or not the one that is described."""
+    """The rows. Raises UntrustedError where the file is not there, or not the one that is described,
+    CannotRunError where it cannot be read now."""
     try:
         path = logs.path(LAYERS)
         if path.stat().st_size > _LARGEST_BYTES:
             raise ValueError(f"larger than {_LARGEST_BYTES} bytes")
+        check_at_hand(path)
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != described.sha256:
             raise ValueError("its sha256 is not the summary's")
