@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from kit.accuracy.comparison import Comparison, Reference, compare
 from kit.accuracy.judged import JudgedOutput
 from kit.accuracy.outcome import OutputVerdict
+from kit.accuracy.part_sums import layout_of
 from kit.accuracy.repeats import ASSUMED_REPEATABLE
 from kit.accuracy.spec import OutputSpec, Role
 from kit.accuracy.verdict import judge_outputs
@@ -316,3 +317,20 @@ def test_the_command_gives_the_same_verdicts(kit: Kit) -> None:
     outputs = json.loads(result.out)["outputs"]
     verdicts = [outputs[str(number)]["verdict"] for number in range(len(pairs))]
     assert verdicts == ["PASS" if each.right else "FAIL" for each in pairs]
+
+
+@pytest.mark.parametrize(
+    ("shape", "columns"),
+    [
+        ((4, 4096), True),
+        ((4, 4097), False),  # few rows, many columns: each would be of a few values
+        ((5000, 5000), True),
+        ((20_000, 16_384), True),
+        ((20_000, 16_385), False),
+        ((7,), False),
+        ((9, 1), False),
+    ],
+)
+def test_which_columns_are_parts(shape: tuple[int, ...], columns: bool) -> None:
+    assert layout_of(shape, paired=False).columns is columns
+    assert not layout_of((*shape, 2), paired=True).columns
