@@ -192,7 +192,7 @@ raise Exception("no CANN")
         ),
         pytest.param("raise SystemExit(1)", "exit code 1", marks=pytest.mark.full),
         pytest.param("import ctypes; ctypes.string_at(0)", "SIGSEGV", marks=pytest.mark.full),
-        (GARBAGE, "does not load"),
+        pytest.param(GARBAGE, "does not load", marks=pytest.mark.full),
         pytest.param("while True: pass", "was not done after 24 s", marks=pytest.mark.full),
     ],
     ids=[

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import QUICK, SMALL, T5, VIT, Finished, Kit
+from conftest import QUICK, ROOT, SMALL, VIT, Finished, Kit
 from msgspec.structs import replace
 from real_weights import MINILM, lite0_folder, timm_folder, unpacked
 from torch import Tensor, nn
@@ -202,7 +202,7 @@ def test_a_default_run_holds_what_its_flags_say(finished: Finished) -> None:
 
 
 def test_what_never_fires_is_not_identifiable(finished: Finished) -> None:
-    kit = finished(T5[1])
+    kit = finished(str(ROOT / "tests" / "small_t5"))
     assert {name: each["found"] for name, each in behaviours(kit).items()} == {
         "hf32_conv": None,
         "hf32_matmul": False,

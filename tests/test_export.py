@@ -344,6 +344,7 @@ def test_what_does_not_belong_stays_behind(
     assert "b.json" in result.out and "\nb.json" not in result.out
 
 
+@pytest.mark.full
 def test_large_tensors_are_left_out_and_named(
     runs: Callable[..., Kit], kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:

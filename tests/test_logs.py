@@ -16,7 +16,7 @@ from starting import start_python
 
 def test_two_runs_into_one_folder(npu: Kit) -> None:
     """The first waits for a device that takes its time; the second must not touch the logs."""
-    slow = {"SIM_NPU_DELAY_MS": "2000", "SIM_NPU_DELAY_OP": "aten::convolution"}
+    slow = {"SIM_NPU_DELAY_MS": "1000", "SIM_NPU_DELAY_OP": "aten::convolution"}
     first = npu.popen("inference.py", *SMALL, **slow)
     wait_for(npu.logs / "run.json")
     for script in ("inference.py", "compare_accuracy.py"):
