@@ -28,11 +28,12 @@ class Emulator:
     """Runs a model on the CPU in fp32 as a device with certain behaviours would.
 
     Weights are rounded once and kept until a run without their format: as much memory again as those in
-    products take. The tensors of `model` must stay where they are while something runs.
+    products take. `model` keeps the parameters and buffers that it has now, and they stay where they are
+    while something runs.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._model = model
+        self._tensors = [*model.parameters(), *model.buffers()]
         self._weights: set[int] = set()
         self._rounded: dict[tuple[Any, ...], Tensor] = {}
         # Finite elements of operands that fp16 made infinite, each time that they were rounded.
@@ -59,8 +60,7 @@ class Emulator:
 
     def _keep(self, formats: Collection[Rounding | None]) -> None:
         """See where the weights are now, and let go of what is rounded otherwise or was elsewhere."""
-        tensors = [*self._model.parameters(), *self._model.buffers()]
-        weights = {tensor.untyped_storage().data_ptr() for tensor in tensors}
+        weights = {tensor.untyped_storage().data_ptr() for tensor in self._tensors}
         kept = self._rounded if weights == self._weights else {}
         self._rounded = {key: x for key, x in kept.items() if key[0] in formats}
         self._weights = weights
