@@ -200,8 +200,7 @@ class Finished:
             if not made and compared:
                 before = self(model, simulated=simulated, compared=False)
                 shutil.copytree(before.logs, kit.logs)
-                # T5's arithmetic takes a third of a minute, and is in the long matrices.
-                assert kit.compare("--explain", "off" if model == T5[1] else "on").code == 0
+                assert kit.compare("--explain", "on").code == 0
             elif not made:
                 assert kit.infer("--model", model, *QUICK).code == 0
         return kit

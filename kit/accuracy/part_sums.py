@@ -92,7 +92,8 @@ def joined(table: Floats, axes: tuple[int, ...]) -> Floats:
 def add(table: Floats, other: Floats) -> None:
     """Take in the sums of the same parts over other elements."""
     peaks = np.maximum(table[..., _PEAKS], other[..., _PEAKS])
-    table += other
+    with np.errstate(invalid="ignore", over="ignore"):  # sums that leave fp64 are not used
+        table += other
     table[..., _PEAKS] = peaks
 
 
