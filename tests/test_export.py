@@ -658,12 +658,9 @@ def test_a_killed_export_leaves_the_earlier_one_or_none(
     logs.mkdir()
     assert export(checkout, kit, VIT_NAME, "--to", to, "--logs", logs).code == 0
     earlier, new = tree(to), tree(published(VIT_NAME))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kit", "export", VIT_NAME, "--to", str(to)],
-        cwd=checkout,
-        env=kit.environment(),
-        stdout=subprocess.DEVNULL,
-    )
+    # As export() starts it: what has plots is another repository.
+    command = ("-m", "kit", "export", VIT_NAME, "--to", to)
+    process = start_python(*command, env=kit.environment(), cwd=checkout, hidden=kit.hidden)
     while process.poll() is None and not moment(to):
         time.sleep(0.0002)
     process.send_signal(signal.SIGKILL)
