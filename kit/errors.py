@@ -7,6 +7,7 @@ made visible: what would act on a terminal or a reader is written by its number.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import ClassVar, Literal
 
 from kit.words import Reason, Value
@@ -103,6 +104,12 @@ def shown(name: object) -> str:
     text = str(name)
     plain = text.isprintable() and text and not set(text) & set(" '\"")
     return text if plain else "'" + visible(text) + "'"
+
+
+def some(names: Collection[str], most: int = 3) -> str:
+    """The first few of many names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(list(names)[:most]) + more
 
 
 def is_shown(char: str) -> bool:

@@ -6,6 +6,7 @@ from kit.accuracy.judged_samples import JudgedSamples
 from kit.accuracy.table import outputs_table
 from kit.accuracy.trace import Trace
 from kit.documented import written
+from kit.errors import some
 from kit.evidence.layers import layers_table, read_layers
 from kit.evidence.logs import MODULE_CALLS, Logs
 from kit.evidence.summary import explanation_of
@@ -179,9 +180,7 @@ def _cure(explanation: Explanation) -> list[str]:
         passed = why is not None and why.code == "nothing_to_cure"
         return [] if passed else [f"  no cheapest cure: {why}"]
     how = {"strict": "strictly", "cpu": "on the CPU in fp32"}[cure.way]
-    names = ", ".join(cure.modules[:_NAMED])
-    if len(cure.modules) > _NAMED:
-        names += f" and {len(cure.modules) - _NAMED} more"
+    names = some(cure.modules, _NAMED)
     errors = ", ".join(f"{name} {_figure(value)}" for name, value in cure.relative_l2.items())
     return [
         f"  CHEAPEST CURE: with {len(cure.modules)} module(s) run {how} it passes, as a run on the device "

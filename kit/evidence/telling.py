@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from kit.errors import some
 from kit.evidence.flag_claims import why_not_believed
 from kit.evidence.latency import Latency
 from kit.evidence.logs import MODULE_CALLS, log
@@ -109,14 +109,14 @@ def _tell_contents(account: Account, seed: int) -> None:
     if account.converted:
         log.info(f"{len(account.converted)} tensors are made by the library of the file's")
     if account.unused:
-        log.warning(f"of no part of this architecture: {_some(account.unused)}")
+        log.warning(f"of no part of this architecture: {some(account.unused)}")
     if account.nonfinite:
         count = sum(account.nonfinite.values())
         log.warning(
-            f"{count:,} elements of the file are NaN or infinite, in {_some(account.nonfinite)}"
+            f"{count:,} elements of the file are NaN or infinite, in {some(account.nonfinite)}"
         )
     if heads := random_heads(account):
-        log.warning(f"RANDOM HEAD (seed {seed}): no file carries {_some(heads)}")
+        log.warning(f"RANDOM HEAD (seed {seed}): no file carries {some(heads)}")
 
 
 def _tell_cast(cast: Cast) -> None:
@@ -126,13 +126,8 @@ def _tell_cast(cast: Cast) -> None:
     for what, lost in (("infinite", cast.became_infinite), ("0", cast.became_zero)):
         if lost:
             log.warning(
-                f"cast to {cast.dtype}: {sum(lost.values()):,} elements became {what} in {_some(lost)}"
+                f"cast to {cast.dtype}: {sum(lost.values()):,} elements became {what} in {some(lost)}"
             )
-
-
-def _some(names: Collection[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(list(names)[:3]) + more
 
 
 def tell_repeats(noise: DeviceNoise) -> None:

@@ -89,7 +89,7 @@ def _locate_running(
         return adapter.forward(module, taken)
 
     calls = running(forward, side.model, side.inputs)
-    layers = _layers(adapter, again, calls, run, folder)
+    layers = _layers(adapter, again, _as_fed(again, run), calls, run, folder)
     bad = first_bad(layers)
     if bad is None:
         return Localised(layers=layers)
@@ -110,7 +110,7 @@ def _locate_recorded(
     again.model.float()
     fed = _as_fed(again, run)
     calls = recording.calls(adapter.forward, again.model, fed)
-    layers = _layers(adapter, again, calls, run, folder)
+    layers = _layers(adapter, again, fed, calls, run, folder)
     bad, operators = first_bad(layers), []
     if bad is not None:
         operators = operators_of(
@@ -120,12 +120,17 @@ def _locate_recorded(
 
 
 def _layers(
-    adapter: Adapter, again: LoadedRun, calls: Calls, run: FinishedRun, folder: Path
+    adapter: Adapter,
+    again: LoadedRun,
+    fed: Mapping[str, Tensor],
+    calls: Calls,
+    run: FinishedRun,
+    folder: Path,
 ) -> list[Layer]:
     return localise(
         adapter.forward,
         again.model,
-        _as_fed(again, run),
+        fed,
         calls,
         _behaviours(run),
         dtype=getattr(torch, run.arguments.dtype),

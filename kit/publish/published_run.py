@@ -47,7 +47,7 @@ from kit.publish.privacy import shorten_paths
 from kit.report.command import render_reports
 from kit.report.markdown import render
 from kit.storage.file_kinds import kind_of_bytes
-from kit.storage.fingerprint import SavedTensor
+from kit.storage.fingerprint import TORCH_NAMES, SavedTensor
 from kit.words import LANGUAGES, Reason
 
 _DOCUMENTS = (RECORD, SUMMARY, SAMPLE_FIGURES, CHARTS, LAYERS)
@@ -55,22 +55,6 @@ _TEXT_LOGS = (RUN_LOG, WEIGHTS_LOG, COMPARE_LOG)
 _TENSORS = (INPUTS, OUTPUTS, REFERENCE, GOLDEN)
 # Of one file of tensors. Hubs and git take small files as they are; above it, none is published.
 LARGEST_TENSORS = 20_000_000
-# torch's names of safetensors' types.
-_DTYPES = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U8": "uint8",
-    "F8_E4M3": "float8_e4m3fn",
-    "F8_E5M2": "float8_e5m2",
-    "C64": "complex64",
-    "BOOL": "bool",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,7 +253,7 @@ def describe_file(name: str, content: bytes) -> dict[str, SavedTensor]:
     return {
         tensor: SavedTensor(
             shape=list(view["shape"]),
-            dtype=_DTYPES.get(view["dtype"], view["dtype"]),
+            dtype=TORCH_NAMES.get(view["dtype"], view["dtype"]),
             sha256=hashlib.sha256(view["data"]).hexdigest(),
         )
         for tensor, view in tensors

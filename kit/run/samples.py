@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.devices import Device
-from kit.errors import CannotRunError, KitError, UntrustedError, UsageError, shown, visible
+from kit.errors import CannotRunError, KitError, UntrustedError, UsageError, shown, some, visible
 from kit.evidence.logs import RUNTIME_STDERR, Logs
 from kit.evidence.types.run import RecordedSamples, Run, SampleInput
 from kit.evidence.types.shared import Shard
@@ -297,9 +297,8 @@ def _tell_left_out(folder: Path, found: Sequence[Sample]) -> None:
     taken = {sample.name for sample in found}
     others = sorted(path.name for path in folder.iterdir() if path.name not in taken)
     if others := [name for name in others if not name.startswith(".")]:
-        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         log.warning(
-            f"--data {shown(folder)}: left out {', '.join(map(visible, others[:3]))}{more}: only files "
+            f"--data {shown(folder)}: left out {some([*map(visible, others)])}: only files "
             f"whose names end with {' '.join(sorted(_IMAGES))} are taken"
         )
 

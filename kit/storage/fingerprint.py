@@ -27,6 +27,24 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 1 << 16
 
 
+# torch's names of safetensors' types.
+TORCH_NAMES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "C64": "complex64",
+    "BOOL": "bool",
+}
+
+
 class SavedTensor(Documented, frozen=True, kw_only=True):
     """One tensor of a file."""
 

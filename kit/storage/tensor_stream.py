@@ -14,23 +14,15 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from kit.storage.fingerprint import TORCH_NAMES
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 _CHUNK_BYTES = 1 << 20
 # safetensors' names of what it has held from the beginning.
-_DTYPES = {
-    "float64": "F64",
-    "float32": "F32",
-    "float16": "F16",
-    "bfloat16": "BF16",
-    "int64": "I64",
-    "int32": "I32",
-    "int16": "I16",
-    "int8": "I8",
-    "uint8": "U8",
-    "bool": "BOOL",
-}
+_LATER = ("F8_E4M3", "F8_E5M2", "C64")
+_DTYPES = {dtype: name for name, dtype in TORCH_NAMES.items() if name not in _LATER}
 
 
 @dataclass(frozen=True)
