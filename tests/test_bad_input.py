@@ -91,6 +91,17 @@ def test_environment_that_cannot_be_read(npu: Kit) -> None:
     assert "KIT_PROBE_SECONDS" in result.error
 
 
+@pytest.mark.parametrize("entry", ["infer", "compare", "fetch", "doctor"])
+def test_a_number_of_a_librarys_that_is_none(kit: Kit, entry: str) -> None:
+    bad = {"HF_HUB_ETAG_TIMEOUT": "10 s", "KIT_TESTS_COLD": "1"}
+    if entry in ("infer", "compare"):
+        result = kit.run({"infer": "inference.py", "compare": "compare_accuracy.py"}[entry], **bad)
+    else:
+        result = kit.command(entry, *(["flan_t5_small"] if entry == "fetch" else []), **bad)
+    assert result.code == 3 and not kit.logs.exists()
+    assert "HF_HUB_ETAG_TIMEOUT is '10 s'" in result.error and result.err.count("\n") == 1
+
+
 def test_console_that_goes_away_does_not_fail_the_run(kit: Kit) -> None:
     process = kit.popen("inference.py", *SMALL)
     assert process.stdout and process.stderr

@@ -263,14 +263,14 @@ def test_texts_without_a_tokenizer(kit: Kit, tmp_path: Path) -> None:
     ("model", "content", "arguments", "words"),
     [
         (SMALL, None, (), "there is no such path"),
-        (SMALL, {}, (), "holds no sample"),
-        (SMALL, {"a.txt": b"text"}, (), "holds no sample"),
+        (SMALL, {}, (), "holds no image itself"),
+        (SMALL, {"a.txt": b"text"}, (), "holds no image itself"),
         (SMALL, {"a.png": None, "b.png": b"no image"}, (), "b.png: not a readable image"),
         (SMALL, {"a.png": None, "b.HEIC": b"", "c.png": b""}, (), "left out b.HEIC: only files"),
         (SMALL, {"a.png": None}, ("--weights", ""), "--weights: it is empty"),
-        (SMALL, b"How old are you?\n", (), "give a folder of images"),
-        (T5, {}, (), "give a text file"),
-        (T5, b"", (), "holds no sample"),
+        (SMALL, b"How old are you?\n", (), "is no folder, and small_vit takes a folder of images"),
+        (T5, {}, (), "is a folder, and google/flan-t5-small takes a text file"),
+        (T5, b"", (), "holds no line of text"),
         (T5, b"one\n\nthree\n", (), "line 2: is empty"),
         (T5, b"\xff\xfe", (), "cannot be read"),
         (SMALL, {"a.png": None}, ("--samples", "0"), "--samples"),
@@ -298,6 +298,11 @@ def test_bad_data(
     assert result.code == 2
     assert words in result.err and "Traceback" not in result.err
     assert not (kit.logs / "run.json").exists()
+
+
+def test_the_root_is_no_data(kit: Kit) -> None:
+    result = kit.infer(*SMALL, "--data", "/")
+    assert result.code == 2 and "the root has no name for a record" in result.error
 
 
 def test_samples_without_data_and_more_than_there_are(kit: Kit) -> None:

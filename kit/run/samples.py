@@ -32,6 +32,10 @@ _WANTED = {
     "texts": "a text file (UTF-8) with one text a line",
 }
 _IMAGES = frozenset(".bmp .gif .jpeg .jpg .png .ppm .tif .tiff .webp".split())
+_HOLDS = {
+    "images": f"image itself (no name ends with {', '.join(sorted(_IMAGES))})",
+    "texts": "line of text",
+}
 
 log = logging.getLogger("kit")
 
@@ -73,9 +77,9 @@ def choose_samples(adapter: Adapter, data: Path | None, most: int | None) -> lis
         if most is not None:
             raise UsageError(f"--samples {most} needs --data", "name that too")
         return []
+    found = list_samples(adapter, data)
     if not fits_a_record(data.resolve().name):
         raise UsageError(f"--data {shown(data)}: no record can hold that name", "rename it")
-    found = list_samples(adapter, data)
     if adapter.samples == "images":
         _tell_left_out(data, found)
     chosen = found[:most]
@@ -98,17 +102,20 @@ def list_samples(adapter: Adapter, data: Path) -> list[Sample]:
     """
     if adapter.samples is None:
         raise UsageError(f"--data: {adapter.info.name} declares no kind of samples", "leave it out")
-    wanted = _WANTED[adapter.samples]
+    wanted, given = _WANTED[adapter.samples], f"--data {shown(data)}"
     if not data.exists():
-        raise UsageError(f"--data {data}: there is no such path", f"give {wanted}")
+        raise UsageError(f"{given}: there is no such path", f"give {wanted}")
     if data.is_dir() is not (adapter.samples == "images"):
-        raise UsageError(f"--data {data} is not what {adapter.info.name} takes", f"give {wanted}")
+        what = "a folder" if data.is_dir() else "no folder"
+        raise UsageError(f"{given} is {what}, and {adapter.info.name} takes {wanted}", "give one")
+    if not data.resolve().name:
+        raise UsageError(f"{given}: the root has no name for a record", f"give {wanted} below it")
     try:
         found = _images(data) if adapter.samples == "images" else _lines(data)
     except (OSError, UnicodeError) as error:
-        raise UsageError(f"--data {data} cannot be read ({error})", f"give {wanted}") from error
+        raise UsageError(f"{given} cannot be read ({error})", f"give {wanted}") from error
     if not found:
-        raise UsageError(f"--data {data} holds no sample", f"give {wanted}")
+        raise UsageError(f"{given} holds no {_HOLDS[adapter.samples]}", f"give {wanted}")
     return found
 
 

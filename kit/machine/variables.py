@@ -1,0 +1,27 @@
+"""Environment variables that libraries read as numbers while they are imported."""
+
+from __future__ import annotations
+
+import os
+
+from kit.errors import CannotRunError, shown
+
+# Of huggingface_hub, timm and transformers. Each passes the text to int(), whose error names no variable.
+_NUMBERS = """
+    HF_HUB_ETAG_TIMEOUT HF_HUB_DOWNLOAD_TIMEOUT
+    TIMM_FUSED_ATTN TIMM_USE_SCIPY_INTERP TIMM_USE_OLD_CACHE NPU_FA2_SPARSE_MODE
+""".split()
+
+
+def check_numbers() -> None:
+    """Raise CannotRunError, naming the variable, where a library could not be imported for it."""
+    for name in _NUMBERS:
+        if (value := os.environ.get(name)) is None:
+            continue
+        try:
+            int(value)
+        except ValueError:
+            raise CannotRunError(
+                f"the environment's {name} is {shown(value[:80])}, and its library takes a whole number",
+                f"unset {name}, or set it to one",
+            ) from None
