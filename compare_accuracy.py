@@ -159,7 +159,8 @@ def run_reference(
     explained = explain(adapter, again, run, reference, on_device, options.explain, spent=spent)
     files: list[Shard] = []
     if run.samples:
-        at_hand = companions(adapter.info, again.paths[0].parent if again.paths else None)
+        beside = again.paths[0].parent if again.paths else None
+        at_hand = companions(adapter.info, beside, local_path(logs, "model"))
         files = run_reference_samples(adapter, again.model, samples, at_hand, new, run.samples)
     saved = save_reference(new, reference, files, describe_roles(adapter.outputs))
     return again, reference, saved, explained

@@ -90,6 +90,7 @@ def measure(
             locate,
             adapter.info,
             path=options.weights or adapter.weights_at,
+            beside=adapter.own_folder,
             offline=options.offline,
             mirrors=mirrors,
             timeout=options.download_timeout,
@@ -116,7 +117,7 @@ def measure(
     model = adapter.build()
     adapter = adapter.as_built(model)
     found = search.result()
-    record.add_search(found)
+    record.add_search(found, adapter.own_folder)
     if found.file is None and options.require_pretrained:
         raise CannotRunError(
             Reason("required", why=found.not_found),

@@ -267,6 +267,24 @@ def test_a_tokenizer_beside_the_weights_reads_the_text(saved: Saved, kit: Kit) -
     assert "tokenizer.json is not this model's" in result.error
 
 
+def test_a_folder_without_weights_still_says_how_its_text_is_read(saved: Saved, npu: Kit) -> None:
+    folder = copy_with(saved("electra"), npu.scratch / "config_only", {})
+    (folder / WEIGHTS).unlink()
+    write_words(folder / "tokenizer.json", "[UNK] all human beings are born free".split())
+    texts = npu.scratch / "texts.txt"
+    texts.write_text("all human beings are born\nborn free\n")
+    result = npu.infer("--model", folder, *QUICK, "--data", texts)
+    assert result.code == 0, result.err
+    weights, fed = npu.record["weights"], npu.record["input"]
+    assert "RANDOM WEIGHTS" in result.err and weights["pretrained_used"] is False
+    assert "not at hand" not in fed["description"] and fed["input_tokens"] == 13
+    found = {each["target"]: each["outcome"] for each in weights["attempts"]}
+    assert found == {"file:model.safetensors": "absent", "file:tokenizer.json": "found"}
+    # The reference's samples are read by the same file.
+    assert npu.compare().code == 0
+    assert npu.summary["samples"]["count"] == 2
+
+
 def test_a_name_of_timms_needs_no_network(kit: Kit) -> None:
     result = kit.infer("--model", "timm/test_vit.r160_in1k", *QUICK)
     assert result.code == 0, result.err

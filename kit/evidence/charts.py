@@ -105,7 +105,7 @@ def _top5(
 def _labels(logs: Logs, adapter: Adapter, *sides: Mapping[str, Tensor]) -> dict[int, str]:
     """Names of the classes that are among the first five of either side, where they are known."""
     weights = local_path(logs, "weights")
-    at_hand = companions(adapter.info, weights.parent if weights else None)
+    at_hand = companions(adapter.info, weights and weights.parent, local_path(logs, "model"))
     try:
         found = [adapter.describe(side, at_hand).get("top5", []) for side in sides]
     except (IndexError, KeyError, RuntimeError):

@@ -202,7 +202,7 @@ def _other_bytes(fault: type[KitError], file: LoadedFile) -> KitError:
 
 
 def local_path(logs: Logs, what: str) -> Path | None:
-    """Where the run's `weights` or `data` are, if it was made on this machine."""
+    """Where the run's `weights`, its `data` or its `model`'s own folder are, if it was made here."""
     try:
         return Path(json.loads(logs.path(LOCAL_PATHS).read_text("utf-8"))[what])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

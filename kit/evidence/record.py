@@ -89,8 +89,11 @@ class RunRecord:
             environment=environment,
         )
 
-    def add_search(self, found: Located) -> None:
-        """The search for the weights, in pretrained_attempt.log and in the run's own."""
+    def add_search(self, found: Located, own_folder: Path | None) -> None:
+        """The search for the weights, in pretrained_attempt.log and in the run's own. `own_folder` is the
+        user's own of the model, if it came from one."""
+        if own_folder is not None:
+            self._keep_path("model", own_folder)
         info, file = self._info, found.file
         about = f"{_now()} weights of {info.hub_id} at revision {info.revision}\n"
         text = about + search_text(found.attempts, found.label, _loaded(file) if file else None)

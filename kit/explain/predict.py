@@ -75,6 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     found = locate(
         adapter.info,
         path=options.weights or adapter.weights_at,
+        beside=adapter.own_folder,
         offline=options.offline,
         mirrors=mirrors,
         timeout=options.download_timeout,

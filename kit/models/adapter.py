@@ -18,6 +18,7 @@ from kit.accuracy.spec import OutputSpec
 from kit.documented import written
 from kit.errors import UsageError
 from kit.models.declaration import ModelInfo
+from kit.storage.file_kinds import WEIGHT_SUFFIXES
 from kit.storage.hashes import sha256_of_bytes
 from kit.words import Reason
 
@@ -44,8 +45,7 @@ class Adapter(ABC):
     for what no family knows.
 
     `files` are the model's describing files (config.json, ...) by name. `folder` is its folder under
-    models/, None for a model without one; `weights_at` the user's own folder that it came from, where
-    that holds weights.
+    models/, None for a model without one; `own_folder` the user's own folder, where it came from one.
     """
 
     # The output that the headline figures are of, and every output; unknown (None, empty) until the model
@@ -64,12 +64,19 @@ class Adapter(ABC):
         files: Mapping[str, bytes],
         *,
         folder: Path | None = None,
-        weights_at: Path | None = None,
+        own_folder: Path | None = None,
     ) -> None:
         self.info = info
         self.files = files
         self.folder = folder
-        self.weights_at = weights_at
+        self.own_folder = own_folder
+
+    @property
+    def weights_at(self) -> Path | None:
+        """The user's own folder, where that holds weights."""
+        inside = self.own_folder.iterdir() if self.own_folder else ()
+        found = any(set(path.suffixes) & {*WEIGHT_SUFFIXES} for path in inside)
+        return self.own_folder if found else None
 
     @property
     def tied(self) -> Mapping[str, str]:

@@ -21,7 +21,6 @@ from kit.models.families.timm_image import published_as, registry_config, timm_i
 from kit.models.families.transformers_config import check_config, declare, plain
 from kit.models.families.transformers_inputs import INPUT_FILES
 from kit.models.known import load_adapter, model_names
-from kit.storage.file_kinds import WEIGHT_SUFFIXES
 from kit.words import Reason
 
 
@@ -42,13 +41,12 @@ class Derived(Protocol):
 
 
 def from_folder(folder: Path) -> Adapter:
-    """The model of a folder as save_pretrained or timm's local-dir writes it, weights included.
+    """The model of a folder as save_pretrained or timm's local-dir writes it, with what else is in it.
 
     Raises UsageError where it holds no config of either library, UnsupportedError for code of its own.
     """
     config = read_describing(folder / CONFIG)
-    weights = any(set(path.suffixes) & {*WEIGHT_SUFFIXES} for path in folder.iterdir())
-    return from_config(config, name=folder.resolve().name, weights_at=folder if weights else None)
+    return from_config(config, name=folder.resolve().name, own_folder=folder)
 
 
 def from_config(
@@ -57,7 +55,7 @@ def from_config(
     name: str,
     hub_id: str = "",
     revision: str = "",
-    weights_at: Path | None = None,
+    own_folder: Path | None = None,
 ) -> Adapter:
     """The model that a config.json is of. Raises UsageError, UnsupportedError."""
     document = read_config({CONFIG: config})
@@ -81,7 +79,7 @@ def from_config(
     assert info.family is not None
     # Written anew: what is left out (a path of the machine that saved it) stands in no record.
     files = {CONFIG: (json.dumps(document, indent=2) + "\n").encode("utf-8")}
-    return FAMILIES[info.family](info, files, weights_at=weights_at)
+    return FAMILIES[info.family](info, files, own_folder=own_folder)
 
 
 def _published_with(document: Mapping[str, Any]) -> Mapping[str, str]:

@@ -100,11 +100,12 @@ def existing(source: str, info: ModelFiles) -> Iterator[Path]:
                 yield path
 
 
-def companion(name: str, info: ModelFiles, *, named: Path | None = None) -> Path | None:
-    """A companion file in the folder that the user named, whatever its hash: its reader proves it;
-    else in a cache, with the right hash if one is published."""
-    if named is not None and (named / name).is_file():
-        return named / name
+def companion(name: str, info: ModelFiles, *, named: Sequence[Path | None] = ()) -> Path | None:
+    """A companion file in the first of the folders that the user named, whatever its hash: its reader
+    proves it; else in a cache, with the right hash if one is published."""
+    for folder in named:
+        if folder is not None and (folder / name).is_file():
+            return folder / name
     known = info.published.get(name)
     places = [
         folder for source in LABELS for folder in folders(source, info, of_others=known is not None)

@@ -7,7 +7,8 @@ good costs no network request. All network sources share one deadline.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from kit.weights.caches import resolve
 from kit.weights.local import check_explicit, explicit, local_copy, no_weights_beside
 from kit.weights.model_files import ModelFiles, in_repository
 from kit.weights.progress import Deadline
-from kit.weights.request import Answer, Attempt, Request
+from kit.weights.request import Answer, Attempt, Request, attempt
 from kit.weights.weight_file import HashOrigin, WeightFile
 from kit.words import Reason
 
@@ -48,7 +49,7 @@ class Located:
     def pretrained_reason(self) -> Reason:
         """One line: why pretrained_used is what it is."""
         if self.file is None:
-            tried = [Reason("of_source", source=a.source, why=a.reason) for a in self.attempts]
+            tried = [Reason("of_source", source=a.source, why=a.reason) for a in self._vain]
             return Reason("no_source", tried=tried)
         if origin := next((f.converted_from for f in self.file.files if f.converted_from), None):
             return Reason("converted", name=origin.name, sha256=origin.sha256)
@@ -57,8 +58,13 @@ class Located:
     @property
     def not_found(self) -> Reason:
         """What to tell where there is no file: every source with its next step."""
-        tried = [Reason("of_source", source=a.source, why=a.line) for a in self.attempts]
+        tried = [Reason("of_source", source=a.source, why=a.line) for a in self._vain]
         return Reason("no_source", tried=tried)
+
+    @property
+    def _vain(self) -> list[Attempt]:
+        """Where no weights are: every attempt but those that gave a companion."""
+        return [attempt for attempt in self.attempts if attempt.outcome != "found"]
 
     @property
     def _origin(self) -> HashOrigin:
@@ -73,6 +79,7 @@ def locate(
     info: ModelFiles,
     *,
     path: Path | None = None,
+    beside: Path | None = None,
     offline: bool = False,
     mirrors: tuple[str, ...] = (),
     timeout: float = 1800.0,
@@ -82,6 +89,7 @@ def locate(
 ) -> Located:
     """Walk the chain for `info.weights`. `timeout` (seconds) ends all downloads together.
 
+    `beside` is the user's own folder of the model, whose companions are used wherever the weights are.
     `mirrors` are those of endpoints.mirror_list. `complete` fetches missing companions also where
     the weights are on this machine already. `to_load`: they are for this machine's memory.
     Safe in a background thread, and sound when killed at any moment. Raises UsageError where `path`
@@ -110,11 +118,13 @@ def locate(
         from kit.weights.remote import fetch_companions
 
         attempts += fetch_companions(request)
+    named = (answer.file.path.parent if path and answer.file else None, beside)
+    at_hand = companions(info, *named)
     return Located(
         file=answer.file,
         label=answer.label,
-        attempts=tuple(attempts),
-        companions=companions(info, answer.file.path.parent if path and answer.file else None),
+        attempts=(*attempts, *_of_companions(at_hand, named)),
+        companions=at_hand,
         downloaded=downloaded,
     )
 
@@ -136,7 +146,14 @@ def _sources(request: Request) -> Iterator[Callable[[Request], Answer]]:
     yield from_sdk
 
 
-def companions(info: ModelFiles, named: Path | None) -> dict[str, Path]:
-    """The companion files at hand: in the folder `named` by the user, else in a cache."""
+def companions(info: ModelFiles, *named: Path | None) -> dict[str, Path]:
+    """The companion files at hand: in the first folder `named` by the user that has one, else a cache."""
     found = {name: caches.companion(name, info, named=named) for name in info.companions}
     return {name: path for name, path in found.items() if path is not None}
+
+
+def _of_companions(at_hand: Mapping[str, Path], named: Sequence[Path | None]) -> Iterator[Attempt]:
+    """That a companion is the user's own, for the record."""
+    for name, path in at_hand.items():
+        if path.parent in named:
+            yield attempt("file", f"file:{name}", "found", Reason("companion"), time.monotonic())
