@@ -131,6 +131,7 @@ def test_an_error_keeps_its_cure_in_a_field_of_its_own() -> None:
 
 # What is raised before a record is begun, or by a command that keeps none.
 _BEFORE_A_RECORD = {
+    "kit/machine/variables.py",
     "kit/models/known.py",
     *(f"kit/weights/{each}.py" for each in ("copies", "fetch", "find_model", "new", "repository")),
     "kit/weights/unpickled.py",
