@@ -141,6 +141,29 @@ def ids(least: int, most: int) -> torch.Tensor:
     return torch.randint(least, most, (1, 8, 75)).float()
 
 
+def one_hot() -> torch.Tensor:
+    torch.manual_seed(1)
+    return torch.eye(40)[torch.randint(0, 40, (64,))]
+
+
+def edges() -> torch.Tensor:
+    """Which of 400 nodes are joined: one pair in 33."""
+    return normal(400, 400) > 1.88
+
+
+def fewer(sparse: torch.Tensor) -> torch.Tensor:
+    """One in fifty of what is there is lost."""
+    return changed(sparse, tuple(sparse.nonzero()[::50].T), False)
+
+
+def emerging() -> Sides:
+    """A pixel of another class within a region, beside ten at the border."""
+    maps = regions()
+    at = (maps[:, :, 1:] != maps[:, :, :-1]).nonzero()[::97][:10]
+    other = changed(maps, tuple(at.T), maps[at[:, 0], at[:, 1], at[:, 2] + 1])
+    return maps, changed(other, (0, 30, 30), 3)
+
+
 def image() -> torch.Tensor:
     torch.manual_seed(0)
     return (torch.rand(64, 64) * 255).round()
@@ -323,6 +346,18 @@ WRONG: dict[str, Wrong] = {
         changed(torch.arange(64).repeat(64, 1), (3, 5), 6),
         "features",
     ),
+    "a one-hot row of 64": lambda: (
+        one_hot(),
+        changed(one_hot(), 9, one_hot()[9].roll(1)),
+        "features",
+    ),
+    "a one-hot row of truth values": lambda: (
+        one_hot().bool(),
+        changed(one_hot(), 9, 0.0).bool(),
+        "features",
+    ),
+    "edges of a graph": lambda: (edges(), fewer(edges()), "features"),
+    "a pixel within a region": lambda: (regions(), changed(regions(), (0, 30, 30), 3), "features"),
     "the background of a detector gone": lambda: (
         probable_classes() * 1e4,
         torch.where(probable_classes() > 0.5, probable_classes() * 1e4, 0.0),
@@ -358,6 +393,7 @@ RIGHT: dict[str, Callable[[], Sides | tuple[torch.Tensor, torch.Tensor, Role]]] 
     ),
     "two found, in fp16": lambda: (detections(2), detections(2).half().float()),
     "a border of a map": border,
+    "a pixel of a map where two classes tie": emerging,
     "a border of a map of floats": lambda: tuple(side.float() for side in border()),
     "five found": lambda: (detections(5), noised(detections(5), 3e-5)),
     "a pose": lambda: (pose(), noised(pose(), 3e-4)),
