@@ -273,6 +273,11 @@ WRONG: dict[str, Wrong] = {
         changed(detections(3), (0, 5), detections(3)[0, 5] + 3),
         "features",
     ),
+    "the class of the only one found": lambda: (
+        detections(1),
+        changed(noised(detections(1), 1e-5), (0, 5), detections(1)[0, 5] + 1),
+        "features",
+    ),
     "scores of ten found": lambda: (
         detections(10),
         changed(detections(10), (..., 4), normal(10, seed=7).abs()),
@@ -396,6 +401,10 @@ RIGHT: dict[str, Callable[[], Sides | tuple[torch.Tensor, torch.Tensor, Role]]] 
     "a pixel of a map where two classes tie": emerging,
     "a border of a map of floats": lambda: tuple(side.float() for side in border()),
     "five found": lambda: (detections(5), noised(detections(5), 3e-5)),
+    "one found, in bf16": lambda: (
+        detections(1).bfloat16().float(),
+        noised(detections(1), 2e-3).bfloat16().float(),
+    ),
     "a pose": lambda: (pose(), noised(pose(), 3e-4)),
     "a transform": lambda: (transform(), noised(transform(), 3e-4)),
     "a few tokens beside an activation": lambda: (few_tokens(), noised(few_tokens(), 2e-3)),

@@ -108,7 +108,8 @@ class Parts(Documented, frozen=True, kw_only=True):
         tuple[int, int] | None,
         says(
             "The column of a table that is of whole numbers in the reference and of "
-            "others on the device, and in how many rows; null where there is none."
+            "others on the device, and in how many rows (of few values, the number of one, and 1); "
+            "null where there is none."
         ),
     ] = None
     total_variation: Annotated[

@@ -42,8 +42,9 @@ import numpy as np
 from kit.accuracy import part_sums as sums_of
 from kit.accuracy.part import Part, Parts
 from kit.accuracy.part_figures import FP32, Judged, Rounding, judge_table, planes_of
-from kit.accuracy.part_sums import COUNT, RR, Layout, PartSums, R
+from kit.accuracy.part_sums import COUNT, RR, E, Layout, PartSums, R
 from kit.accuracy.probabilities import Distances
+from kit.accuracy.ranking import grain
 from kit.accuracy.scale_classes import classes_of, quiet_values
 from kit.accuracy.totals import finite
 
@@ -76,6 +77,7 @@ def find_parts(
     rows: list[Part] = []
     channels: list[Part] = []
     classes: list[Part] = []
+    changed_ids = None if sums.columns is None else _changed_ids(sums.columns, rounding.unit)
     judged = unheard = 0
     tables = _partitions(sums, layout)
     own_tables = tables if own is None else _partitions(own, layout)
@@ -87,6 +89,8 @@ def find_parts(
         found, joined = judge_table(
             table, members, rounding, None if own is None else own_table, planes
         )
+        if layout.unit == 1 and dimension is None:
+            changed_ids = _changed_value(table, found.peak, rounding.unit)
         judged += int((found.count > 0).sum())
         unheard += int(found.unheard.sum())
         if (found.count > 0).any():
@@ -104,7 +108,7 @@ def find_parts(
         row=_first(rows),
         channel=_first(channels),
         scale_class=_first(classes),
-        changed_ids=None if sums.columns is None else _changed_ids(sums.columns, rounding.unit),
+        changed_ids=changed_ids,
         total_variation=None if probabilities is None else probabilities.total_variation,
         divergence=None if probabilities is None else probabilities.divergence,
         one_class=None if probabilities is None else probabilities.one_class,
@@ -175,6 +179,18 @@ def _changed_ids(columns: Floats, roundoff: float) -> tuple[int, int] | None:
     if not (columns[:, sums_of.FRACTIONAL] > 0).any() or not changed.any():
         return None
     return int(changed.argmax()), int(changed.max())
+
+
+def _changed_value(table: Floats, peak: Floats, roundoff: float) -> tuple[int, int] | None:
+    """Of few values, each a part, the same: (its number, 1) of a whole number among others that are none,
+    which is another whole number on the device, further off than rounding makes it (`peak`)."""
+    values, device = table[:, R], table[:, R] + table[:, E]
+    whole = (values == values.round()) & (device == device.round())
+    whole &= np.abs(values) < 2.0**-8 / max(roundoff, float(grain(values)))
+    changed = whole & (device != values) & (peak > 0)
+    if (values == values.round()).all() or not changed.any():
+        return None
+    return int(changed.argmax()), 1
 
 
 def _first(parts: Sequence[Part]) -> Part | None:
