@@ -53,15 +53,13 @@ class Result:
 
 
 class Kit:
-    """The two scripts in a scratch folder, which is also home, cache and logs.
+    """The two scripts in a scratch folder, which is also home, cache and logs. No package that `hidden`
+    names is found."""
 
-    `plots`: whether matplotlib is to be there; most of what comparing a small model costs is drawing.
-    """
-
-    def __init__(self, scratch: Path, simulated: bool = False, plots: bool = False) -> None:
+    def __init__(self, scratch: Path, simulated: bool = False) -> None:
         self.scratch = scratch
         self.simulated = simulated
-        self.hidden = () if plots else ("matplotlib",)
+        self.hidden: tuple[str, ...] = ()
         self.logs = scratch / "logs"
 
     def environment(self, **extra: str) -> dict[str, str]:
@@ -186,17 +184,15 @@ class Finished:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def __call__(
-        self, model: str, *, simulated: bool = True, compared: bool = True, plots: bool = True
-    ) -> Kit:
-        """A run of a model on the simulated NPU or the CPU, perhaps with its comparison and plots."""
-        kind = ("compared" if plots else "unillustrated") if compared else "run"
+    def __call__(self, model: str, *, simulated: bool = True, compared: bool = True) -> Kit:
+        """A run of a model on the simulated NPU or the CPU, perhaps with its comparison."""
+        kind = "compared" if compared else "run"
         name = "-".join([Path(model).name, "npu" if simulated else "cpu", kind])
         scratch = self._folder / name
         with FileLock(self._folder / f"{name}.lock"):
             made = scratch.exists()
             scratch.mkdir(exist_ok=True)
-            kit = Kit(scratch, simulated, plots)
+            kit = Kit(scratch, simulated)
             if not made and compared:
                 before = self(model, simulated=simulated, compared=False)
                 shutil.copytree(before.logs, kit.logs)

@@ -41,9 +41,6 @@ LIBRARIES = (
     "msgspec",
     "filelock",
     "huggingface_hub.repocard_data",
-    "matplotlib.figure",
-    "matplotlib.backends.backend_svg",
-    "matplotlib.backends.backend_agg",
 )
 # The first installs its handlers when it is imported; the rest is imported only where a library is there.
 OF_THE_PROCESS = ("kit.machine.interrupts", "kit.__main__", "kit.accuracy.compiled")

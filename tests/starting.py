@@ -40,13 +40,7 @@ def kept_environment() -> dict[str, str]:
     several at once, and torch's threads would only get in their way. No GPU: what a test does not force is
     to be the same on every machine."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    # matplotlib's list of fonts, which it would make anew in every home.
-    fonts = str(Path(tempfile.gettempdir()) / "kit-tests-matplotlib")
-    return kept | {
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-        "MPLCONFIGDIR": fonts,
-    }
+    return kept | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 class Forked:

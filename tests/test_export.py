@@ -37,13 +37,12 @@ Files = dict[str, bytes]
 
 @pytest.fixture(scope="session")
 def runs(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Kit]:
-    """A judged run of ViT on the simulated NPU, or one of T5 on the CPU; without plots, whose drawing is
-    most of an export's time, unless a test asks for them."""
+    """A judged run of ViT on the simulated NPU, or one of T5 on the CPU."""
 
     @cache
-    def run(name: str, plots: bool = False) -> Kit:
-        kit = Kit(tmp_path_factory.mktemp(name), simulated=name == VIT_NAME, plots=plots)
-        made = finished(name, simulated=name == VIT_NAME, plots=plots)
+    def run(name: str) -> Kit:
+        kit = Kit(tmp_path_factory.mktemp(name), simulated=name == VIT_NAME)
+        made = finished(name, simulated=name == VIT_NAME)
         shutil.copytree(made.logs, kit.logs)
         return kit
 
@@ -55,8 +54,8 @@ def published(runs: Callable[..., Kit]) -> Callable[..., Path]:
     """A model's repository, only to be read."""
 
     @cache
-    def publish(name: str, plots: bool = False) -> Path:
-        kit = runs(name, plots)
+    def publish(name: str) -> Path:
+        kit = runs(name)
         to = kit.scratch / "published"
         result = kit.command("export", name, "--to", to, "--logs", kit.logs)
         assert result.code == 0, result.err
@@ -122,7 +121,7 @@ def check_sums(files: Files) -> None:
 def test_a_repository_is_complete_and_has_nothing_else(
     published: Callable[..., Path], runs: Callable[..., Kit], model: str
 ) -> None:
-    files = tree(published(model, plots=True))
+    files = tree(published(model))
     check_sums(files)
     for script in ("inference.py", "compare_accuracy.py"):
         assert files[script] == (ROOT / script).read_bytes()
@@ -141,10 +140,10 @@ def test_a_repository_is_complete_and_has_nothing_else(
     for name, content in files.items():
         if name.startswith(("models/", "logs/")):
             assert load_adapter(other).info.hub_id.encode() not in content, name
-        for private in (ROOT, runs(model, plots=True).scratch, Path(sys.prefix), Path.home()):
+        for private in (ROOT, runs(model).scratch, Path(sys.prefix), Path.home()):
             assert f"{private}/".encode() not in content, name
     evidence = {name.removeprefix("logs/") for name in files if name.startswith("logs/")}
-    kept = tree(runs(model, plots=True).logs).keys() - {".lock", "local_paths.json"}
+    kept = tree(runs(model).logs).keys() - {".lock", "local_paths.json"}
     assert evidence == kept | {".gitkeep"}
     assert len(files) < 340, len(files)  # the checkout has some 480
     assert sum(map(len, files.values())) < 40_000_000
@@ -210,7 +209,7 @@ def test_the_kit_itself_is_kept_as_it_is() -> None:
 def test_the_pages_of_a_repository_name_only_what_is_there(
     published: Callable[..., Path], kit: Kit, model: str
 ) -> None:
-    files = tree(published(model, plots=model == VIT_NAME))
+    files = tree(published(model))
     [other] = set(MODELS) - {model}
     pages = {name: text.decode() for name, text in files.items() if name.endswith(".md")}
     assert {"README.md", "KIT.md", "docs/usage.md", "docs/evidence.md"} <= pages.keys()
@@ -252,17 +251,15 @@ def test_all_tests_of_a_repository_pass(
     assert "skipped" not in result.out.splitlines()[-1]
 
 
-@pytest.mark.parametrize(
-    ("model", "plots"), [(VIT_NAME, True), pytest.param(T5_NAME, False, marks=pytest.mark.full)]
-)
+@pytest.mark.parametrize("model", [VIT_NAME, pytest.param(T5_NAME, marks=pytest.mark.full)])
 def test_the_report_is_the_front_page(
-    published: Callable[..., Path], runs: Callable[..., Kit], model: str, plots: bool
+    published: Callable[..., Path], runs: Callable[..., Kit], model: str
 ) -> None:
-    files = tree(published(model, plots=plots))
+    files = tree(published(model))
     report = files["logs/report.md"].decode()
-    assert ("](plots/" in report) == plots
+    assert "](plots/" in report
     assert files["README.md"].decode() == report.replace("](plots/", "](logs/plots/")
-    assert files["logs/report.md"] == (runs(model, plots=plots).logs / "report.md").read_bytes()
+    assert files["logs/report.md"] == (runs(model).logs / "report.md").read_bytes()
 
 
 def test_a_report_that_somebody_improved_is_not_published(
@@ -435,7 +432,7 @@ def test_pages_and_plots_are_drawn_afresh(
 ) -> None:
     """What lies under their names is never published: a chart with a script, links to private files."""
     logs, private = tmp_path / "logs", tmp_path / "private.svg"
-    shutil.copytree(runs(VIT_NAME, plots=True).logs, logs)
+    shutil.copytree(runs(VIT_NAME).logs, logs)
     private.write_text("the diary of alice")
     [chart, other, *_] = sorted((logs / "plots").glob("*.svg"))
     chart.write_text("<svg><script>alert(1)</script></svg>")
@@ -447,9 +444,9 @@ def test_pages_and_plots_are_drawn_afresh(
     (logs / "report.html").symlink_to(private)
     before = tree(logs)
     to = tmp_path / "out"
-    result = runs(VIT_NAME, plots=True).command("export", VIT_NAME, "--to", to, "--logs", logs)
+    result = runs(VIT_NAME).command("export", VIT_NAME, "--to", to, "--logs", logs)
     assert result.code == 0, result.err
-    assert tree(to) == tree(published(VIT_NAME, plots=True))
+    assert tree(to) == tree(published(VIT_NAME))
     assert tree(logs) == before  # an export changes nothing in the run
 
 
@@ -658,7 +655,6 @@ def test_a_killed_export_leaves_the_earlier_one_or_none(
     logs.mkdir()
     assert export(checkout, kit, VIT_NAME, "--to", to, "--logs", logs).code == 0
     earlier, new = tree(to), tree(published(VIT_NAME))
-    # As export() starts it: what has plots is another repository.
     command = ("-m", "kit", "export", VIT_NAME, "--to", to)
     process = start_python(*command, env=kit.environment(), cwd=checkout, hidden=kit.hidden)
     while process.poll() is None and not moment(to):

@@ -45,7 +45,7 @@ def state(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> State
     made: dict[str, Path] = {}
 
     def kit_of(name: str, like: str | None = None) -> Kit:
-        kit = Kit(tmp_path_factory.mktemp(name), simulated="cpu" not in name, plots=True)
+        kit = Kit(tmp_path_factory.mktemp(name), simulated="cpu" not in name)
         if like is not None:
             shutil.copytree(make(like), kit.logs)
         made[name] = kit.logs
@@ -137,7 +137,7 @@ class Seen:
             const read = (selector, which) => [...document.querySelectorAll(selector)].slice(0, 1)
                 .map(each => getComputedStyle(each)[which]);
             return [...read("html", "backgroundColor"), ...read("h1", "color"),
-                    ...read("svg text", "fill"), ...read("#latency-points use", "fill")];
+                    ...read("svg text", "fill"), ...read("#latency-points circle", "fill")];
         }"""
         found: list[str] = self.page.evaluate(script)
         return found
@@ -187,7 +187,7 @@ def check_counts(seen: Seen, folder: Path) -> None:
     path = folder / "charts.json"
     charts = json.loads(path.read_text()) if path.exists() else {"outputs": {}, "top5": None}
     for name, drawn in charts["outputs"].items():
-        assert seen.count(f"#difference-{name}-points use") == len(drawn["index"]) > 0
+        assert seen.count(f"#difference-{name}-points circle") == len(drawn["index"]) > 0
         assert seen.count(f"[id^=error-{name}-bar-]") == len(drawn["counts"])
         for kind in ("error", "difference"):
             assert seen.count(f"#{kind}-{name}-own path") == (drawn["own"] is not None)
@@ -197,7 +197,7 @@ def check_counts(seen: Seen, folder: Path) -> None:
             drawn = len(charts["top5"]["classes"])
             assert seen.count(f"[id^=top5-{charts['top5']['output']}-{side}-]") == drawn
     latency = json.loads((folder / "summary.json").read_text())["latency"]
-    assert seen.count("#latency-points use") == (len(latency["samples_ms"]) if latency else 0)
+    assert seen.count("#latency-points circle") == (len(latency["samples_ms"]) if latency else 0)
     plots = seen.count("svg")
     assert plots == len(list((folder / "plots").glob("*.svg"))) == seen.count("svg > title")
     assert seen.count("svg[role=img][aria-label]") == plots == seen.count("figure:has(svg) table")
@@ -227,7 +227,7 @@ def test_hostile_text_stays_text(copy_of: State, browser: Browser) -> None:
     assert seen.count("script, img") == 0 and seen.wrong == []
     assert seen.page.locator("h1").inner_text() == evil
     assert seen.count("svg") == len(list((folder / "plots").glob("*.svg"))) == 7
-    assert all(re.fullmatch(r"[\w-]+\.(svg|png)", path.name) for path in folder.glob("plots/*"))
+    assert all(re.fullmatch(r"[\w-]+\.svg", path.name) for path in folder.glob("plots/*"))
     assert evil in seen.page.locator("#top5").text_content()
 
 
@@ -240,26 +240,16 @@ def test_rendering_again_gives_the_same_bytes(copy_of: State) -> None:
         names = [folder / "report.html", *sorted((folder / "plots").iterdir())]
         found.append({path.name: path.read_bytes() for path in names})
     assert found[0] == found[1]
-    assert len(found[0]) == 15
+    assert len(found[0]) == 8
 
 
 @pytest.mark.full  # test_house.py holds that nothing of report imports torch
-def test_the_page_needs_no_torch_and_does_without_matplotlib(copy_of: State) -> None:
-    folder = copy_of("vit-pass")
-    write(folder)
-    python(
-        "sys.modules['matplotlib'] = None; write_page(Logs(folder), read_evidence(folder), 'en'); "
-        "assert not {'torch', 'matplotlib.figure'} & set(sys.modules)",
-        folder,
-    )
-    page = (folder / "report.html").read_text("utf-8")
-    assert "pip install -r requirements-report.txt" in page and "<svg" not in page
-    assert list((folder / "plots").glob("*")) == []  # none that would be of an earlier rendering
-    assert page.count("<table>") > 8
+def test_the_page_needs_no_large_library(copy_of: State) -> None:
+    """Drawing is most of a report: a library that only plots takes longer than all the rest."""
     python(
         "write_page(Logs(folder), read_evidence(folder)); "
-        "assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)",
-        folder,
+        "assert not {'torch', 'matplotlib'} & set(sys.modules)",
+        copy_of("vit-pass"),
     )
 
 

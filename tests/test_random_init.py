@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Finished
+from conftest import ROOT, Finished
+from PIL import Image, ImageOps
 
 from kit.models.adapter import Adapter
 from kit.models.derived import from_timm_registry
@@ -176,10 +177,11 @@ def initialised(name: str) -> tuple[Adapter, torch.nn.Module, str]:
         for each in ARCHITECTURES
     ],
 )
-def test_two_photographs_differ_in_the_features(name: str) -> None:
-    import matplotlib
-
-    other = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+def test_two_images_differ_in_the_features(name: str, tmp_path: Path) -> None:
+    """The kit's photograph, and its negative on its side."""
+    other = tmp_path / "negative.png"
+    with Image.open(ROOT / "kit" / "models" / "samples" / "photo.png") as photo:
+        ImageOps.invert(photo.convert("RGB")).rotate(90, expand=True).save(other)
     adapter, model, _ = initialised(name)
     with torch.inference_mode():
         one, two = (

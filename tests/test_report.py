@@ -119,7 +119,7 @@ def check_sound(text: str, language: str = "zh") -> None:
                 r"<details>\n<summary>[^<>\n]+</summary>\n|</details>\n", token.content
             ), token
         if token.type == "image":
-            assert re.fullmatch(r"plots/[\w-]+\.png", str(token.attrs["src"])), token
+            assert re.fullmatch(r"plots/[\w-]+\.svg", str(token.attrs["src"])), token
         if token.type == "link_open":
             assert str(token.attrs["href"]).startswith("https://"), token
     conclusion = shown.split("适配结论" if language == "zh" else "Conclusion")[1].strip()
@@ -163,9 +163,7 @@ class Runs:
         if key not in self._made:
             scratch = self._folder / f"{len(self._made)}"
             scratch.mkdir()
-            self._made[key] = self._make(
-                Kit(scratch, simulated=situation != "cpu", plots=True), *key
-            )
+            self._made[key] = self._make(Kit(scratch, simulated=situation != "cpu"), *key)
         return self._made[key]
 
     def _make(self, kit: Kit, model: str, weights: str, situation: str) -> Kit:
@@ -627,7 +625,7 @@ def test_a_run_that_fails_for_the_models_own_files_says_so_in_chinese(kit: Kit) 
 def test_no_report_outlives_its_verdict(vit_run: Kit) -> None:
     """Of a run that becomes INVALID, of one that cannot be judged, and of one that is judged again."""
     assert vit_run.compare().code == 0
-    for name in ("report.en.md", "report.html", "plots/x.png"):
+    for name in ("report.en.md", "report.html", "plots/x.svg"):
         (vit_run.logs / name).parent.mkdir(exist_ok=True)
         (vit_run.logs / name).write_text("PASS")
     outputs = (vit_run.logs / "outputs.safetensors").read_bytes()
@@ -637,7 +635,7 @@ def test_no_report_outlives_its_verdict(vit_run: Kit) -> None:
     check_sound(text)
     check_chinese(text)
     assert "INVALID" in status(text) and "outputs.safetensors 缺失" in text
-    assert not [n for n in ("report.en.md", "plots/x.png") if (vit_run.logs / n).exists()]
+    assert not [n for n in ("report.en.md", "plots/x.svg") if (vit_run.logs / n).exists()]
     assert "INVALID" in (vit_run.logs / "report.html").read_text("utf-8")
     (vit_run.logs / "outputs.safetensors").write_bytes(outputs)
     # A reader whose Jinja2 is broken: the verdict stands, the error is one of its own.

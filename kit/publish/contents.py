@@ -30,7 +30,6 @@ _FILES = (
     "requirements.txt",
     "requirements-npu.txt",
     "requirements-fast.txt",
-    "requirements-report.txt",
     "requirements-dev.txt",
     "pyproject.toml",
     "LICENSE",

@@ -36,7 +36,6 @@ def compose(told: Told) -> Report:
         badge=Toned(" · ".join([*tags, outcome]), claim.tone),
         on_npu=claim.on_npu,
         lead=tuple(run.lead(told)),
-        undrawn=say("charts.no_matplotlib"),
         sections=(
             *(section(told) for section in _SECTIONS),
             *accuracy.trace(told),

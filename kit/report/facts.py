@@ -20,7 +20,7 @@ _TONES: dict[str, Tone] = {"PASS": "good", "FAIL": "bad", "INVALID": "bad"}
 
 class Told:
     """The evidence of one run, told in one language. `run` is None where the record cannot be read;
-    `logs` only tells which files there are, and `plots` is what can be drawn, not whether it is."""
+    `logs` only tells which files there are."""
 
     def __init__(self, logs: Logs, evidence: Evidence, language: Language) -> None:
         self.logs, self.say = logs, Texts(language)

@@ -30,31 +30,28 @@ def render(logs: Logs, evidence: Evidence, language: Language) -> str:
     told = Told(logs, evidence, language)
     report = compose(told)
     matter = front_matter(told)
-    drawn = {path.stem for path in logs.path(PLOTS).glob("*.png")}
     head = ["---", matter, "---", ""] if matter else []
-    return "\n".join([*head, *_lines(report, drawn)]).rstrip("\n") + "\n"
+    return "\n".join([*head, *_lines(report)]).rstrip("\n") + "\n"
 
 
-def _lines(report: Report, drawn: set[str]) -> Iterator[str]:
+def _lines(report: Report) -> Iterator[str]:
     yield from (f"# {markdown(report.title)}", "", f"**{markdown(report.status)}**", "")
     if report.on_npu:
         yield from ("#+NPU", "")
-    yield from _blocks(report.lead, drawn)
-    if report.plots and not drawn:
-        yield from (markdown(report.undrawn), "")
+    yield from _blocks(report.lead)
     yield from (markdown(report.closing), "")
     for section in report.sections:
         yield from (f"## {markdown(section.title + section.remark)}", "")
-        yield from _blocks(section.blocks, drawn)
+        yield from _blocks(section.blocks)
 
 
-def _blocks(blocks: Iterable[Block], drawn: set[str]) -> Iterator[str]:
+def _blocks(blocks: Iterable[Block]) -> Iterator[str]:
     for block in blocks:
-        lines = list(_block(block, drawn))
+        lines = list(_block(block))
         yield from [*lines, ""] if lines else []
 
 
-def _block(block: Block, drawn: set[str]) -> Iterator[str]:
+def _block(block: Block) -> Iterator[str]:
     match block:
         case outline.Facts(facts, tiles=True):
             rows = tuple((fact.label, fact.value) for fact in facts)
@@ -68,9 +65,7 @@ def _block(block: Block, drawn: set[str]) -> Iterator[str]:
             yield from ("<details>", f"<summary>{escape(visible(block.fold or ''))}</summary>", "")
             yield from (*_rows(block.head, block.rows), "", "</details>")
         case outline.Plot():
-            if block.name in drawn:
-                caption = markdown(block.caption)
-                yield f"![{caption}: {block.name}]({PLOTS}/{block.name}.png)"
+            yield f"![{markdown(block.caption)}: {block.name}]({PLOTS}/{block.name}.svg)"
             if block.numbers.fold is None:
                 yield ""
                 yield from _rows(block.numbers.head, block.numbers.rows)

@@ -52,8 +52,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing by its file's name, which is there where matplotlib is. `alt` says what is to be seen in
-    it, `numbers` are its data."""
+    """A drawing by its file's name. `alt` says what is to be seen in it, `numbers` are its data."""
 
     name: str
     caption: str
@@ -106,8 +105,7 @@ class Section:
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """The whole report. `status` is its first sentence, `badge` the same in three words; `lead` is what
-    is read before the first section, `undrawn` says why plots are absent, where they are. `on_npu`:
-    whether it may carry an NPU's tag."""
+    is read before the first section. `on_npu`: whether it may carry an NPU's tag."""
 
     model: str
     title: str
@@ -116,7 +114,6 @@ class Report:
     badge: Toned
     on_npu: bool
     lead: tuple[Block, ...]
-    undrawn: str
     sections: tuple[Section, ...]
     closing: str
 

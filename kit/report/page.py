@@ -16,8 +16,8 @@ from kit.report.colours import DARK, LIGHT
 from kit.report.compose import compose
 from kit.report.facts import Told
 from kit.report.outline import Block, Report, Toned
-from kit.report.plots import Drawn, can_draw, draw_plots, write_plots
-from kit.report.svg import inline
+from kit.report.plots import Draw, write_plots
+from kit.report.sheet import Look
 from kit.words import Language, Texts
 
 # A page is not read from top to bottom: what was found comes before what it was found with.
@@ -28,11 +28,10 @@ _FIRST = (
 
 
 def write_page(logs: Logs, evidence: Evidence, language: Language = "zh") -> None:
-    """Write report.html, and plots/ where matplotlib is installed."""
+    """Write report.html, and plots/."""
     told = Told(logs, evidence, language)
-    plots = draw_plots(told.plots) if can_draw() else {}
-    write_plots(logs, plots)
-    logs.write_text(PAGE, render_page(compose(told), plots, told.say))
+    write_plots(logs, told.plots)
+    logs.write_text(PAGE, render_page(compose(told), dict(told.plots.values()), told.say))
 
 
 @cache
@@ -45,8 +44,9 @@ def template() -> Template:
     return environment.get_template("page.html.j2")
 
 
-def render_page(report: Report, plots: Mapping[str, Drawn], say: Texts) -> str:
-    """The page's HTML. `plots` are the drawn ones of the report's, by name."""
+def render_page(report: Report, plots: Mapping[str, Draw], say: Texts) -> str:
+    """The page's HTML. `plots` draw those of the report, by name."""
+    colours = {name: f"var(--{name})" for name in LIGHT}
     place = {key: number for number, key in enumerate(_FIRST)}
     return template().render(
         report=report,
@@ -54,12 +54,11 @@ def render_page(report: Report, plots: Mapping[str, Drawn], say: Texts) -> str:
         language=say("phrase.language"),
         colours={"light": LIGHT, "dark": DARK},
         drawn={
-            # matplotlib and inline() escape every text of a plot.
+            # Every text of a plot is escaped where it is drawn.
             plot.name: Markup(
-                inline(plots[plot.name].svg, plot.name, title=plot.alt, label=say.drawn)
+                plots[plot.name](Look(colours, say.drawn, f"{plot.name}-", title=plot.alt))
             )
             for plot in report.plots
-            if plot.name in plots
         },
         grouped=grouped,
     )

@@ -1,19 +1,13 @@
 """The plots of one run, drawn from its evidence: for the page inline, for Markdown as files in plots/.
 
-One drawing serves both: the SVG of the files has the light colours, the page makes variables of them.
-Labels are English, so that no font without Chinese characters is asked for them. matplotlib is optional
-(requirements-report.txt) and imported only here.
+Labels of the files are English, those of the page in its language.
 """
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 from kit.accuracy.golden import AgainstGolden
 from kit.evidence.layers import LayerRow
@@ -21,55 +15,32 @@ from kit.evidence.logs import PLOTS, Logs
 from kit.evidence.types.summary import Summary
 from kit.report import depth_plot, drawing
 from kit.report.charts import Charts
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from kit.report.sheet import Look
 
 _DRAWABLE = 1e300  # the span of larger values leaves fp64
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A finished plot, of light colours."""
-
-    svg: str
-    png: bytes
-
-
+Draw = Callable[[Look], str]
 # A plot by its kind (error, difference, strip, top5, latency, golden, depth) and the output it is of, None
 # where it is of none or of all: what its files are called, and how to draw it.
-Planned = Mapping[tuple[str, str | None], tuple[str, Callable[[], "Figure"]]]
-
-
-def can_draw() -> bool:
-    """Whether matplotlib is installed."""
-    return find_spec("matplotlib") is not None
+Planned = Mapping[tuple[str, str | None], tuple[str, Draw]]
 
 
 def plan_plots(summary: Summary, charts: Charts, layers: Sequence[LayerRow]) -> Planned:
     """Every plot that the evidence holds the data of."""
-    planned: dict[tuple[str, str | None], tuple[str, Callable[[], Figure]]] = {}
+    planned: dict[tuple[str, str | None], tuple[str, Draw]] = {}
     for kind, output, draw in _drawable(summary, charts, layers):
         name = _file_name(kind, output, {taken for taken, _ in planned.values()})
         planned[kind, output] = name, draw
     return planned
 
 
-def draw_plots(planned: Planned) -> dict[str, Drawn]:
-    """Each by its files' name, always byte for byte the same."""
-    with drawing.style():
-        return {name: _rendered(draw()) for name, draw in planned.values()}
-
-
-def write_plots(logs: Logs, plots: Mapping[str, Drawn]) -> None:
-    """Write NAME.svg and NAME.png of each into plots/, and remove those of an earlier rendering."""
-    for name, plot in plots.items():
-        logs.write_text(f"{PLOTS}/{name}.svg", plot.svg)
-        logs.write_bytes(f"{PLOTS}/{name}.png", plot.png)
-    folder = logs.path(PLOTS)
-    for earlier in () if folder.is_symlink() else folder.glob("*"):
-        if earlier.suffix in (".svg", ".png") and earlier.stem not in plots:
-            logs.discard(f"{PLOTS}/{earlier.name}")
+def write_plots(logs: Logs, planned: Planned) -> None:
+    """Write NAME.svg of each into plots/, always byte for byte the same; none of an earlier rendering is
+    left."""
+    logs.discard(PLOTS)
+    for name, draw in planned.values():
+        logs.write_text(f"{PLOTS}/{name}.svg", draw(Look()))
 
 
 def against_golden(summary: Summary) -> dict[str, AgainstGolden]:
@@ -79,32 +50,23 @@ def against_golden(summary: Summary) -> dict[str, AgainstGolden]:
 
 def _drawable(
     summary: Summary, charts: Charts, layers: Sequence[LayerRow]
-) -> Iterator[tuple[str, str | None, Callable[[], Figure]]]:
+) -> Iterator[tuple[str, str | None, Draw]]:
     for name, drawn in charts.outputs.items():
         if drawn.counts:
-            yield "error", name, partial(drawing.error_histograms, drawn)
+            yield "error", name, partial(drawing.error_histograms, drawn=drawn)
         if drawn.index and max(map(abs, drawn.reference + drawn.device)) < _DRAWABLE:
-            yield "difference", name, partial(drawing.differences, drawn)
+            yield "difference", name, partial(drawing.differences, drawn=drawn)
         if drawn.strip and any(drawn.strip.relative_l2):
-            yield "strip", name, partial(drawing.strip, drawn.strip)
+            yield "strip", name, partial(drawing.strip, found=drawn.strip)
     if charts.top5 and charts.top5.classes:
-        yield "top5", charts.top5.output, partial(drawing.top5_bars, charts.top5.classes)
+        yield "top5", charts.top5.output, partial(drawing.top5_bars, classes=charts.top5.classes)
     if summary.latency and summary.latency.samples_ms:
-        yield "latency", None, partial(drawing.latencies, summary.latency)
+        yield "latency", None, partial(drawing.latencies, latency=summary.latency)
     errors = against_golden(summary)
     if any(side.relative_l2 for each in errors.values() for side in (each.reference, each.device)):
-        yield "golden", None, partial(drawing.golden_bars, errors)
+        yield "golden", None, partial(drawing.golden_bars, errors=errors)
     if depth_plot.has_depth(layers):
-        yield "depth", None, partial(depth_plot.depths, layers)
-
-
-def _rendered(figure: Figure) -> Drawn:
-    """The SVG and the PNG of a figure, without dates and versions."""
-    svg, png = io.StringIO(), io.BytesIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(svg, format="svg", metadata=nothing)
-    figure.savefig(png, format="png", metadata={"Software": None}, dpi=160)
-    return Drawn(svg.getvalue(), png.getvalue())
+        yield "depth", None, partial(depth_plot.depths, rows=layers)
 
 
 def _file_name(kind: str, output: str | None, taken: set[str]) -> str:
