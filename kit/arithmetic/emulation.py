@@ -23,6 +23,13 @@ _FUSED_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.de
 _COMPOSITE = "CompositeImplicitAutograd"
 _COMPOSED_ATTENTION = torch.ops.aten._scaled_dot_product_attention_math.default
 
+Seen = Callable[[Any, tuple[Any, ...], Any], None]
+"""Told of an ATen operator that ran: the operator, what it took, and what it gave."""
+
+
+def _unseen(operator: Any, args: tuple[Any, ...], result: Any) -> None:
+    pass
+
 
 class Emulator:
     """Runs a model on the CPU in fp32 as a device with certain behaviours would.
@@ -34,6 +41,7 @@ class Emulator:
 
     def __init__(self, model: nn.Module) -> None:
         self._tensors = [*model.parameters(), *model.buffers()]
+        self._places: list[int] = []
         self._weights: set[int] = set()
         self._rounded: dict[tuple[Any, ...], Tensor] = {}
         # Finite elements of operands that fp16 made infinite, each time that they were rounded.
@@ -41,11 +49,14 @@ class Emulator:
 
     @contextmanager
     def running(
-        self, behaviours: Collection[Behaviour], watched: Collection[Behaviour] = ()
+        self,
+        behaviours: Collection[Behaviour],
+        watched: Collection[Behaviour] = (),
+        seen: Seen = _unseen,
     ) -> Iterator[Counter[str]]:
         """What runs inside computes under all of `behaviours`; without gradients. Gives how often each has
         changed an operator so far, by name: one that never does is of no consequence in this model.
-        Those `watched` are counted as well, and change nothing.
+        Those `watched` are counted as well, and change nothing. `seen` is told of every operator.
 
         Where several round one operand they do so in the order given. Modes and backend settings are the
         caller's again afterwards, whatever happens inside.
@@ -54,16 +65,17 @@ class Emulator:
         fired: Counter[str] = Counter()
         with _composed_of_products() as fast:
             # Not in inference mode: it hands over composite operators whole, with the products inside.
-            changed = _Changed(behaviours, watched, self._operand, fired, fast)
+            changed = _Changed(behaviours, watched, self._operand, fired, seen, fast)
             with torch.inference_mode(mode=False), torch.no_grad(), changed:
                 yield fired
 
     def _keep(self, formats: Collection[Rounding | None]) -> None:
         """See where the weights are now, and let go of what is rounded otherwise or was elsewhere."""
-        weights = {tensor.untyped_storage().data_ptr() for tensor in self._tensors}
-        kept = self._rounded if weights == self._weights else {}
-        self._rounded = {key: x for key, x in kept.items() if key[0] in formats}
-        self._weights = weights
+        places = [tensor.data_ptr() for tensor in self._tensors]
+        if places != self._places:
+            self._places, self._rounded = places, {}
+            self._weights = {tensor.untyped_storage().data_ptr() for tensor in self._tensors}
+        self._rounded = {key: x for key, x in self._rounded.items() if key[0] in formats}
 
     def _operand(self, x: Tensor, rounding: Rounding) -> Tensor:
         """`x` rounded; a weight, whichever view of it this is, only once."""
@@ -106,6 +118,7 @@ class _Changed(EveryOperator):
         watched: Collection[Behaviour],
         operand: Callable[[Tensor, Rounding], Tensor],
         fired: Counter[str],
+        seen: Seen,
         fast: bool,
     ) -> None:
         super().__init__()
@@ -115,7 +128,7 @@ class _Changed(EveryOperator):
         for behaviour in (*behaviours, *(each for each in watched if each.name not in active)):
             for operator in behaviour.operators:
                 self._changes.setdefault(operator, []).append(behaviour)
-        self._operand, self._fired, self._fast = operand, fired, fast
+        self._operand, self._fired, self._seen, self._fast = operand, fired, seen, fast
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func is _FUSED_ATTENTION and "aten::bmm" in self._changes:
@@ -134,9 +147,11 @@ class _Changed(EveryOperator):
                 self._change(behaviour, name, changed, kwargs)
         torch._C._set_mkldnn_enabled(self._fast)
         try:
-            return func(*changed, **kwargs)
+            result = func(*changed, **kwargs)
         finally:
             torch._C._set_mkldnn_enabled(False)
+        self._seen(func, args, result)
+        return result
 
     def _change(
         self, behaviour: Behaviour, name: str, args: list[Any], kwargs: dict[str, Any]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from kit.explain.values import mapped, on_cpu, read_once
 
@@ -81,6 +82,7 @@ class _Watching:
     began: Callable[[Frame], None]
     copying: Callable[[bool], None]
     stack: list[Frame] = field(default_factory=list)
+    copies: MutableMapping[Tensor, tuple[int, Tensor]] = field(default_factory=WeakIdKeyDictionary)
     counts: Counter[str] = field(default_factory=Counter)
 
     def recorded(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -104,7 +106,8 @@ class _Watching:
 
     def _begin(self, name: str, args: Any, kwargs: Any) -> Frame:
         self.copying(True)
-        frame = Frame(name, self.counts[name], mapped(args, on_cpu), mapped(kwargs, on_cpu))
+        taken = mapped(args, self._copy), mapped(kwargs, self._copy)
+        frame = Frame(name, self.counts[name], *taken)
         self.copying(False)
         self.counts[name] += 1
         self.stack.append(frame)
@@ -115,12 +118,23 @@ class _Watching:
         self, frame: Frame, taken: Mapping[Any, Any], versions: Mapping[Any, int], output: Any
     ) -> None:
         self.copying(True)
-        frame.output = mapped(output, on_cpu)
+        frame.output = mapped(output, self._copy)
         written = (place for place, version in versions.items() if taken[place]._version != version)
-        frame.written = {place: on_cpu(taken[place]) for place in written}
+        frame.written = {place: self._copy(taken[place]) for place in written}
         self.copying(False)
         given_back = (place for place, value in taken.items() if value is output)
         frame.in_place = next(given_back, None)
+
+    def _copy(self, tensor: Tensor) -> Tensor:
+        """On the CPU. What one module gives and the next takes is one tensor, and is copied once."""
+        if tensor.is_inference():  # which does not know how often it was written into
+            return on_cpu(tensor)
+        version, known = self.copies.get(tensor, (None, tensor))
+        if version == tensor._version:
+            return known
+        copied = on_cpu(tensor)
+        self.copies[tensor] = tensor._version, copied
+        return copied
 
     def _leave(self, frame: Frame) -> None:
         self.stack.pop()

@@ -34,11 +34,11 @@ class Kept:
         self._files.cleanup()
 
     def keep(self, key: tuple[str, int, int], tensor: Tensor) -> None:
-        """A copy of a CPU tensor."""
+        """A CPU tensor, into which nothing is written afterwards."""
         size = tensor.numel() * tensor.element_size()
         self._left -= size
         if self._left >= 0 or not size:
-            self._tensors[key] = tensor.detach().clone()
+            self._tensors[key] = tensor.detach()
             return
         path = str(Path(self._files.name) / str(len(self._tensors)))
         mapped = torch.from_file(path, shared=True, size=tensor.numel(), dtype=tensor.dtype)

@@ -148,7 +148,7 @@ class _Check:
 
     def _own_error(self, frame: Frame) -> OwnError:
         products = Products()
-        with products, self._emulator.running(self._behaviours) as fired:
+        with self._emulator.running(self._behaviours, seen=products.seen) as fired:
             emulated = self._replica.run(frame, torch.clone)
         reference = self._replica.run(frame, torch.clone) if fired else emulated
         made = frame.made, reference, emulated

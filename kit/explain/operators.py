@@ -9,39 +9,36 @@ import torch
 from torch import Tensor
 
 from kit.arithmetic.behaviours import CONVOLUTIONS, MATMULS
-from kit.arithmetic.interception import EveryOperator
 from kit.explain.values import numbers_of
 
 # They give what they take.
 _COPIES = {"aten::clone", "aten::detach"}
 
 
-class Products(EveryOperator):
-    """The longest sum of products among the operators that run inside, and whether all of them are `exact`:
-    what they give is the same on every device, for none rounds and none draws random numbers."""
+class Products:
+    """The longest sum of products among the operators that it is told of, and whether all of them are
+    `exact`: what they give is the same on every device, for none rounds and none draws random numbers."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.longest = 0
         self.exact = True
 
-    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        self.longest = max(self.longest, summands(func._schema.name, args))
-        result = func(*args, **kwargs)
-        self.exact &= not (
-            torch.Tag.nondeterministic_seeded in func.tags
+    def seen(self, operator: Any, args: tuple[Any, ...], result: Any) -> None:
+        """One more operator, what it took and what it gave."""
+        self.longest = max(self.longest, summands(operator._schema.name, args))
+        self.exact = self.exact and not (
+            torch.Tag.nondeterministic_seeded in operator.tags
             or (
-                func._schema.name not in _COPIES
-                and next(numbers_of(_new(func, result)), None) is not None
+                operator._schema.name not in _COPIES
+                and next(numbers_of(_new(operator, result)), None) is not None
             )
         )
-        return result
 
 
-def _new(func: Any, result: Any) -> list[Any]:
+def _new(operator: Any, result: Any) -> list[Any]:
     """What of a result is no view of what the operator took."""
     given = result if isinstance(result, tuple) else (result,)
-    returns = func._schema.returns
+    returns = operator._schema.returns
     return [each for each, what in zip(given, returns, strict=False) if not _is_view(what)]
 
 

@@ -117,7 +117,7 @@ class Judge:
             with torch.no_grad():
                 exact = _run(call, widened)
                 products = Products()
-                with products, Emulator(nn.Module()).running(self._behaviours):
+                with Emulator(nn.Module()).running(self._behaviours, seen=products.seen):
                     emulated = _run(call, torch.clone)
             return own_error(
                 found,
