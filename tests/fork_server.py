@@ -26,6 +26,7 @@ import signal
 import socket
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
@@ -45,6 +46,10 @@ LIBRARIES = (
 # The first installs its handlers when it is imported; the rest is imported only where a library is there.
 OF_THE_PROCESS = ("kit.machine.interrupts", "kit.__main__", "kit.accuracy.compiled")
 LARGEST_REQUEST = 100_000
+MODULES: dict[str, list[str]] = {}
+"""The modules that are imported here, by package: a child would touch all that it looks through."""
+CACHED: list[Any] = []
+"""What transformers asks of its environment once."""
 
 
 def main() -> None:
@@ -106,12 +111,26 @@ def import_libraries() -> object:
         if not module.name.startswith(OF_THE_PROCESS):
             with suppress(ImportError):  # of a library that is optional
                 importlib.import_module(module.name)
-    forget(lambda name: name.startswith(OF_THE_PROCESS))
+    forget([name for name in sys.modules if name.startswith(OF_THE_PROCESS)])
     prepare()
     del sys.path[0]
+    leave_alone()
+    return declarations
+
+
+def leave_alone() -> None:
+    """Have a child touch little of what lies here: each page that it writes to, if only to count one more
+    reference, is copied for it first, and that is most of what a short script costs."""
+    for name in sys.modules:
+        MODULES.setdefault(name.partition(".")[0], []).append(name)
+    import_utils = vars(sys.modules["transformers.utils.import_utils"])
+    CACHED.extend(value for value in import_utils.values() if hasattr(value, "cache_clear"))
+    for finalizer in weakref.finalize._registry:  # type: ignore[attr-defined]
+        finalizer.atexit = False  # such as torch's, which take its operators apart one by one
+    importlib.invalidate_caches()
+    sys.path_importer_cache.clear()
     gc.collect()
     gc.freeze()
-    return declarations
 
 
 def prepare() -> None:
@@ -134,10 +153,10 @@ def prepare() -> None:
         importlib.import_module(".publish.contents", "kit").collect("vit_tiny_patch16_224", ())
 
 
-def forget(which: Callable[[str], bool]) -> None:
+def forget(names: list[str]) -> None:
     """Have these modules imported anew."""
-    for name in filter(which, list(sys.modules)):
-        del sys.modules[name]
+    for name in names:
+        sys.modules.pop(name, None)
 
 
 def report_ends(children: dict[int, socket.socket]) -> None:
@@ -167,27 +186,26 @@ def become(request: dict[str, Any], descriptors: list[int], libraries: list[str]
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
     read_the_environment_again()
-    forget(lambda name: name.partition(".")[0] in request["hidden"])
     for name in request["hidden"]:
+        forget(MODULES.get(name, []))
         sys.modules[name] = None  # type: ignore[assignment]  # what import takes for "not there"
     sys.path[:] = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *libraries]
-    importlib.invalidate_caches()
     end(run, request["argv"])
 
 
 def read_the_environment_again() -> None:
     """What the libraries read when they were imported."""
     importlib.reload(sys.modules["huggingface_hub.constants"])
-    for value in vars(sys.modules["transformers.utils.import_utils"]).values():
-        if hasattr(value, "cache_clear"):
-            value.cache_clear()
+    for function in CACHED:
+        function.cache_clear()
 
 
 def run(argv: list[str]) -> None:
     """Run `-m MODULE ...`, `-c CODE ...` or `SCRIPT ...` as __main__."""
     folder = Path.cwd() if argv[0] in ("-m", "-c") else Path(argv[0]).resolve().parent
     if folder != ROOT:  # which has a kit of its own, or none
-        forget(lambda name: name.partition(".")[0] in ("kit", "models"))
+        for package in ("kit", "models"):
+            forget(MODULES.get(package, []))
     sys.path.insert(0, "" if argv[0] == "-c" else str(folder))
     if argv[0] == "-m":
         sys.argv[:] = argv[1:]
