@@ -29,10 +29,14 @@ READ_LATER = (
     "KIT_",
     "HF_",
     "MODELSCOPE_",
+    "ALL_PROXY",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
 )
 AS_THE_SERVER = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
-# The import itself is under test. The second only says so: nobody reads it.
-COLD = ("SIM_NPU_IMPORT_ERROR", "KIT_TESTS_COLD")
+# Only says so: nobody reads it.
+COLD = "KIT_TESTS_COLD"
 
 
 def kept_environment() -> dict[str, str]:
@@ -159,12 +163,12 @@ def imported(
 
 def can_fork(env: Mapping[str, str]) -> bool:
     """Whether a child with this environment finds every library as a new Python would import it."""
-    if SERVER not in os.environ or any(name in env for name in COLD):
+    if SERVER not in os.environ or COLD in env:
         return False
     own = kept_environment() | AS_THE_SERVER
     return all(
         name == "HOME"
-        or name.startswith(READ_LATER)
+        or name.upper().startswith(READ_LATER)
         or own.get(name) == value
         or (name == "PYTHONPATH" and all(map(_hides_nothing, value.split(os.pathsep))))
         for name, value in env.items()
