@@ -5,22 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kit.errors import visible
 from kit.models.families.making import PROCESSOR, Making, configs, uniform
 from kit.models.families.photo import check_photo, open_upright, sample_photo
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
 
 
 def pixel_values(making: Making) -> Tensor | None:
-    """float32 [1, channels, height, width]; of a video model [1, frames, channels, height, width]."""
+    """float32 [1, channels, height, width]; of a video model [1, frames, channels, height, width]; of one
+    that takes patches [patches, values of one]."""
     import torch
 
-    value = making.take_value()
-    path = sample_photo() if value is None else Path(value)
-    check_photo(path)
-    image = open_upright(path)
-    what = f"image {path.name} ({image.width}x{image.height} pixels)"
+    if making.patches is not None:
+        return making.patches.pixels
+    image, what = chosen_image(making)
     channels = making.size("num_channels", "in_channels", "in_chans", default=3) or 3
     frames = making.size("num_frames")
     if (processor := making.processor("image_processor")) is not None:
@@ -41,6 +42,15 @@ def pixel_values(making: Making) -> Tensor | None:
         pixels = pixels.expand(frames, *pixels.shape).clone()
         pixels *= torch.linspace(0.5, 1.0, frames).reshape(-1, 1, 1, 1)
     return pixels.unsqueeze(0)
+
+
+def chosen_image(making: Making) -> tuple[Image, str]:
+    """The user's image or the kit's photograph, in RGB, and what is said of it. Raises UsageError."""
+    value = making.take_value()
+    path = sample_photo() if value is None else Path(value)
+    check_photo(path)
+    image = open_upright(path)
+    return image, f"image {visible(path.name)} ({image.width}x{image.height} pixels)"
 
 
 def noise(making: Making) -> Tensor | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -17,9 +18,13 @@ from kit.words import Reason
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from kit.models.families.image_patches import Patches
+
 PROCESSOR = "preprocessor_config.json"
 # As transformers 5 writes it of a model that takes several kinds of input: each processor by its part.
 PROCESSORS = "processor_config.json"
+# The argument of models whose pixel values come as flattened patches, any number of them.
+GRID = "image_grid_thw"
 _CLASSES = {"image_processor": "AutoImageProcessor", "feature_extractor": "AutoFeatureExtractor"}
 
 
@@ -34,6 +39,8 @@ class Making:
     said: list[str] = field(default_factory=list)
     value_used: bool = False
     tokens: int | None = None
+    of_image: Tensor | None = None
+    """bool [1, tokens]: which of them stand for a piece of the image; None where the text has no such."""
 
     def take_value(self) -> str | None:
         """The user's --input, for the first modality that asks for it."""
@@ -50,6 +57,13 @@ class Making:
             if file is not None and (name == PROCESSOR or part in _read(file)):
                 return _loaded(file, _CLASSES[part])
         return None
+
+    @cached_property
+    def patches(self) -> Patches | None:
+        """The image in flattened patches, where the model takes it so."""
+        from kit.models.families.image_patches import image_patches
+
+        return image_patches(self) if GRID in self.parameters else None
 
     def size(self, *names: str, default: int | None = None) -> int | None:
         """The first integer of these names in the config or the configs inside it."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.accuracy.trace import CACHED, UNCACHED
 from kit.models.adapter import ModelInput
+from kit.models.families.making import GRID
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -75,6 +76,8 @@ def _generated(
         return_dict_in_generate=True,
         output_logits=True,
     )
+    if pieces := _pieces(model.config):
+        settings.suppress_tokens = [*(settings.suppress_tokens or ()), *pieces]
     if settings.decoder_start_token_id is None and "decoder_input_ids" in prompt:
         settings.decoder_start_token_id = int(prompt["decoder_input_ids"][0, 0])
     return model.generate(
@@ -84,11 +87,22 @@ def _generated(
     )
 
 
+def _pieces(config: Any) -> list[int]:
+    """The tokens that stand for a piece of an image, a video or a sound: in a text that is made, one more
+    of them than the input has is an error of the input."""
+    return [
+        value
+        for name, value in vars(config).items()
+        if name.startswith(("image_token_", "video_token_", "audio_token_")) and type(value) is int
+    ]
+
+
 def _pair(name: str, tensor: Tensor) -> Tensor:
     """Two rows: the tensor, and the same text, image or sound the other way round."""
     import torch
 
-    return torch.cat([tensor, tensor if name.startswith("decoder") else tensor.flip(-1)])
+    same = name.startswith("decoder") or name == GRID
+    return torch.cat([tensor, tensor if same else tensor.flip(-1)])
 
 
 class _Forced:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 TEXT = "All human beings are born free and equal in dignity and rights."
 _TOKENS = 16
 _DECODER_TOKENS = 8
+# What configs call the token that stands for a piece of an image, and those around all of them.
+_IMAGE = ("image_token_id", "image_token_index")
+_START = ("vision_start_token_id", "image_start_token_id")
+_END = ("vision_end_token_id", "image_end_token_id")
 
 
 def input_ids(making: Making) -> Tensor | None:
@@ -41,7 +45,10 @@ def input_ids(making: Making) -> Tensor | None:
         making.said.append(f"{count} seeded token ids ({TOKENIZER} is not at hand)")
     ids = [*_image_tokens(making, vocabulary), *ids]
     making.tokens = len(ids)
-    return torch.tensor([ids])
+    tensor = torch.tensor([ids])
+    if (token := _token_id(making.config, _IMAGE, vocabulary)) is not None:
+        making.of_image = tensor == token
+    return tensor
 
 
 def attention_mask(making: Making) -> Tensor | None:
@@ -83,15 +90,24 @@ def decoder_input_ids(making: Making) -> Tensor | None:
 def _image_tokens(making: Making, vocabulary: int) -> list[int]:
     """Where a text model reads an image as tokens of its own: one for each patch of the image."""
     vision = getattr(making.config, "vision_config", None)
-    names = ("image_token_id", "image_token_index")
-    token = next((found for name in names if (found := getattr(making.config, name, None))), None)
-    if vision is None or type(token) is not int or not 0 <= token < vocabulary:
+    token = _token_id(making.config, _IMAGE, vocabulary)
+    if vision is None or token is None:
         return []
+    if making.patches is not None:
+        first, last = (_token_id(making.config, names, vocabulary) for names in (_START, _END))
+        around = [[] if each is None else [each] for each in (first, last)]
+        return [*around[0], *[token] * making.patches.tokens, *around[1]]
     side, patch = getattr(vision, "image_size", None), getattr(vision, "patch_size", None)
     if type(side) is not int or type(patch) is not int:
         return []
     whole = getattr(making.config, "vision_feature_select_strategy", None) == "full"
     return [token] * ((side // patch) ** 2 + whole)
+
+
+def _token_id(config: Any, names: tuple[str, ...], vocabulary: int) -> int | None:
+    """The first of these ids that the config has, if the vocabulary has it."""
+    token = next((found for name in names if (found := getattr(config, name, None))), None)
+    return token if type(token) is int and 0 <= token < vocabulary else None
 
 
 def _encode(file: Path, text: str, vocabulary: int) -> list[int]:

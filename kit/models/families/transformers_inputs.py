@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from kit.errors import UnsupportedError, UsageError
 from kit.models.adapter import ModelInput
 from kit.models.families.image_inputs import noise, pixel_values
-from kit.models.families.making import PROCESSOR, PROCESSORS, Making, uniform
+from kit.models.families.image_patches import image_grid, token_types
+from kit.models.families.making import GRID, PROCESSOR, PROCESSORS, Making, uniform
 from kit.models.families.sound_inputs import input_features, input_values
 from kit.models.families.text_inputs import attention_mask, boxes, decoder_input_ids, input_ids
 from kit.models.families.tokenizer import TOKENIZER
@@ -84,6 +85,8 @@ _MAKERS: Mapping[str, Callable[[Making], Tensor | None]] = {
     "attention_mask": attention_mask,
     "bbox": boxes,
     "pixel_values": pixel_values,
+    GRID: image_grid,
+    "mm_token_type_ids": token_types,
     "input_features": input_features,
     "input_values": input_values,
     "noise": noise,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,7 +30,7 @@ _NO_RESULT = ("loss", "past_", "cache", "mems", "state_")
 # torch's words for tensors that do not go together, on any device: of what else it says it is no guess.
 _OF_SHAPES = re.compile(
     r"shapes cannot be multiplied|must match the (existing )?size|is invalid for input of size|"
-    r"expected input|Expected \d+D"
+    r"expects split_sizes to sum|expected input|Expected \d+D"
 )
 # The output that the headline figures are of: the first of these that the model gives.
 _HEADLINE = (
@@ -70,7 +70,7 @@ class TransformersModel(ChoosesAttention):
         buffers. Raises UnsupportedError, UsageError for a config that cannot be built."""
         try:
             with without_torchvision():
-                return self._built(self._class, self._config)
+                return self._built(partial(_constructed, self._class), self._config)
         except KitError:
             raise
         except ImportError as error:
@@ -179,6 +179,19 @@ class TransformersModel(ChoosesAttention):
     @cached_property
     def _class(self) -> Any:
         return library_class(self._document)
+
+
+def _constructed(model_class: Any, config: Any) -> nn.Module:
+    """The named class, with the parameters that the library itself leaves out of every file (Marian's
+    positions) as what they are: buffers, whose values it computes."""
+    model: nn.Module = model_class(config)
+    left_out = set(getattr(model, "_keys_to_ignore_on_save", None) or ())
+    for path, module in model.named_modules():
+        for name, parameter in [*module._parameters.items()]:
+            if f"{path}.{name}" in left_out and parameter is not None:
+                del module._parameters[name]
+                module.register_buffer(name, parameter.detach(), persistent=False)
+    return model
 
 
 def _without_tokens(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

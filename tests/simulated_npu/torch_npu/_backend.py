@@ -35,6 +35,7 @@ def register(module: ModuleType) -> None:
     _kernels.impl("empty.memory_format", _empty, "PrivateUse1")
     _kernels.impl("empty_strided", _empty_strided, "PrivateUse1")
     _kernels.impl("_copy_from", _copy_from, "PrivateUse1")
+    _kernels.impl("_local_scalar_dense", _scalar, "PrivateUse1")
     _fallback.fallback(_run, "PrivateUse1")
 
 
@@ -68,6 +69,11 @@ def _empty_strided(
 def _copy_from(source: torch.Tensor, target: torch.Tensor, non_blocking: bool = False) -> Any:
     """copy_ where `__torch_dispatch__` is switched off, as inside torch.tensor(..., device=...)."""
     return _tensor.run(torch.ops.aten.copy_.default, (target, source), {})
+
+
+def _scalar(source: torch.Tensor) -> Any:
+    """item() where `__torch_dispatch__` is switched off, as inside torch.tensor([...tensors...])."""
+    return _tensor.run(torch.ops.aten._local_scalar_dense.default, (source,), {})
 
 
 def _run(op: Any, *args: Any, **kwargs: Any) -> Any:
