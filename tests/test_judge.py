@@ -210,6 +210,7 @@ BASE = torch.linspace(-3, 5, 64)
     ("reference", "device", "code", "said"),
     [
         ({"x": BASE}, {"x": BASE * (1 + 1e-6)}, 0, "verdict PASS"),
+        ({"x": BASE}, {"x": BASE * (1 + 0.05 * (torch.arange(64) == 30))}, 0, "not within 1%"),
         ({"x": BASE}, {"x": BASE * 1.1}, 1, "relative L2 0.1 > 1%"),
         ({"x": BASE, "y": BASE}, {"x": BASE}, 4, "the device has no output y"),
         ({"x": BASE}, {"x": BASE, "y": BASE}, 4, "the reference has no output y"),

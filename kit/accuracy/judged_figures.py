@@ -68,7 +68,7 @@ def _where(part: Part) -> str:
         within_rows = part.dimension is None
         return Reason("of_values" if within_rows else "of_parts", members=part.members)
     at = ", ".join(map(str, part.index))
-    return at if part.dimension is None else Reason("at", at=at, dimension=part.dimension)
+    return f"[{at}]" if part.dimension is None else Reason("at", at=at, dimension=part.dimension)
 
 
 def _why_invalid(metrics: Metrics, repeat: Repeat) -> tuple[list[str], bool]:

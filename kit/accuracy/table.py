@@ -22,6 +22,8 @@ def outputs_table(outputs: Mapping[str, JudgedOutput]) -> list[str]:
         lines.append(_line(row, widths))
         if output.verdict != "PASS" or output.metrics is None:
             lines += [f"  because: {reason}" for reason in output.reasons]
+        elif output.within_1_percent is False:
+            lines.append("  but not within 1% in its worst part: match_within_1_percent is false")
     return lines
 
 
@@ -44,7 +46,7 @@ def _worst_part(metrics: Metrics) -> str:
         return "-"
     name = max(parts, key=lambda name: (parts[name].distance, name))
     at = "" if parts[name].index is None else " " + ",".join(map(str, parts[name].index or ()))
-    return f"{name}{at}: {_figure(parts[name].relative_l2)}"
+    return f"{name}{at}: {_figure(parts[name].distance)}"
 
 
 def _figure(value: float | None) -> str:
