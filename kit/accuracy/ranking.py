@@ -197,7 +197,7 @@ def top5_of_both(
     reference's order: both scores (None where not finite), and both ranks from 1."""
     ours, theirs = (side.reshape(-1, side.shape[-1])[0].double() for side in (reference, device))
     ranks = [_ranks(side) for side in (ours, theirs)]
-    wanted = [at for at in ranks[0] if min(rank[at] for rank in ranks) <= 5]
+    wanted = {at: rank for at, rank in enumerate(ranks[0]) if min(rank, ranks[1][at]) <= 5}
     return [
         {
             "index": at,
@@ -207,11 +207,11 @@ def top5_of_both(
             "reference_rank": ranks[0][at],
             "device_rank": ranks[1][at],
         }
-        for at in wanted
+        for at in sorted(wanted, key=wanted.__getitem__)
     ]
 
 
-def _ranks(row: Tensor) -> dict[int, int]:
+def _ranks(row: Tensor) -> list[int]:
     """The rank from 1 of every class of a row, largest first, ties by the lower index."""
-    order = row.sort(descending=True, stable=True).indices.tolist()
-    return {index: rank for rank, index in enumerate(order, 1)}
+    ranks: list[int] = (row.sort(descending=True, stable=True).indices.argsort() + 1).tolist()
+    return ranks

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import kit
@@ -68,9 +67,9 @@ def write_charts(
 def spread(reference: Tensor, device: Tensor, golden: Tensor | None) -> dict[str, Any]:
     """The fields of an OutputChart that say how the differences are spread."""
     found = distribution(reference, device)
-    strip = ErrorStrip(**asdict(found.strip)) if found.strip else None
+    strip = ErrorStrip(**vars(found.strip)) if found.strip else None
     if golden is None:
-        return asdict(found) | {"strip": strip, "own": None}
+        return vars(found) | {"strip": strip, "own": None}
     # The golden as the reference: then the fp32 reference is what is off it.
     histogram = distribution(golden, reference)
     exact = golden.reshape(-1)[found.index].tolist()
@@ -82,7 +81,7 @@ def spread(reference: Tensor, device: Tensor, golden: Tensor | None) -> dict[str
         counts=histogram.counts,
         difference=[_short(each) for each in differences],
     )
-    return asdict(found) | {"strip": strip, "own": own}
+    return vars(found) | {"strip": strip, "own": own}
 
 
 def _short(value: float) -> float | None:

@@ -8,6 +8,7 @@ that of other tensors. It takes torch; where this process has not loaded it, a p
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -40,7 +41,9 @@ def _here(logs: Logs) -> None:
 
 def _in_a_child(logs: Logs) -> None:
     command = [sys.executable, "-m", "kit.evidence.remeasured_child", str(logs.folder.absolute())]
-    ended = run_bounded(command, _SECONDS)
+    # The blocks of a large output have threads of their own; those within an operator would only wait for
+    # each other, and for the asker's work.
+    ended = run_bounded(command, _SECONDS, environment=os.environ | {"OMP_NUM_THREADS": "1"})
     last = (ended.err.strip().splitlines() or [ended.how()])[-1]
     for refused in (UntrustedError, CannotRunError):
         if ended.code == refused.exit_code:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import re
@@ -208,10 +209,14 @@ def _differences(told: Any, found: Any, name: str) -> Iterator[str]:
 
 
 if __name__ == "__main__":
+    # What an import makes stays: to look through it for garbage, now and at the end, takes a second.
+    gc.disable()
     try:
         import torch  # noqa: F401
     except (ImportError, OSError):  # OSError: a library of its own that is missing
         raise SystemExit(NO_TORCH) from None
+    gc.freeze()
+    gc.enable()
     try:
         check_measured(Logs(Path(sys.argv[1])))
     except KitError as refusal:
