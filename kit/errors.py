@@ -96,6 +96,8 @@ def words_of(error: BaseException) -> str:
 def visible(text: str) -> str:
     """`text` on one line: line ends and other controls, what turns the direction of text and what takes
     no width are written by their numbers, seen and without effect."""
+    if text.isprintable():
+        return text
     return "".join(char if is_shown(char) else code(char) for char in text)
 
 

@@ -241,6 +241,9 @@ def registry_config(name: str) -> bytes:
     return (json.dumps(config, indent=2) + "\n").encode("utf-8")
 
 
+_SYNSET = len("n01440764")
+
+
 def _imagenet_labels(indices: list[int]) -> list[str | None]:
     """Names of ImageNet-1k classes, from timm's own lists.
 
@@ -253,6 +256,6 @@ def _imagenet_labels(indices: list[int]) -> list[str | None]:
     synsets = folder.joinpath("imagenet_synsets.txt").read_text("utf-8").split()
     wanted = {synsets[index] for index in indices}
     with folder.joinpath("imagenet_synset_to_lemma.txt").open(encoding="utf-8") as lines:
-        pairs = (line.rstrip("\n").partition("\t") for line in lines)
-        names = {synset: name for synset, _, name in pairs if synset in wanted}
+        known = (line for line in lines if line[:_SYNSET] in wanted)
+        names = dict(line.rstrip("\n").split("\t", 1) for line in known)
     return [names.get(synsets[index]) for index in indices]
