@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import torch
-from conftest import QUICK, ROOT, VIT, Kit
+from conftest import QUICK, ROOT, VIT, Kit, ended
 from small_transformers import TYPES, save_small
+from starting import start_python
 
 from kit.accuracy.comparison import compare
 from kit.accuracy.repeats import compare_runs
@@ -372,23 +371,16 @@ def test_new_writes_a_folder_that_runs(saved: Saved, tmp_path: Path) -> None:
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "inference.py", tmp_path)
     kit = Kit(tmp_path)
-    environment = kit.environment()
     commands: tuple[tuple[object, ...], ...] = (
         ("-m", "kit", "new", saved("clip"), "--name", "small_clip"),
-        ("inference.py", "--model", "small_clip", *QUICK, "--logs", kit.logs),
+        (tmp_path / "inference.py", "--model", "small_clip", *QUICK, "--logs", kit.logs),
     )
     for command in commands:
-        process = subprocess.run(
-            [sys.executable, *map(str, command)],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        assert process.returncode == 0, process.stderr
+        result = ended(start_python(*command, env=kit.environment(), cwd=tmp_path))
+        assert result.code == 0, result.err
     assert kit.record["model"]["adapter"] == "small_clip"
     assert "logits_per_image" in kit.record["model"]["outputs"]
-    assert "RANDOM WEIGHTS" in process.stderr
+    assert "RANDOM WEIGHTS" in result.err
 
 
 def copy_with(folder: Path, to: Path, changes: dict[str, Any]) -> Path:
