@@ -206,6 +206,16 @@ def test_equal_outputs_that_hold_nothing_pass_beside_one_that_holds_something(
     assert alone.verdict == "INVALID"
 
 
+def test_one_value_everywhere_may_be_rounded() -> None:
+    good, alike = normal(8, 100), torch.full((4, 40), 1 / 40)
+    for device in (alike * (1 + 1e-7), noised(alike, 1e-3)):
+        blank = {"blank": (alike, device)}
+        assert comparison({"x": (good, noised(good))} | blank, {}).verdict == "PASS"
+        assert comparison(blank, {}).verdict == "INVALID"
+    for device in (alike / 2, changed(alike, (2, 3), 0.03), normal(4, 40)):
+        assert comparison({"x": (good, good), "blank": (alike, device)}, {}).verdict == "INVALID"
+
+
 def test_pass_says_what_it_saw() -> None:
     reference = normal(16, 64, 100)
     reference[3, 5] *= 0.2
@@ -214,7 +224,7 @@ def test_pass_says_what_it_saw() -> None:
     row = found.metrics.parts.row if found.metrics else None
     assert row is not None and row.index == (3, 5) and row.above_floor
     assert row.relative_l2 == pytest.approx(0.03, rel=0.05)
-    assert any("worst row, 3, 5, has a relative L2 of 0.03" in reason for reason in found.reasons)
+    assert any("worst row [3, 5]: relative L2 0.03" in reason for reason in found.reasons)
 
 
 def test_the_golden_says_what_rounding_does_in_a_part() -> None:

@@ -33,9 +33,9 @@ class JudgedOutput(Documented, frozen=True, kw_only=True):
     blank: Annotated[
         bool,
         says(
-            "Whether both sides are equal and hold nothing that could differ (empty, all "
-            "zero, one value everywhere): PASS beside an output that passes and holds "
-            "something, else INVALID."
+            "Whether both sides are equal (one value everywhere may be rounded, within the limits) and "
+            "hold nothing that could differ (empty, all zero, one value everywhere): PASS beside an "
+            "output that passes and holds something, else INVALID."
         ),
     ]
     metrics: Annotated[Metrics | None, says("Null for integers and where shapes do not compare.")]

@@ -27,13 +27,14 @@ def judge_metrics(
         and all(part.distance <= ONE_PERCENT for part in metrics.parts.counting.values())
         and all(distance <= ONE_PERCENT for _, distance in _distances(metrics.parts))
     )
+    equal = metrics.positions_agree and metrics.max_abs_diff in (0.0, None)
     verdict: Verdict = "INVALID" if invalid else "FAIL" if failed else "PASS"
     return OutputVerdict(
         verdict=verdict,
         reasons=tuple(invalid or failed or notes),
         within_1_percent=within if not invalid else None,
         metrics=metrics,
-        blank=blank,
+        blank=blank and (equal or (within and not failed)),
     )
 
 
@@ -72,7 +73,7 @@ def _where(part: Part) -> str:
 
 
 def _why_invalid(metrics: Metrics, repeat: Repeat) -> tuple[list[str], bool]:
-    """Why nothing is shown, and whether that is all that is wrong: both sides are equal."""
+    """Why nothing is shown, and whether that is only since the reference has nothing that could differ."""
     reasons: list[str] = []
     lost = metrics.reference.nonfinite
     if lost.total == metrics.elements and not lost.nan:
@@ -81,8 +82,7 @@ def _why_invalid(metrics: Metrics, repeat: Repeat) -> tuple[list[str], bool]:
         reasons.append(Reason("all_zero"))
     elif metrics.finite > 1 and metrics.reference.min == metrics.reference.max:
         reasons.append(Reason("all_alike"))
-    equal = metrics.positions_agree and metrics.max_abs_diff in (0.0, None)
-    blank = bool(reasons) and equal
+    blank = bool(reasons)
     if lost.nan:
         reasons = [Reason("nan", count=lost.nan)]
     if problem := unrepeatable(repeat, metrics.relative_l2):

@@ -13,7 +13,7 @@ Verdict = Literal["PASS", "FAIL", "INVALID"]
 @dataclass(frozen=True, kw_only=True)
 class OutputVerdict:
     """One output: PASS, FAIL or INVALID, why, and the figures (None for integers). `blank`: both sides
-    are equal, and hold nothing that could differ."""
+    are equal, or one value everywhere that is rounded, and hold nothing that could differ."""
 
     verdict: Verdict
     reasons: tuple[str, ...]

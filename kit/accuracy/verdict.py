@@ -44,8 +44,8 @@ def judge_outputs(
 
 
 def settle(verdicts: Mapping[str, OutputVerdict]) -> dict[str, OutputVerdict]:
-    """Equal outputs that hold nothing (all zero, empty) pass beside one that holds something and
-    passes; a comparison of nothing else shows nothing."""
+    """Equal outputs that hold nothing (all zero, empty, one value but for rounding) pass beside one that
+    holds something and passes; a comparison of nothing else shows nothing."""
     shown = any(found.verdict == "PASS" and not found.blank for found in verdicts.values())
     verdict: Verdict = "PASS" if shown else "INVALID"
     return {
