@@ -142,7 +142,7 @@ def failed(npu: Kit, result: Result, text: str, cure: str) -> None:
 @pytest.mark.parametrize(
     "failure",
     [
-        pytest.param(failure, id=name, marks=pytest.mark.full if number % 4 else ())
+        pytest.param(failure, id=name, marks=pytest.mark.full if number % 6 else ())
         for number, (name, failure) in enumerate(FAILURES.items())
     ],
 )

@@ -354,7 +354,7 @@ STATES = list(itertools.product(PLACES, ("verified", "unverified", "random"), OU
 
 
 @pytest.mark.parametrize(
-    "states", [STATES[::21], pytest.param(STATES, marks=pytest.mark.full)], ids=["some", "all"]
+    "states", [STATES[::31], pytest.param(STATES, marks=pytest.mark.full)], ids=["some", "all"]
 )
 def test_the_claim_fits_every_state(
     runs: Runs, tmp_path: Path, states: list[tuple[str, str, str]]
