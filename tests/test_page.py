@@ -137,7 +137,7 @@ class Seen:
             const read = (selector, which) => [...document.querySelectorAll(selector)].slice(0, 1)
                 .map(each => getComputedStyle(each)[which]);
             return [...read("html", "backgroundColor"), ...read("h1", "color"),
-                    ...read("svg text", "fill"), ...read("#latency-points circle", "fill")];
+                    ...read("svg text", "fill"), ...read("svg [id$=-points] circle", "fill")];
         }"""
         found: list[str] = self.page.evaluate(script)
         return found
