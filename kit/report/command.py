@@ -18,7 +18,6 @@ from pathlib import Path
 from kit.entry import parser_of, path_given
 from kit.errors import KitError, UntrustedError, UsageError
 from kit.evidence.logs import PAGE, REPORT, REPORTS, Logs, claim_logs, log
-from kit.evidence.reading import read_evidence
 from kit.evidence.remeasured import measuring_again
 from kit.machine.cures import as_kit_error
 from kit.words import LANGUAGES
@@ -55,7 +54,9 @@ def render_reports(logs: Logs, language: str = LANGUAGES[0]) -> None:
     Raises UsageError where there is no run, UntrustedError where its documents cannot be believed.
     """
     discard_reports(logs)
-    # What renders is imported here: without it there is still a verdict.
+    # What renders is imported here: without it there is still a verdict, and what measures again beside it
+    # begins at once.
+    from kit.evidence.reading import read_evidence
     from kit.report.markdown import write_markdown
     from kit.report.page import write_page
 
