@@ -196,6 +196,7 @@ def test_a_config_that_was_changed_is_not_believed(
     [
         ({"auto_map": {"AutoModel": "mine.Mine"}}, "names code of its own (auto_map)"),
         ({"quantization_config": {"bits": 4}}, "is of quantised weights"),
+        ({"quantization": {"group_size": 64, "bits": 4}}, "is of quantised weights"),
         ({"architectures": ["os"]}, "names the class 'os', which is none of transformers"),
         ({"architectures": ["BertModel"]}, "names the class 'BertModel', which is none"),
         ({"model_type": "not_yet_born"}, "has no model of the type 'not_yet_born'"),
@@ -230,6 +231,14 @@ def test_a_config_beyond_its_bounds_is_bad_input(
     with pytest.raises(UsageError) as raised:
         from_folder(folder).build()
     assert words in raised.value.message
+
+
+def test_an_old_config_that_takes_the_names_off_its_output(saved: Saved, tmp_path: Path) -> None:
+    folder = copy_with(
+        saved("electra"), tmp_path / "old", {"torchscript": True, "return_dict": False}
+    )
+    adapter, verdict, outputs = ran(from_folder(folder), [folder / WEIGHTS])
+    assert verdict == "PASS" and adapter.primary in outputs and "0" not in outputs
 
 
 def test_an_input_that_nobody_can_guess_is_unsupported(tmp_path: Path) -> None:
@@ -324,6 +333,27 @@ def test_timms_local_folder(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UsageError, match="may not set checkpoint_path"):
         from_folder(tmp_path).build()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shape"),
+    [
+        ({"in_chans": 1}, (1, 1, 160, 160)),
+        ({"in_chans": 12}, (1, 12, 160, 160)),
+        ({"img_size": [64, 128], "dynamic_img_size": False}, (1, 3, 64, 128)),
+    ],
+)
+def test_timms_input_is_what_the_model_was_built_for(
+    arguments: dict[str, Any], shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    adapter = from_timm_registry("test_vit")
+    assert adapter is not None
+    config = json.loads(adapter.files["config.json"]) | {"model_args": arguments}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    adapter, verdict, _ = ran(from_folder(tmp_path), [])
+    made = adapter.load_input(None, {})
+    assert verdict == "PASS" and tuple(made.tensors["pixel_values"].shape) == shape
+    assert ("in grey" in made.description) is (shape[1] != 3)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "swin_tiny_patch4_window7_224"])

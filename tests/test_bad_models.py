@@ -65,6 +65,7 @@ def test_a_name_that_is_nearly_one(wanted: str, words: str) -> None:
         ({}, "has no config.json; give a folder that save_pretrained or timm wrote"),
         ({"adapter_config.json": b"{}"}, "but adapter_config.json, as of a PEFT adapter; merge it"),
         ({"model_index.json": b"{}"}, "but model_index.json, as of a diffusers pipeline"),
+        ({"modules.json": b"[]"}, "as of the modules of sentence-transformers; give the folder of"),
         (
             {"config.json": POINTER},
             "config.json is a Git LFS pointer, not the file itself; run git",
@@ -134,6 +135,18 @@ def test_a_folder_with_other_weights_alone_is_no_folder_without(name: str, elect
     with pytest.raises(UsageError) as raised:
         check_explicit(electra, adapter.info)
     assert f"but {name} (" in raised.value.message and "lies beside it" in raised.value.message
+
+
+def test_a_variant_beside_is_named_as_the_one_to_give(electra: Path) -> None:
+    """fp16 or not is a choice: it is not taken in silence."""
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(1)}, electra / "model.fp16.safetensors")
+    info = from_folder(electra).info
+    with pytest.raises(UsageError, match=r"name model\.fp16\.safetensors with --weights"):
+        check_explicit(electra, info)
+    assert check_explicit(electra / "model.fp16.safetensors", info).name == "model.fp16.safetensors"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 import torch
 from small_transformers import ask_again_what_is_installed, save_small
 
-from kit.errors import CannotRunError
+from kit.errors import CannotRunError, KitError
 from kit.models.derived import from_folder
 from kit.models.families.torchvision_ops import without_torchvision
 
@@ -64,3 +66,39 @@ def test_the_models_own_processor_makes_the_input(
     (folder / PROCESSOR).write_text("{")
     with pytest.raises(CannotRunError, match="fetch it again"):
         adapter.load_input(None, {PROCESSOR: folder / PROCESSOR})
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "words"),
+    [
+        ("vit", {"size": {"height": 0, "width": 64}}, "preprocessor_config.json cannot be used"),
+        ("vit", {"size": {"height": 10**6, "width": 10**6}}, "beyond 64000000"),
+        ("vit", {"size": {"shortest_edge": 10**6}}, "beyond 64000000"),
+        ("vit", {"image_mean": "grey"}, "preprocessor_config.json cannot be used"),
+        ("wav2vec2", {"sampling_rate": 0}, "sampling_rate is 0"),
+        ("wav2vec2", {"sampling_rate": "16k"}, "sampling_rate is '16k'"),
+        ("wav2vec2", {"sampling_rate": 10**12}, "no number of samples a second"),
+    ],
+)
+def test_a_processor_of_no_use_is_named(
+    kind: str, changes: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    save_small(kind, tmp_path)
+    processor_of(kind, tmp_path)
+    file = tmp_path / PROCESSOR
+    file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | changes))
+    with pytest.raises(KitError, match=re.escape(words)):
+        from_folder(tmp_path).load_input(None, {PROCESSOR: file})
+
+
+def test_a_model_of_grey_images_sees_a_grey_one(tmp_path: Path) -> None:
+    save_small("vit", tmp_path)
+    processor_of("vit", tmp_path)
+    grey = {"image_mean": [0.5], "image_std": [0.5]}
+    for name, changes in (("config.json", {"num_channels": 1}), (PROCESSOR, grey)):
+        file = tmp_path / name
+        file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | changes))
+    adapter = from_folder(tmp_path)
+    for companions in ({PROCESSOR: tmp_path / PROCESSOR}, {}):
+        made = adapter.load_input(None, companions)
+        assert made.tensors["pixel_values"].shape == (1, 1, 64, 64) and "grey" in made.description

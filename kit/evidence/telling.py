@@ -91,7 +91,8 @@ def _tell_origin(weights: Weights) -> None:
         log.warning(f"RANDOM WEIGHTS (seed {weights.seed}): no pretrained weights were found")
         log.debug(weights.pretrained_reason)
         for attempt in weights.attempts:
-            log.warning(f"  {attempt.source}: {attempt.line}")
+            if attempt.outcome != "found":  # a companion
+                log.warning(f"  {attempt.source}: {attempt.line}")
         return
     file = weights.files[0]
     log.info(

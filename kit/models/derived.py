@@ -118,6 +118,7 @@ def rebuilt(config: bytes, said: Derived) -> Adapter:
 _OTHERS = {
     "adapter_config.json": ("a_peft_adapter", "merge_adapter"),
     "model_index.json": ("a_pipeline", "give_one_of_it"),
+    "modules.json": ("sentence_modules", "give_one_of_it"),
 }
 
 

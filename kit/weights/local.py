@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -64,8 +64,11 @@ def check_explicit(path: Path, info: ModelFiles) -> Path:
     except DamagedFileError as error:
         raise UsageError(_of_weights(file, error.reason), error.cure or cure) from error
     except OSError as error:
-        what = _unread(file, words_of(error), beside=file != path)
-        raise UsageError(_of_weights(file, what), cure) from error
+        kinds = _beside(file) if file != path else {}
+        sound = [name for name, kind in kinds.items() if kind.code == "safetensors"]
+        if len(sound) == 1:
+            cure = Reason("pass_beside", file=sound[0])
+        raise UsageError(_of_weights(file, _unread(words_of(error), kinds)), cure) from error
     return file
 
 
@@ -83,14 +86,18 @@ def _of_weights(file: Path, what: Reason) -> Reason:
     return Reason("of_option", option=f"--weights {shown(file)}", what=what)
 
 
-def _unread(file: Path, said: str, *, beside: bool) -> Reason:
-    """That the file cannot be read; with what lies beside it in a folder that was given, if that could be
-    weights: each by what it is."""
+def _beside(file: Path) -> dict[str, FileKind]:
+    """What lies beside a file and could be weights: each by what it is."""
     kinds: dict[str, FileKind] = {}
     with suppress(OSError):
-        for path in sorted(file.parent.iterdir()) if beside else ():
+        for path in sorted(file.parent.iterdir()):
             if path.is_file() and path.suffix in WEIGHT_SUFFIXES:
                 kinds[path.name] = kind_of(path)
+    return kinds
+
+
+def _unread(said: str, kinds: Mapping[str, FileKind]) -> Reason:
+    """That the file cannot be read, and what lies beside it."""
     found = [Reason("beside", name=name, kind=kind.sound_words) for name, kind in kinds.items()][:3]
     if not found:
         return Reason("unread", said=said)

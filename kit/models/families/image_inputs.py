@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit.errors import visible
+from kit.models.declaration import CONFIG
 from kit.models.families.making import PROCESSOR, Making, configs, uniform
-from kit.models.families.photo import check_photo, open_upright, sample_photo
+from kit.models.families.photo import check_photo, check_size, open_upright, sample_photo
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,17 +24,22 @@ def pixel_values(making: Making) -> Tensor | None:
         return making.patches.pixels
     image, what = chosen_image(making)
     channels = making.size("num_channels", "in_channels", "in_chans", default=3) or 3
+    if channels == 1:
+        image, what = image.convert("L"), f"{what} in grey"
     frames = making.size("num_frames")
     if (processor := making.processor("image_processor")) is not None:
-        pixels: Tensor = processor(image, return_tensors="pt")["pixel_values"]
+        with making.using_processor():
+            pixels: Tensor = processor(image, return_tensors="pt")["pixel_values"]
         making.said.append(what)
         return pixels
     height, width = _image_size(making)
-    if channels == 3:
+    check_size(height, width, CONFIG)
+    if channels in (1, 3):
         import numpy as np
 
         scaled = np.asarray(image.resize((width, height)), dtype="float32") / 127.5 - 1.0
-        pixels = torch.from_numpy(scaled).permute(2, 0, 1).contiguous()
+        pixels = torch.from_numpy(scaled.reshape(height, width, channels))
+        pixels = pixels.permute(2, 0, 1).contiguous()
         making.said.append(f"{what} scaled to [-1, 1] ({PROCESSOR} is not at hand)")
     else:
         pixels = uniform("pixel_values", channels, height, width)

@@ -43,8 +43,9 @@ def image_patches(making: Making) -> Patches:
         )
     image, what = chosen_image(making)
     if (processor := making.processor("image_processor")) is not None:
-        made = processor(images=image, return_tensors="pt")
-        pixels, grid = made["pixel_values"], made[GRID]
+        with making.using_processor():
+            made = processor(images=image, return_tensors="pt")
+            pixels, grid = made["pixel_values"], made[GRID]
         making.said.append(what)
     else:
         pixels, grid = _cut(image, vision, patch, merge)

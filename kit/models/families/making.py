@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from kit.errors import CannotRunError, named
+from kit.errors import CannotRunError, KitError, named
+from kit.models.families.photo import check_size
 from kit.models.families.torchvision_ops import without_torchvision
 from kit.storage.file_kinds import why_no_json
 from kit.words import Reason
@@ -39,6 +41,7 @@ class Making:
     said: list[str] = field(default_factory=list)
     value_used: bool = False
     tokens: int | None = None
+    processor_file: str = ""
     of_image: Tensor | None = None
     """bool [1, tokens]: which of them stand for a piece of the image; None where the text has no such."""
 
@@ -54,9 +57,26 @@ class Making:
         Raises CannotRunError for a file that cannot be used."""
         for name in (PROCESSOR, PROCESSORS):
             file = self.companions.get(name)
-            if file is not None and (name == PROCESSOR or part in _read(file)):
-                return _loaded(file, _CLASSES[part])
+            document = {} if file is None else _read(file)
+            if file is not None and (name == PROCESSOR or part in document):
+                self.processor_file = name
+                _check_sizes(document if name == PROCESSOR else document[part], name)
+                with self.using_processor(), without_torchvision():
+                    return _loaded(file, _CLASSES[part])
         return None
+
+    @contextmanager
+    def using_processor(self) -> Iterator[None]:
+        """CannotRunError for whatever a processor's file of another version sets off."""
+        try:
+            yield
+        except KitError:
+            raise
+        except Exception as error:
+            raise CannotRunError(
+                Reason("file_of_no_use", file=self.processor_file, said=named(error)),
+                Reason("fetch_again"),
+            ) from error
 
     @cached_property
     def patches(self) -> Patches | None:
@@ -96,17 +116,23 @@ def _read(file: Path) -> Any:
 
 
 def _loaded(file: Path, kind: str) -> Any:
-    try:
-        with without_torchvision():
-            import transformers
+    import transformers
 
-            return getattr(transformers, kind).from_pretrained(
-                file.parent, local_files_only=True, trust_remote_code=False
-            )
-    except Exception as error:  # whatever a file of another version makes of it
-        raise CannotRunError(
-            Reason("file_of_no_use", file=file.name, said=named(error)), Reason("fetch_again")
-        ) from error
+    return getattr(transformers, kind).from_pretrained(
+        file.parent, local_files_only=True, trust_remote_code=False
+    )
+
+
+def _check_sizes(document: Any, file: str) -> None:
+    """Raise UsageError where an image would be made too large. A longest edge may be a count of pixels, and
+    the shortest one then is."""
+    for name in ("size", "crop_size"):
+        size = document.get(name) if isinstance(document, dict) else None
+        given = size if isinstance(size, dict) else {"height": size, "width": size}
+        edge = None if "longest_edge" in given else given.get("shortest_edge")
+        height, width = given.get("height", edge), given.get("width", edge)
+        if type(height) is int and type(width) is int:
+            check_size(height, width, file)
 
 
 def uniform(key: str, *shape: int) -> Tensor:

@@ -41,6 +41,14 @@ def check_photo(path: Path) -> None:
         raise UsageError(line, Reason("give_photograph"))
 
 
+def check_size(height: int, width: int, file: str) -> None:
+    """Raise UsageError where a file asks for an image of more pixels than are made in a moment."""
+    if height * width > _MOST_PIXELS:
+        size = f"{height} x {width} pixels"
+        beyond = Reason("beyond_limit", file=file, name="size", value=size, limit=str(_MOST_PIXELS))
+        raise UsageError(beyond, Reason("correct_it"))
+
+
 def open_upright(path: Path) -> Image.Image:
     """The image in RGB, turned as its EXIF orientation says. Raises what Pillow raises, UsageError for more
     pixels than are decoded in a moment."""

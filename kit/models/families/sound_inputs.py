@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _SAMPLING_RATE = 16_000
+_FASTEST = 1_000_000
 
 
 def input_values(making: Making) -> Tensor | None:
@@ -45,11 +46,15 @@ def input_features(making: Making) -> Tensor | None:
 
 
 def _extracted(making: Making, extractor: Any, name: str) -> Tensor | None:
-    rate = int(getattr(extractor, "sampling_rate", _SAMPLING_RATE))
+    rate = getattr(extractor, "sampling_rate", _SAMPLING_RATE)
+    with making.using_processor():
+        if type(rate) is not int or not 0 < rate <= _FASTEST:
+            raise ValueError(f"sampling_rate is {rate!r}, and no number of samples a second")
     if name not in extractor.model_input_names:
         return None
     sound = _sound(making, rate)
-    tensor: Tensor = extractor(sound.numpy(), sampling_rate=rate, return_tensors="pt")[name]
+    with making.using_processor():
+        tensor: Tensor = extractor(sound.numpy(), sampling_rate=rate, return_tensors="pt")[name]
     return tensor
 
 

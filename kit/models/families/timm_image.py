@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from kit.models.adapter import Adapter, ModelInput
 from kit.models.building import built
 from kit.models.declaration import CONFIG, ModelInfo, read_config
 from kit.models.families.bounds import check_values
-from kit.models.families.photo import check_photo, open_upright, sample_photo
+from kit.models.families.photo import check_photo, check_size, open_upright, sample_photo
 from kit.models.families.top5 import top5
 from kit.models.families.torchvision_ops import declare_missing_ops
 from kit.words import Reason
@@ -86,7 +86,7 @@ class TimmImage(Adapter):
         return model
 
     def load_input(self, value: str | None, companions: Mapping[str, Path]) -> ModelInput:
-        """`pixel_values`: float32 [1, 3, height, width] by the model's published preprocessing."""
+        """`pixel_values`: float32 [1, channels, height, width] by the model's published preprocessing."""
         declare_missing_ops()
         import timm.data
 
@@ -94,7 +94,15 @@ class TimmImage(Adapter):
         image = open_upright(path)
         try:
             preprocessing = timm.data.resolve_data_config(pretrained_cfg=self._preprocessing())
+            channels, height, width = preprocessing["input_size"]
+            check_size(height, width, CONFIG)
+            grey = channels != 3  # of a photograph in so many channels no more is known
+            if grey:
+                image = image.convert("L")
+                for each in ("mean", "std"):
+                    preprocessing[each] = (sum(preprocessing[each]) / len(preprocessing[each]),)
             pixels = timm.data.create_transform(**preprocessing)(image)
+            pixels = pixels.expand(channels, -1, -1).contiguous()
         except (
             KeyError,
             RuntimeError,
@@ -107,7 +115,8 @@ class TimmImage(Adapter):
             ) from error
         return ModelInput(
             tensors={"pixel_values": pixels.unsqueeze(0)},
-            description=f"image {visible(path.name)} ({image.width}x{image.height} pixels)",
+            description=f"image {visible(path.name)} ({image.width}x{image.height} pixels)"
+            + f" in grey, {channels} channels" * grey,
         )
 
     def forward(self, model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -156,15 +165,22 @@ class TimmImage(Adapter):
 
         config = self._config
         own = config.get("pretrained_cfg") or {key: config[key] for key in _KEPT if key in config}
-        if "input_size" in own:
-            return own
-        return {**timm.get_pretrained_cfg(config["architecture"]).to_dict(), **own}
+        if "input_size" not in own:
+            own = {**timm.get_pretrained_cfg(config["architecture"]).to_dict(), **own}
+        return own | {"input_size": _built_for(config.get("model_args", {}), own["input_size"])}
 
     def _photo(self, value: str | None) -> Path:
         if value is not None:
             return Path(value)
         own = self.folder / "photo.png" if self.folder else None
         return own if own and own.is_file() else sample_photo()
+
+
+def _built_for(arguments: Mapping[str, Any], published: Sequence[int]) -> tuple[int, ...]:
+    """Channels, height and width of the input: those that the model was built with, else published."""
+    channels, *size = published
+    side = arguments.get("img_size") or size
+    return (arguments.get("in_chans") or channels, *([side, side] if type(side) is int else side))
 
 
 def _checked(config: dict[str, Any]) -> dict[str, Any]:

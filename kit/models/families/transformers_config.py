@@ -11,11 +11,12 @@ from kit.models.families.bounds import check_values
 from kit.models.families.torchvision_ops import without_torchvision
 from kit.words import Reason
 
-# What a config may hold that would choose code, load other weights, or cast what is built: left out.
+# What a config may hold that would choose code, load other weights, cast what is built, or take the names
+# off what it gives: left out.
 _LEFT_OUT = frozenset(
     "_name_or_path _attn_implementation attn_implementation _attn_implementation_autoset "
     "_experts_implementation dtype torch_dtype use_pretrained_backbone backbone_kwargs "
-    "_commit_hash".split()
+    "_commit_hash return_dict torchscript".split()
 )
 # The task that a class is named after, and the hub's name for it.
 _TASKS: Mapping[str, tuple[str, str | None]] = {
@@ -38,6 +39,8 @@ _TASKS: Mapping[str, tuple[str, str | None]] = {
 _REFUSED = {
     "auto_map": ("names_own_code", "remove_auto_map"),
     "quantization_config": ("of_quantised_weights", "take_unquantised"),
+    "compression_config": ("of_quantised_weights", "take_unquantised"),
+    "quantization": ("of_quantised_weights", "take_unquantised"),  # MLX's
 }
 
 
