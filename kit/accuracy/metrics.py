@@ -16,7 +16,7 @@ from kit.accuracy.parts import find_parts
 from kit.accuracy.probabilities import distances
 from kit.accuracy.ranking import finish_ranking
 from kit.accuracy.totals import CLOSE, SHARES, Totals, finite
-from kit.accuracy.walk import Walk
+from kit.accuracy.walk import Found, Walk
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,16 +54,10 @@ def measure(
         (ours, cut), (theirs, _) = map(by_rows, (reference, device))
     layout = layout_of(tuple(ours.shape), paired=paired, cut=cut)
     layout = replace(layout, shared=shared_rows(ours, theirs, layout))
-    walk = Walk(reference=reference, device=device, layout=layout, ranked=ranked, threads=threads)
-    found = walk.run()
-    if any(fills := _fills(walk, found.totals)):
-        walk = replace(walk, fills=fills)
-        found = walk.run()
-    totals, scaled, scale = found.totals, found, 1.0
-    largest = float(abs(totals.ends[1:]).max())
-    if totals["finite"] and largest and not _SQUARES[0] < largest < _SQUARES[1]:
-        scale = 2.0 ** max(-1000, min(1000, -math.frexp(largest)[1]))
-        scaled = replace(walk, scale=scale, ranked=False).run()
+    walk, found, scaled, scale = _summed(
+        Walk(reference=reference, device=device, layout=layout, ranked=ranked, threads=threads)
+    )
+    totals = found.totals
     own = None
     if golden is not None and golden.shape == shape:
         exact = as_real(golden).reshape(reference.shape)
@@ -82,6 +76,36 @@ def measure(
         probabilities=None if paired else distances(walk.pair, found.parts, layout, totals.ends[1]),
     )
     return _finish(walk, totals, scaled.totals, scale, parts, rank)
+
+
+def distance(reference: Tensor, device: Tensor) -> tuple[float | None, float | None, float | None]:
+    """Relative L2, the largest and the mean |device - reference|, as measure() has them."""
+    reference, device = (
+        side.reshape(1) if side.dim() == 0 else side for side in map(as_real, (reference, device))
+    )
+    layout = layout_of(tuple(reference.shape), paired=False)
+    walk = Walk(reference=reference, device=device, layout=layout, whole=True)
+    _, found, scaled, scale = _summed(walk)
+    totals = found.totals
+    return (
+        _relative(scaled.totals),
+        finite(totals["largest"]) if totals["finite"] else None,
+        _mean("abs_diff", totals, scaled.totals, scale),
+    )
+
+
+def _summed(walk: Walk) -> tuple[Walk, Found, Found, float]:
+    """The walk with its fills, what it gives, the same of values times a scale where squares would leave
+    fp64, and that scale."""
+    found = walk.run()
+    if any(fills := _fills(walk, found.totals)):
+        walk = replace(walk, fills=fills)
+        found = walk.run()
+    largest = float(abs(found.totals.ends[1:]).max())
+    if not found.totals["finite"] or not largest or _SQUARES[0] < largest < _SQUARES[1]:
+        return walk, found, found, 1.0
+    scale = 2.0 ** max(-1000, min(1000, -math.frexp(largest)[1]))
+    return walk, found, replace(walk, scale=scale, ranked=False).run(), scale
 
 
 def _rounding(*sides: Tensor) -> tuple[float, float]:
@@ -131,7 +155,7 @@ def _finish(
     cosine = _ratio(scaled["product"], norm * device_norm)
     cosine = None if cosine is None else max(-1.0, min(1.0, cosine))
     largest = max(abs(scaled["reference_min"]), abs(scaled["reference_max"])) if count else 0.0
-    relative = _ratio(error, norm)
+    relative = _relative(scaled)
     close = tuple(
         Close(
             atol=atol, rtol=rtol, allclose=totals[f"close_{atol:g}_{rtol:g}"] == reference.numel()
@@ -169,6 +193,10 @@ def _finish(
         device_fills=walk.fills[1],
         ranking=rank,
     )
+
+
+def _relative(scaled: Totals) -> float | None:
+    return _ratio(math.sqrt(scaled["square_diff"]), math.sqrt(scaled["square_reference"]))
 
 
 def _one_minus_cosine(

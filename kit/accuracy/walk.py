@@ -41,12 +41,14 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Walk:
-    """One walk over a pair: what reads its blocks, and on how many threads."""
+    """One walk over a pair: what reads its blocks, and on how many threads. `whole`: only the totals are
+    asked for, and the sums of the parts may be left out."""
 
     reference: Tensor
     device: Tensor
     layout: Layout
     ranked: bool = False
+    whole: bool = False
     threads: int | None = None
     scale: float = 1.0
     fills: tuple[Fills, Fills] = ((), ())
@@ -112,7 +114,7 @@ class _Reader:
 
     def _new(self) -> Callable[..., Read]:
         if not self._compiled:
-            return TorchBlocks(self._walk.layout, ranked=self._walk.ranked)
+            return TorchBlocks(self._walk.layout, ranked=self._walk.ranked, whole=self._walk.whole)
         from kit.accuracy.compiled.blocks import CompiledBlocks
 
         return CompiledBlocks(self._walk.layout, ranked=self._walk.ranked)
