@@ -7,7 +7,7 @@ them in anybody's report.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 # The literals, in small letters, one of which a text must hold, and the pattern. To look for a literal
 # takes a hundredth of the time, and most texts hold none.
@@ -33,17 +33,20 @@ _SECRETS = {
 }
 _SECRET = {what: (literals, re.compile(pattern)) for what, (literals, pattern) in _SECRETS.items()}
 # Where a path may begin: not within a word, an address, a relative or an already shortened path.
-START = r"(?<![\w.~/%+\\-])"
+_BEFORE = r"[\w.~/%+\\-]"
+START = rf"(?<!{_BEFORE})"
+# The same seen from behind the slash: a pattern that begins with a literal is found much faster.
+_SLASH = rf"/(?<!{_BEFORE}/)"
 # Places that many machines have are no secret.
 _EVERYBODYS = r"(?!(?:usr|proc|sys|dev|etc|lib|lib64|bin|sbin|opt/conda|home/HwHiAiUser/Ascend)/)"
 # At least two parts, so that a fraction or a closing tag is none.
-PATH = re.compile(
-    START + rf"/{_EVERYBODYS}[\w.@%+~-]{{1,200}}(?:/[\w.@%+~-]{{1,200}}){{1,60}}"
-    r"|file:/{3}[^\s\"'<>]{1,1000}"
-    r"|(?<!\w)[A-Za-z]:\\+(?:Users|home|[\w.-]{1,100}\\)[^\s\"'<>]{0,1000}"
-)
-HOME = re.compile(
-    START + rf"(?:/{_EVERYBODYS}(?:home|Users)/[^/\s\"':;,)\]]{{1,200}}|/root(?![\w.-]))"
+_PATHS = {
+    ":\\": re.compile(r"(?<!\w)[A-Za-z]:\\+(?:Users|home|[\w.-]{1,100}\\)[^\s\"'<>]{0,1000}"),
+    "file:///": re.compile(r"file:/{3}[^\s\"'<>]{1,1000}"),
+    "/": re.compile(_SLASH + rf"{_EVERYBODYS}[\w.@%+~-]{{1,200}}(?:/[\w.@%+~-]{{1,200}}){{1,60}}"),
+}
+_HOME = re.compile(
+    _SLASH + rf"{_EVERYBODYS}(?:(?:home|Users)/[^/\s\"':;,)\]]{{1,200}}|root(?![\w.-]))"
 )
 
 
@@ -71,6 +74,16 @@ def _possible(text: str) -> list[tuple[str, re.Pattern[str]]]:
 
 
 def path_in(text: str) -> str | None:
-    """The first absolute path in `text` that tells of a machine."""
-    found = PATH.search(text) or HOME.search(text)
-    return found[0] if found else None
+    """An absolute path in `text` that tells of a machine."""
+    patterns = (*_PATHS.items(), ("/", _HOME))
+    found = (pattern.search(text) for literal, pattern in patterns if literal in text)
+    return next((match[0] for match in found if match), None)
+
+
+def without_paths(text: str, short: Callable[[str], str]) -> str:
+    """`text` with ~ in the place of each home, and of any other absolute path what `short` makes of it."""
+    text = _HOME.sub("~", text)
+    for literal, pattern in _PATHS.items():
+        if literal in text:
+            text = pattern.sub(lambda match: short(match[0]), text)
+    return text

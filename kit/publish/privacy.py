@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import UsageError
-from kit.machine.private import HOME, PATH, START, path_in, secrets_in
+from kit.machine.private import START, path_in, secrets_in, without_paths
 from kit.publish.contents import ROOT
 
 _EVERYBODYS = ("/", "/usr", "/usr/local", "/opt", "/tmp")
@@ -24,7 +24,7 @@ def shorten_paths(text: str) -> str:
     """A log's text without its absolute paths: homes become ~, and of any other its end is left."""
     for _, pattern, short in _local_places():
         text = pattern.sub(short, text)
-    return PATH.sub(lambda match: _end_of(match.group()), HOME.sub("~", text))
+    return without_paths(text, _end_of)
 
 
 def refuse_private(files: Mapping[str, bytes]) -> None:
