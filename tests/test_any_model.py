@@ -233,6 +233,23 @@ def test_a_config_beyond_its_bounds_is_bad_input(
     assert words in raised.value.message
 
 
+def test_every_step_is_made_of_a_text_that_ends_at_once(saved: Saved) -> None:
+    folder = saved("t5")
+    adapter = from_folder(folder)
+    model: Any = adapter.build()
+    load_weights(adapter, model, [folder / WEIGHTS], seed=0)
+    tokens = adapter.traced(model, adapter.load_input(None, {})).tensors["trace_ids"]
+    assert tokens.shape == (2, 8) and (tokens[:, :-1] == model.config.eos_token_id).any()
+
+
+def test_an_image_in_patches_of_no_size_is_unsupported(saved: Saved, tmp_path: Path) -> None:
+    config = json.loads((saved("qwen2_vl") / "config.json").read_text("utf-8"))
+    config["vision_config"]["spatial_merge_size"] = 0
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UnsupportedError, match="needs image_grid_thw, which nobody can guess"):
+        from_folder(tmp_path).load_input(None, {})
+
+
 def test_an_old_config_that_takes_the_names_off_its_output(saved: Saved, tmp_path: Path) -> None:
     folder = copy_with(
         saved("electra"), tmp_path / "old", {"torchscript": True, "return_dict": False}

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import UnsupportedError
+from kit.models.declaration import CONFIG
 from kit.models.families.making import GRID, PROCESSOR, Making
+from kit.models.families.photo import check_size
 from kit.words import Reason
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def image_patches(making: Making) -> Patches:
 
     vision = getattr(making.config, "vision_config", None)
     patch, merge = getattr(vision, "patch_size", None), getattr(vision, "spatial_merge_size", None)
-    if type(patch) is not int or type(merge) is not int:
+    if type(patch) is not int or type(merge) is not int or patch < 1 or merge < 1:
         raise UnsupportedError(
             Reason("needs_unknown", name=type(making.config).__name__, inputs=[GRID]),
             Reason("write_adapter"),
@@ -61,6 +63,7 @@ def _cut(image: Image, vision: Any, patch: int, merge: int) -> tuple[Tensor, Ten
 
     frames = getattr(vision, "temporal_patch_size", 1)
     side = _SIDE * merge
+    check_size(side * patch, side * patch, CONFIG)
     scaled = np.asarray(image.resize((side * patch, side * patch)), dtype="float32") / 127.5 - 1.0
     pixels = torch.from_numpy(scaled).permute(2, 0, 1)
     cut = pixels.reshape(3, _SIDE, merge, patch, _SIDE, merge, patch).permute(1, 4, 2, 5, 0, 3, 6)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 TOKENS = "trace_ids"
 STEPS = 8
+# Beyond every vocabulary: None would be filled in from the model's own file.
+_NO_TOKEN = 2**31 - 1
 
 
 def with_tokens(model: nn.Module, chosen: ModelInput, prompt: Mapping[str, Tensor]) -> ModelInput:
@@ -66,7 +68,7 @@ def _generated(
     """What generate() returns of 8 steps of the prompt and its other, the `tokens` forced."""
     settings = copy.deepcopy(model.generation_config)
     settings.update(
-        eos_token_id=None,  # every step is made, whatever was said before
+        eos_token_id=_NO_TOKEN,  # every step is made, whatever was said before
         forced_eos_token_id=None,
         max_length=None,
         max_new_tokens=STEPS,
