@@ -202,7 +202,7 @@ def test_a_default_run_holds_what_its_flags_say(finished: Finished) -> None:
 
 
 def test_what_never_fires_is_not_identifiable(finished: Finished) -> None:
-    kit = finished(str(ROOT / "tests" / "small_t5"), plots=False)
+    kit = finished(str(ROOT / "tests" / "small_t5"))
     assert {name: each["found"] for name, each in behaviours(kit).items()} == {
         "hf32_conv": None,
         "hf32_matmul": False,
@@ -212,7 +212,7 @@ def test_what_never_fires_is_not_identifiable(finished: Finished) -> None:
 
 
 def test_a_cpu_has_no_behaviour(finished: Finished) -> None:
-    kit = finished(VIT[1], simulated=False, plots=False)
+    kit = finished(VIT[1], simulated=False)
     assert behaviours(kit) == {}
     for output in kit.summary["explanation"]["outputs"].values():
         assert output["observed_over_predicted"] == pytest.approx(1, abs=0.5)
