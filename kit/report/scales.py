@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from unicodedata import east_asian_width
 
 _MOST = 8e307  # the span of larger values leaves fp64
@@ -25,9 +26,13 @@ class Scale:
 
     def share(self, value: float) -> float:
         """How far the value is from `low` to `high`, 0 to 1; what is beyond an end is there."""
-        least, most = sorted((self.low, self.high))
-        low, at, high = map(self.curve, (self.low, min(max(value, least), most), self.high))
-        return (at - low) / (high - low)
+        least, most, start, length = self._ends
+        return (self.curve(min(max(value, least), most)) - start) / length
+
+    @cached_property
+    def _ends(self) -> tuple[float, float, float, float]:
+        start, end = self.curve(self.low), self.curve(self.high)
+        return min(self.low, self.high), max(self.low, self.high), start, end - start
 
 
 def even(low: float, high: float, *, most: int = 8, whole: bool = False) -> Scale:

@@ -47,8 +47,8 @@ class Sheet:
 
     def points(self, id: str, x: Iterable[float], y: Iterable[float], size: float) -> None:
         """A dot at each pair."""
-        at = [self._at(*pair) for pair in zip(x, y, strict=True)]
-        dots = (element("circle", cx=_n(across), cy=_n(up), r=size / 2) for across, up in at)
+        at = (map(_n, self._at(*pair)) for pair in zip(x, y, strict=True))
+        dots = (f'<circle cx="{across}" cy="{up}" r="{size / 2}"/>' for across, up in at)
         self._group(id, "".join(dots), fill=self._colour("device"))
 
     def line(
