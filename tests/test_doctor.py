@@ -274,6 +274,10 @@ def test_faults_of_a_device_name_their_cure(kit: Kit) -> None:
     found = doctor(kit, SIM_NPU_SYNC_FAIL="1", **SIMULATED)
     assert found.code == 3 and "ASCEND_LAUNCH_BLOCKING" in found["npu:0"]["cure"]
     assert "507015" in found["npu:0"]["found"] and "--device" not in found["npu:0"]["found"]
+
+
+@pytest.mark.full
+def test_a_fault_of_an_operator_names_its_cure(kit: Kit) -> None:
     found = doctor(kit, SIM_NPU_RAISE="aten::mm:1:error code is 561103", **SIMULATED)
     assert "Ascend-cann-kernels" in found["npu:0"]["cure"]
 

@@ -110,9 +110,14 @@ def test_a_pickle_of_the_hub_is_verified_converted_once_and_found_by_later_runs(
     assert "snapshots" not in made.parts  # it is none of the hub's files
     later = kit.command("fetch", TINY, HF_HUB_OFFLINE="1")
     assert later.code == 0 and str(made) in later.out and "computed" in later.out
-    # A damaged conversion is made again.
-    made.write_bytes(made.read_bytes()[:-1])
-    with LoopbackHub({TINY: {"pytorch_model.bin": data}}, storage=True) as hub:
+
+
+@pytest.mark.full
+def test_a_damaged_conversion_is_made_again(kit: Kit) -> None:
+    with LoopbackHub({TINY: {"pytorch_model.bin": pickled(TENSORS)}}, storage=True) as hub:
+        assert convert(kit, TINY, HF_ENDPOINT=hub.url).code == 0
+        [made] = (kit.scratch / "home").rglob("model.safetensors")
+        made.write_bytes(made.read_bytes()[:-1])
         assert convert(kit, TINY, HF_ENDPOINT=hub.url).code == 0
     assert torch.equal(load_file(made)["c"], TENSORS["c"])
 

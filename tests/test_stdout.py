@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from conftest import SMALL, Kit
 
 # At the import of each of these, as a C++ library and as a Python one print.
@@ -32,6 +33,7 @@ def test_a_runtime_that_prints_at_import_and_at_the_first_operator(npu: Kit) -> 
         assert words in result.err and words not in result.out
 
 
+@pytest.mark.full  # every test of doctor reads it as one
 def test_doctor_prints_one_document(npu: Kit) -> None:
     result = npu.command("doctor", "--json", "--offline", SIM_NPU_STDOUT="1")
     assert json.loads(result.out)["verdict"] == "warning"
