@@ -73,7 +73,8 @@ def _reason(codes: Mapping[str, Coded], kind: type, text: Any) -> Reason:
     except (LookupError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"reason_codes: {coded.code!r:.100} has other values") from error
     if reason != text:
-        raise ValueError(f"reason_codes: {coded.code!r:.100} does not say {text!r:.100}")
+        code = f"{coded.code!r:.100} in this version of the kit"
+        raise ValueError(f"reason_codes: {code} does not say {text!r:.100}")
     return reason
 
 
