@@ -27,10 +27,8 @@ def device_repeats(noise: DeviceNoise) -> dict[str, Repeat]:
 
 
 def why_no_latency(latency: Latency, noise: DeviceNoise) -> Reason | None:
-    """Why no latency may be quoted of timed runs; None where one may be."""
-    late = latency.unsynchronised_ms
-    if late > LATE_MS and late > LATE_SHARE * latency.p50_ms:
-        return Reason("early", late=late, median=latency.p50_ms)
+    """Why no latency may be quoted of timed runs; None where one may be. That something else was timed
+    comes first: a busy machine can look like one that returns early."""
     others = [
         name
         for name, repeat in noise.timed_repeat.items()
@@ -38,6 +36,9 @@ def why_no_latency(latency: Latency, noise: DeviceNoise) -> Reason | None:
     ]
     if others:
         return Reason("other_output", outputs=others)
+    late = latency.unsynchronised_ms
+    if late > LATE_MS and late > LATE_SHARE * latency.p50_ms:
+        return Reason("early", late=late, median=latency.p50_ms)
     return None
 
 
