@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CHUNK_BYTES = 1 << 20
-# safetensors' names of what it has held from the beginning.
 _LATER = ("F8_E4M3", "F8_E5M2", "C64")
+# safetensors' names of what it has held from the beginning.
 _DTYPES = {dtype: name for name, dtype in TORCH_NAMES.items() if name not in _LATER}
 
 
