@@ -49,7 +49,6 @@ TYPES: dict[str, dict[str, Any]] = tomllib.loads(
 
 def save_small(model_type: str, folder: Path) -> None:
     """Write a small model of this type into `folder`: config.json and model.safetensors."""
-    ask_again_what_is_installed()
     with without_torchvision():
         import torch
         import transformers
@@ -61,15 +60,6 @@ def save_small(model_type: str, folder: Path) -> None:
             config.backbone_config = small_config("resnet", out_features=["stage2"])
         model = getattr(transformers, TYPES[model_type]["class"])(config)
     model.save_pretrained(folder)
-
-
-def ask_again_what_is_installed() -> None:
-    """transformers keeps its answer, and another test in this process may have asked with torchvision."""
-    from transformers.utils import import_utils
-
-    for value in vars(import_utils).values():
-        if hasattr(value, "cache_clear"):
-            value.cache_clear()
 
 
 def small_config(model_type: str, **more: Any) -> Any:

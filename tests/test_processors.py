@@ -9,13 +9,25 @@ from typing import Any
 
 import pytest
 import torch
-from small_transformers import ask_again_what_is_installed, save_small
+from conftest import ROOT, Kit, ended
+from small_transformers import save_small
+from starting import start_python
 
 from kit.errors import CannotRunError, KitError
 from kit.models.derived import from_folder
 from kit.models.families.torchvision_ops import without_torchvision
 
 PROCESSOR = "preprocessor_config.json"
+# As in a notebook that has used transformers for something else before.
+USED_BEFORE = """
+from kit.models.families.torchvision_ops import declare_missing_ops, without_torchvision
+declarations = declare_missing_ops()
+from transformers.utils import is_torchvision_available
+is_torchvision_available()
+import importlib, transformers.image_utils
+with without_torchvision():
+    importlib.reload(transformers.image_utils)
+"""
 
 
 def processor_of(kind: str, folder: Path) -> None:
@@ -32,11 +44,6 @@ def processor_of(kind: str, folder: Path) -> None:
             ),
         }
         makers[kind]().save_pretrained(folder)
-
-
-@pytest.fixture(autouse=True)
-def _ask_again() -> None:
-    ask_again_what_is_installed()
 
 
 @pytest.mark.parametrize(
@@ -102,3 +109,9 @@ def test_a_model_of_grey_images_sees_a_grey_one(tmp_path: Path) -> None:
     for companions in ({PROCESSOR: tmp_path / PROCESSOR}, {}):
         made = adapter.load_input(None, companions)
         assert made.tensors["pixel_values"].shape == (1, 1, 64, 64) and "grey" in made.description
+
+
+def test_transformers_that_counts_on_torchvision_keeps_it(kit: Kit) -> None:
+    environment = kit.environment(PYTHONPATH=str(ROOT))
+    done = ended(start_python("-c", USED_BEFORE, env=environment))
+    assert done.code == 0, done.err

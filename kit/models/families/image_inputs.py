@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def pixel_values(making: Making) -> Tensor | None:
     """float32 [1, channels, height, width]; of a video model [1, frames, channels, height, width]; of one
     that takes patches [patches, values of one]."""
+    import numpy as np
     import torch
 
     if making.patches is not None:
@@ -29,14 +30,14 @@ def pixel_values(making: Making) -> Tensor | None:
     frames = making.size("num_frames")
     if (processor := making.processor("image_processor")) is not None:
         with making.using_processor():
-            pixels: Tensor = processor(image, return_tensors="pt")["pixel_values"]
+            # As an array that has its one channel: transformers 4 finds none in a grey PIL image.
+            given = np.asarray(image)[..., None] if channels == 1 else image
+            pixels: Tensor = processor(given, return_tensors="pt")["pixel_values"]
         making.said.append(what)
         return pixels
     height, width = _image_size(making)
     check_size(height, width, CONFIG)
     if channels in (1, 3):
-        import numpy as np
-
         scaled = np.asarray(image.resize((width, height)), dtype="float32") / 127.5 - 1.0
         pixels = torch.from_numpy(scaled.reshape(height, width, channels))
         pixels = pixels.permute(2, 0, 1).contiguous()

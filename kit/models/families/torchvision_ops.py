@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 # Schemas from torchvision/csrc/ops/nms.cpp and ops/quantized; declared, never implemented.
@@ -53,7 +54,8 @@ def without_torchvision() -> Iterator[None]:
     """Import transformers inside, where its model needs no images.
 
     It imports torchvision with every model, for the losses of detectors: time and memory for nothing.
-    torchvision stays as it is for whoever imported it before.
+    torchvision stays as it is for whoever imported it before, and where transformers counts on it
+    already: it asks what is installed once only (4.57 when it is imported, 5 when first asked).
     """
     hidden = {
         name: sys.modules.pop(name)
@@ -61,8 +63,16 @@ def without_torchvision() -> Iterator[None]:
         if name.partition(".")[0] == "torchvision"
     }
     sys.modules["torchvision"] = None  # type: ignore[assignment]
+    asked = sys.modules.get("transformers.utils")
+    if asked is not None and asked.is_torchvision_available():
+        _show_again(hidden)
     try:
         yield
     finally:
+        _show_again(hidden)
+
+
+def _show_again(hidden: dict[str, ModuleType]) -> None:
+    if sys.modules.get("torchvision", hidden) is None:
         del sys.modules["torchvision"]
         sys.modules.update(hidden)
