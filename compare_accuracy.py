@@ -51,6 +51,7 @@ from kit.evidence.types.explanation import Explanation
 from kit.evidence.types.run import FinishedRun
 from kit.evidence.types.shared import Shard
 from kit.evidence.types.summary import SavedReference, Summary
+from kit.machine.variables import LIBRARIES, check_numbers
 from kit.models.adapter import Adapter
 from kit.run.compare_options import CompareOptions, parse_compare_options
 from kit.words import Reason
@@ -67,6 +68,7 @@ EXIT_CODES = {"PASS": 0, "SELF_CHECK": 0, "FAIL": 1, "INVALID": 4}
 def main() -> int:
     """The story of a comparison. Returns the exit code; raises KitError."""
     options = parse_compare_options(__doc__)
+    check_numbers(*LIBRARIES)
     if not options.logs.is_dir():
         raise UsageError(
             f"--logs {options.logs}: there is no such folder", "run inference.py first"

@@ -17,7 +17,6 @@ from typing import NoReturn, TextIO
 from kit.devices import forbid_autoload
 from kit.errors import UsageError, shown, visible
 from kit.machine.cures import as_kit_error
-from kit.machine.variables import check_numbers
 
 log = logging.getLogger("kit")
 
@@ -100,7 +99,6 @@ def run_script(main: Callable[[], int]) -> NoReturn:
     forbid_autoload()  # what needs no NPU must not end with its driver
     try:
         _check_arguments()
-        check_numbers()
         code = main()
     except Exception as error:
         known = as_kit_error(error)

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import QUICK, SMALL, Kit
+from safetensors.torch import save_file
 
 from kit.models.known import model_names
 
@@ -91,15 +93,40 @@ def test_environment_that_cannot_be_read(npu: Kit) -> None:
     assert "KIT_PROBE_SECONDS" in result.error
 
 
-@pytest.mark.parametrize("entry", ["infer", "compare", "fetch", "doctor"])
+BAD_NUMBER = {"HF_HUB_ETAG_TIMEOUT": "10 s", "KIT_TESTS_COLD": "1"}
+
+
+@pytest.mark.parametrize("entry", ["infer", "compare", "fetch", "report"])
 def test_a_number_of_a_librarys_that_is_none(kit: Kit, entry: str) -> None:
-    bad = {"HF_HUB_ETAG_TIMEOUT": "10 s", "KIT_TESTS_COLD": "1"}
+    bad = BAD_NUMBER
     if entry in ("infer", "compare"):
         result = kit.run({"infer": "inference.py", "compare": "compare_accuracy.py"}[entry], **bad)
     else:
         result = kit.command(entry, *(["flan_t5_small"] if entry == "fetch" else []), **bad)
     assert result.code == 3 and not kit.logs.exists()
     assert "HF_HUB_ETAG_TIMEOUT is '10 s'" in result.error and result.err.count("\n") == 1
+
+
+def test_it_stops_nothing_that_needs_no_library(kit: Kit) -> None:
+    """The help of everything, a text that is looked through, and doctor, which says what to do."""
+    for script in ("inference.py", "compare_accuracy.py"):
+        assert kit.run(script, "--help", **BAD_NUMBER).code == 0
+    assert kit.command("fetch", "--help", **BAD_NUMBER).code == 0
+    report = kit.scratch / "report.md"
+    report.write_text("- cosine: 0.9\n")
+    assert kit.command("lint-report", report, **BAD_NUMBER).code == 0
+    found = kit.command("doctor", "--json", "--offline", **BAD_NUMBER)
+    [check] = [each for each in json.loads(found.out)["checks"] if each["name"] == "variables"]
+    assert found.code == 3 and check["state"] == "broken"
+    assert "HF_HUB_ETAG_TIMEOUT is '10 s'" in check["found"]
+    assert check["cure"] == "unset HF_HUB_ETAG_TIMEOUT, or set it to one"
+
+
+@pytest.mark.full
+def test_it_does_not_stop_judge(kit: Kit) -> None:
+    outputs = kit.scratch / "outputs.safetensors"
+    save_file({"out": torch.linspace(-1, 1, 100)}, outputs)
+    assert kit.command("judge", outputs, outputs, **BAD_NUMBER).code == 0
 
 
 def test_console_that_goes_away_does_not_fail_the_run(kit: Kit) -> None:

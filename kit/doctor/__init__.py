@@ -62,6 +62,7 @@ def _examine(offline: bool) -> Iterator[Check]:
         "npu-smi": partial(host.npu_smi, facts),
         "devices": devices_and_torch,
         "libraries": partial(packages.libraries, facts),
+        "variables": packages.variables,
         "memory": partial(host.memory, facts),
         "disk": partial(host.disk, facts),
         "hub": partial(hub, offline),

@@ -10,6 +10,8 @@ from pathlib import Path
 from kit.devices.versions import release_of, versions_match
 from kit.doctor.check import Check
 from kit.doctor.host import Machine, installed
+from kit.errors import CannotRunError
+from kit.machine.variables import LIBRARIES, check_numbers
 
 _ROOT = Path(__file__).resolve().parents[2]
 _REQUIREMENT = re.compile(r"([A-Za-z][\w.-]*)\s*([<>=!~].*)?")
@@ -107,6 +109,16 @@ def libraries(host: Machine) -> Iterator[Check]:
         yield Check("libraries", "warning", "; ".join(outside), cure)
     else:
         yield Check("libraries", "ok", f"{', '.join(inside)} and the rest of {file}")
+
+
+def variables() -> Iterator[Check]:
+    """What a library could not be imported for."""
+    try:
+        check_numbers(*LIBRARIES)
+    except CannotRunError as error:
+        yield Check("variables", "broken", str(error.what), str(error.cure))
+    else:
+        yield Check("variables", "ok", "none that the libraries cannot read")
 
 
 def _requirements(file: Path) -> Iterator[tuple[str, str]]:

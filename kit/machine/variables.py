@@ -6,16 +6,18 @@ import os
 
 from kit.errors import CannotRunError, shown
 
-# Of huggingface_hub, timm and transformers. Each passes the text to int(), whose error names no variable.
-_NUMBERS = """
-    HF_HUB_ETAG_TIMEOUT HF_HUB_DOWNLOAD_TIMEOUT
-    TIMM_FUSED_ATTN TIMM_USE_SCIPY_INTERP TIMM_USE_OLD_CACHE NPU_FA2_SPARSE_MODE
-""".split()
+# Each library passes the text to int(), whose error names no variable.
+_NUMBERS = {
+    "huggingface_hub": ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"),
+    "timm": ("TIMM_FUSED_ATTN", "TIMM_USE_SCIPY_INTERP", "TIMM_USE_OLD_CACHE"),
+    "transformers": ("NPU_FA2_SPARSE_MODE",),
+}
+LIBRARIES = tuple(_NUMBERS)
 
 
-def check_numbers() -> None:
-    """Raise CannotRunError, naming the variable, where a library could not be imported for it."""
-    for name in _NUMBERS:
+def check_numbers(*libraries: str) -> None:
+    """Raise CannotRunError, naming the variable, where one of these could not be imported for it."""
+    for name in (name for library in libraries for name in _NUMBERS[library]):
         if (value := os.environ.get(name)) is None:
             continue
         try:

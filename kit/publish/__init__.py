@@ -20,6 +20,7 @@ from pathlib import Path
 
 from kit.entry import parser_of, path_given, quoted
 from kit.errors import UsageError, shown
+from kit.machine.variables import check_numbers
 from kit.models.adapter import Adapter
 from kit.models.known import is_misspelt, known_adapter, unknown_model
 from kit.publish.contents import collect
@@ -34,6 +35,7 @@ log = logging.getLogger("kit")
 def main(arguments: Sequence[str]) -> int:
     """Collect, check, put in place. Returns 0; raises KitError."""
     options = _parse(arguments)
+    check_numbers("huggingface_hub")  # whose writer of model cards makes the front matter
     adapter = _published_model(options.model)
     check_target(options.to, zipped=options.zip)
     pages = kit_pages(adapter.place.name)

@@ -20,12 +20,14 @@ from kit.errors import KitError, UntrustedError, UsageError
 from kit.evidence.logs import PAGE, REPORT, REPORTS, Logs, claim_logs, log
 from kit.evidence.remeasured import measuring_again
 from kit.machine.cures import as_kit_error
+from kit.machine.variables import check_numbers
 from kit.words import LANGUAGES
 
 
 def main(arguments: Sequence[str]) -> int:
     """Write the report. Returns 0; raises KitError where there is no run or it cannot be believed."""
     options = _parse(arguments)
+    check_numbers("huggingface_hub")  # whose writer of model cards makes the front matter
     if not options.logs.is_dir():
         raise UsageError(
             f"--logs {options.logs}: there is no such folder", "run inference.py first"

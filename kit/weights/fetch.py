@@ -21,6 +21,7 @@ from pathlib import Path
 
 from kit.entry import parser_of, path_given
 from kit.errors import CannotRunError, UsageError
+from kit.machine.variables import check_numbers
 from kit.models.known import find_adapter
 from kit.weights.arguments import add_download_arguments
 from kit.weights.caches import check_names
@@ -40,6 +41,7 @@ log = logging.getLogger("kit")
 def main(arguments: Sequence[str]) -> int:
     """Fetch, then print a line for each file. Returns 0; raises KitError."""
     options = _parse(arguments)
+    check_numbers("huggingface_hub")
     mirrors = mirror_list(options.mirror)
     if options.to is not None:
         _make_folder(options.to)

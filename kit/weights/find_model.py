@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kit.errors import CannotRunError, UsageError
+from kit.machine.variables import LIBRARIES, check_numbers
 from kit.models.adapter import Adapter
 from kit.models.declaration import CONFIG
 from kit.models.derived import from_config, from_folder, from_timm_registry, read_describing
@@ -36,8 +37,10 @@ def find_model(
     `revision` is of its repository; None is the declared commit, else main. A declared model at another
     commit is what that commit's own config says. Raises UsageError where nothing is called so, a
     folder's files are damaged, or a folder is given a revision; UnsupportedError for an architecture
-    that the kit cannot run, CannotRunError where a repository's config is not to be had.
+    that the kit cannot run, CannotRunError where a repository's config is not to be had
+    or the environment keeps a library from being imported.
     """
+    check_numbers(*LIBRARIES)
     here = _without_repository(default_model() if wanted is None else wanted)
     if here is not None and revision in (None, here.info.revision):
         return here
