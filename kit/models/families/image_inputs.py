@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit.errors import visible
 from kit.models.declaration import CONFIG
+from kit.models.families.image_patches import image_patches
 from kit.models.families.making import PROCESSOR, Making, configs, uniform
-from kit.models.families.photo import check_photo, check_size, open_upright, sample_photo
+from kit.models.families.photo import check_size, chosen_photo
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from torch import Tensor
 
 
@@ -21,9 +19,9 @@ def pixel_values(making: Making) -> Tensor | None:
     import numpy as np
     import torch
 
-    if making.patches is not None:
-        return making.patches.pixels
-    image, what = chosen_image(making)
+    if (patches := image_patches(making)) is not None:
+        return patches.pixels
+    image, what = chosen_photo(making.take_value())
     channels = making.size("num_channels", "in_channels", "in_chans", default=3) or 3
     if channels == 1:
         image, what = image.convert("L"), f"{what} in grey"
@@ -49,15 +47,6 @@ def pixel_values(making: Making) -> Tensor | None:
         pixels = pixels.expand(frames, *pixels.shape).clone()
         pixels *= torch.linspace(0.5, 1.0, frames).reshape(-1, 1, 1, 1)
     return pixels.unsqueeze(0)
-
-
-def chosen_image(making: Making) -> tuple[Image, str]:
-    """The user's image or the kit's photograph, in RGB, and what is said of it. Raises UsageError."""
-    value = making.take_value()
-    path = sample_photo() if value is None else Path(value)
-    check_photo(path)
-    image = open_upright(path)
-    return image, f"image {visible(path.name)} ({image.width}x{image.height} pixels)"
 
 
 def noise(making: Making) -> Tensor | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import UnsupportedError
 from kit.models.declaration import CONFIG
-from kit.models.families.making import GRID, PROCESSOR, Making
-from kit.models.families.photo import check_size
+from kit.models.families.making import GRID, PROCESSOR, Making, Patches
+from kit.models.families.photo import check_size, chosen_photo
 from kit.words import Reason
 
 if TYPE_CHECKING:
@@ -19,23 +18,18 @@ if TYPE_CHECKING:
 _SIDE = 4
 
 
-@dataclass(frozen=True, kw_only=True)
-class Patches:
-    """`pixels` float32 [patches, values of one], `grid` int64 [1, 3] (frames, rows, columns of patches),
-    `tokens` of the text that stand for the image: a square of patches is merged into each."""
-
-    pixels: Tensor
-    grid: Tensor
-    tokens: int
+def image_patches(making: Making) -> Patches | None:
+    """The image in flattened patches, made once, where the model takes it so."""
+    if GRID in making.parameters and making.patches is None:
+        making.patches = _made(making)
+    return making.patches
 
 
-def image_patches(making: Making) -> Patches:
+def _made(making: Making) -> Patches:
     """The photograph by the model's own processor, else scaled to [-1, 1] and cut by its config.
 
     Raises UnsupportedError where the config does not say how large a patch is.
     """
-    from kit.models.families.image_inputs import chosen_image
-
     vision = getattr(making.config, "vision_config", None)
     patch, merge = getattr(vision, "patch_size", None), getattr(vision, "spatial_merge_size", None)
     if type(patch) is not int or type(merge) is not int or patch < 1 or merge < 1:
@@ -43,7 +37,7 @@ def image_patches(making: Making) -> Patches:
             Reason("needs_unknown", name=type(making.config).__name__, inputs=[GRID]),
             Reason("write_adapter"),
         )
-    image, what = chosen_image(making)
+    image, what = chosen_photo(making.take_value())
     if (processor := making.processor("image_processor")) is not None:
         with making.using_processor():
             made = processor(images=image, return_tensors="pt")
@@ -73,7 +67,8 @@ def _cut(image: Image, vision: Any, patch: int, merge: int) -> tuple[Tensor, Ten
 
 def image_grid(making: Making) -> Tensor | None:
     """int64 [1, 3]: frames, rows and columns of the patches."""
-    return making.patches.grid if making.patches else None
+    patches = image_patches(making)
+    return None if patches is None else patches.grid
 
 
 def token_types(making: Making) -> Tensor | None:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -20,14 +19,22 @@ from kit.words import Reason
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kit.models.families.image_patches import Patches
-
 PROCESSOR = "preprocessor_config.json"
 # As transformers 5 writes it of a model that takes several kinds of input: each processor by its part.
 PROCESSORS = "processor_config.json"
 # The argument of models whose pixel values come as flattened patches, any number of them.
 GRID = "image_grid_thw"
 _CLASSES = {"image_processor": "AutoImageProcessor", "feature_extractor": "AutoFeatureExtractor"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patches:
+    """`pixels` float32 [patches, values of one], `grid` int64 [1, 3] (frames, rows, columns of patches),
+    `tokens` of the text that stand for the image: a square of patches is merged into each."""
+
+    pixels: Tensor
+    grid: Tensor
+    tokens: int
 
 
 @dataclass
@@ -44,6 +51,8 @@ class Making:
     processor_file: str = ""
     of_image: Tensor | None = None
     """bool [1, tokens]: which of them stand for a piece of the image; None where the text has no such."""
+    patches: Patches | None = None
+    """Of the image, where the model takes it so and they are made."""
 
     def take_value(self) -> str | None:
         """The user's --input, for the first modality that asks for it."""
@@ -77,13 +86,6 @@ class Making:
                 Reason("file_of_no_use", file=self.processor_file, said=named(error)),
                 Reason("fetch_again"),
             ) from error
-
-    @cached_property
-    def patches(self) -> Patches | None:
-        """The image in flattened patches, where the model takes it so."""
-        from kit.models.families.image_patches import image_patches
-
-        return image_patches(self) if GRID in self.parameters else None
 
     def size(self, *names: str, default: int | None = None) -> int | None:
         """The first integer of these names in the config or the configs inside it."""

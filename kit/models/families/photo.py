@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kit.errors import UsageError, shown, words_of
+from kit.errors import UsageError, shown, visible, words_of
 from kit.storage.names import check_regular
 from kit.words import Reason
 
@@ -22,6 +22,14 @@ _MOST_PIXELS = 64_000_000
 def sample_photo() -> Path:
     """The photograph that ships with the kit (kit/models/samples/photo.txt says whose it is)."""
     return Path(__file__).parents[1] / "samples" / "photo.png"
+
+
+def chosen_photo(value: str | None) -> tuple[Image.Image, str]:
+    """The user's image or the kit's photograph, in RGB, and what is said of it. Raises UsageError."""
+    path = sample_photo() if value is None else Path(value)
+    check_photo(path)
+    image = open_upright(path)
+    return image, f"image {visible(path.name)} ({image.width}x{image.height} pixels)"
 
 
 def check_photo(path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import CannotRunError
+from kit.models.families.image_patches import image_patches
 from kit.models.families.making import Making, configs, seeded
 from kit.models.families.tokenizer import TOKENIZER, read_tokenizer
 from kit.words import Reason
@@ -93,10 +94,10 @@ def _image_tokens(making: Making, vocabulary: int) -> list[int]:
     token = _token_id(making.config, _IMAGE, vocabulary)
     if vision is None or token is None:
         return []
-    if making.patches is not None:
+    if (patches := image_patches(making)) is not None:
         first, last = (_token_id(making.config, names, vocabulary) for names in (_START, _END))
         around = [[] if each is None else [each] for each in (first, last)]
-        return [*around[0], *[token] * making.patches.tokens, *around[1]]
+        return [*around[0], *[token] * patches.tokens, *around[1]]
     side, patch = getattr(vision, "image_size", None), getattr(vision, "patch_size", None)
     if type(side) is not int or type(patch) is not int:
         return []
