@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -61,13 +62,16 @@ class Emulator:
         Where several round one operand they do so in the order given. Modes and backend settings are the
         caller's again afterwards, whatever happens inside.
         """
-        self._keep({behaviour.rounding for behaviour in behaviours})
         fired: Counter[str] = Counter()
-        with _composed_of_products() as fast:
-            # Not in inference mode: it hands over composite operators whole, with the products inside.
-            changed = _Changed(behaviours, watched, self._operand, fired, seen, fast)
-            with torch.inference_mode(mode=False), torch.no_grad(), changed:
-                yield fired
+        with self.arithmetic(behaviours, watched).running(seen, fired):
+            yield fired
+
+    def arithmetic(
+        self, behaviours: Collection[Behaviour], watched: Collection[Behaviour] = ()
+    ) -> Arithmetic:
+        """The same for many short runs, as long as the weights stay where they are."""
+        self._keep({behaviour.rounding for behaviour in behaviours})
+        return Arithmetic(behaviours, watched, self._operand)
 
     def _keep(self, formats: Collection[Rounding | None]) -> None:
         """See where the weights are now, and let go of what is rounded otherwise or was elsewhere."""
@@ -109,35 +113,56 @@ def _composed_of_products() -> Iterator[bool]:
         torch._C._set_mkldnn_enabled(fast)
 
 
-class _Changed(EveryOperator):
-    """Changes the arguments of those ATen operators that a behaviour is about."""
+class Arithmetic:
+    """Behaviours by the operators that they change; Emulator.running() says of what."""
 
     def __init__(
         self,
         behaviours: Collection[Behaviour],
         watched: Collection[Behaviour],
         operand: Callable[[Tensor, Rounding], Tensor],
-        fired: Counter[str],
-        seen: Seen,
-        fast: bool,
     ) -> None:
-        super().__init__()
-        active = {behaviour.name for behaviour in behaviours}
-        self._active = active
-        self._changes: dict[str, list[Behaviour]] = {}
-        for behaviour in (*behaviours, *(each for each in watched if each.name not in active)):
+        self.active = {behaviour.name for behaviour in behaviours}
+        self.changes: dict[str, list[Behaviour]] = {}
+        for behaviour in (*behaviours, *(each for each in watched if each.name not in self.active)):
             for operator in behaviour.operators:
-                self._changes.setdefault(operator, []).append(behaviour)
-        self._operand, self._fired, self._seen, self._fast = operand, fired, seen, fast
+                self.changes.setdefault(operator, []).append(behaviour)
+        self.operand = operand
+
+    @contextmanager
+    def running(self, seen: Seen, fired: Counter[str]) -> Iterator[None]:
+        """What runs inside computes so, as Emulator.running() has it; `fired` counts on."""
+        with _composed_of_products() as fast:
+            # Not in inference mode: it hands over composite operators whole, with the products inside.
+            changed = _Changed(self, fired, seen, fast)
+            with torch.inference_mode(mode=False), torch.no_grad(), changed:
+                yield
+
+
+@cache
+def _name_of(func: Any) -> tuple[str, bool]:
+    """ATen's name of an operator, for all its overloads, and whether it is composed of others."""
+    composite = torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), _COMPOSITE)
+    return func._schema.name, composite
+
+
+class _Changed(EveryOperator):
+    """Changes the arguments of those ATen operators that a behaviour is about."""
+
+    def __init__(self, arithmetic: Arithmetic, fired: Counter[str], seen: Seen, fast: bool) -> None:
+        super().__init__()
+        self._active, self._changes = arithmetic.active, arithmetic.changes
+        self._operand = arithmetic.operand
+        self._fired, self._seen, self._fast = fired, seen, fast
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func is _FUSED_ATTENTION and "aten::bmm" in self._changes:
             with self:
                 return _attention(*args, **kwargs)
-        if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), _COMPOSITE):
+        name, composite = _name_of(func)
+        if composite:
             with self:
                 return func.decompose(*args, **kwargs)
-        name = func._schema.name
         changed = list(args)
         for behaviour in self._changes.get(name, ()):
             if not _has_work(behaviour, name, args, kwargs):

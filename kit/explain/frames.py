@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from kit.explain.values import mapped, on_cpu, read_once
+from kit.explain.values import copy_of, mapped, on_cpu, read_once
 
 # In inference they give what they take; they are many, and run again with the module that calls them.
 _NOTHING_TO_WATCH = (nn.Identity, nn.modules.dropout._DropoutNd)
@@ -60,11 +60,13 @@ def watched(
     ended: Callable[[Frame], None],
     began: Callable[[Frame], None] = lambda frame: None,
     copying: Callable[[bool], None] = lambda on: None,
+    *,
+    taken: bool = True,
 ) -> Iterator[None]:
     """Within it `ended` is given every call of a module of `model` when it ends, if by an exception too,
     inner ones first; `copying` is told when the operators that run are those of watching, and when they
-    are the model's."""
-    watching = _Watching(ended, began, copying)
+    are the model's. Without `taken` it is only told what calls gave."""
+    watching = _Watching(ended, began, copying, taken)
     calls = {
         module: watching.recorded(name or WHOLE, module._call_impl)
         for name, module in model.named_modules()
@@ -81,6 +83,7 @@ class _Watching:
     ended: Callable[[Frame], None]
     began: Callable[[Frame], None]
     copying: Callable[[bool], None]
+    taken: bool
     stack: list[Frame] = field(default_factory=list)
     copies: MutableMapping[Tensor, tuple[int, Tensor]] = field(default_factory=WeakIdKeyDictionary)
     counts: Counter[str] = field(default_factory=Counter)
@@ -89,9 +92,9 @@ class _Watching:
         """The module's call, recorded."""
 
         def recorded(*args: Any, **kwargs: Any) -> Any:
-            taken = _by_place(args, kwargs)
+            taken = _by_place(args, kwargs) if self.taken else {}
             versions = _versions(taken)
-            frame = self._begin(name, args, kwargs)
+            frame = self._begin(name, *((args, kwargs) if self.taken else ((), {})))
             try:
                 output = call(*args, **kwargs)
                 self._gave(frame, taken, versions, output)
@@ -200,10 +203,15 @@ class Replica:
         """A module by its name."""
         return self._modules[name]
 
-    def run(self, frame: Frame, change: Callable[[Any], Any]) -> list[Any]:
+    def run(
+        self,
+        frame: Frame,
+        change: Callable[[Any], Any],
+        inside: AbstractContextManager[object] | None = None,
+    ) -> list[Any]:
         """What the module gives for what `frame` took, every tensor of which is changed first (and
         copied: modules may write into what they take), and after it what it hands to each module that it
-        calls. Raises what the module raises."""
+        calls. `inside` is where it runs. Raises what the module raises."""
         if read_once([frame.args, frame.kwargs, *(inner.output for inner in frame.inner)]):
             raise TypeError("a generator that it took, or was given, cannot be read again")
         given: dict[str, list[Frame]] = {}
@@ -214,8 +222,9 @@ class Replica:
             self._modules[name]: _giving(frames, change, handed) for name, frames in given.items()
         }
         call = self._modules[frame.name]._call_impl
-        with _called_as(calls):
-            output = call(*mapped(frame.args, change), **mapped(frame.kwargs, change))
+        args, kwargs = mapped(frame.args, change), mapped(frame.kwargs, change)
+        with _called_as(calls), inside or nullcontext():
+            output = call(*args, **kwargs)
         return [output, *handed]
 
 
@@ -224,18 +233,17 @@ def _giving(
 ) -> Callable[..., Any]:
     """A module's calls that give what was recorded, one after the other, instead of running; what they are
     handed goes into `handed`."""
-    left = iter(frames)
+    left = iter([(frame, *mapped((frame.output, frame.written), change)) for frame in frames])
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        frame = next(left)
+        frame, output, written = next(left)
         writes = frame.in_place is not None or frame.written
-        handed.append(mapped([args, kwargs], torch.clone) if writes else [args, kwargs])
+        handed.append(mapped([args, kwargs], copy_of) if writes else [args, kwargs])
         if frame.raised is not None:
             raise frame.raised
         taken = _by_place(args, kwargs)
-        for place, value in frame.written.items():
-            taken[place].copy_(change(value))
-        output = mapped(frame.output, change)
+        for place, value in written.items():
+            taken[place].copy_(value)
         if frame.in_place is None:
             return output
         given_back = taken[frame.in_place]

@@ -10,7 +10,9 @@ deep modules are nested.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from kit.explain.frames import Frame, Replica, watched
 from kit.explain.kept import Kept
 from kit.explain.operators import Products
 from kit.explain.own_error import OwnError, exact_error, own_error, relative_l2
-from kit.explain.values import exact_of, numbers_of
+from kit.explain.values import copy_of, numbers_and_exact_of, numbers_of
 
 Forward = Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]]
 Calls = Callable[[Callable[[Frame], None]], None]
@@ -101,7 +103,7 @@ def localise(
     layers: list[Layer] = []
     check = _Check(reference, behaviours, torch.finfo(dtype).eps / 2)
     with Kept(folder) as kept, torch.no_grad():
-        with watched(reference, lambda frame: _keep(kept, frame)):
+        with watched(reference, lambda frame: _keep(kept, frame), taken=False):
             forward(reference, inputs)
         calls(lambda frame: layers.append(check.layer(frame, kept)))
     return layers
@@ -122,11 +124,11 @@ class _Check:
 
     def __init__(self, reference: nn.Module, behaviours: Sequence[Behaviour], unit: float) -> None:
         self._replica = Replica(reference)
-        self._emulator = Emulator(reference)
-        self._behaviours, self._unit = behaviours, unit
+        self._arithmetic = Emulator(reference).arithmetic(behaviours)
+        self._unit = unit
 
     def layer(self, frame: Frame, kept: Kept) -> Layer:
-        found = list(numbers_of(frame.output))
+        found = numbers_of(frame.output)
         error = None
         skipped = next((each.lost for each in (frame, *frame.inner) if each.lost), "")
         try:
@@ -148,22 +150,30 @@ class _Check:
 
     def _own_error(self, frame: Frame) -> OwnError:
         products = Products()
-        with self._emulator.running(self._behaviours, seen=products.seen) as fired:
-            emulated = self._replica.run(frame, torch.clone)
-        reference = self._replica.run(frame, torch.clone) if fired else emulated
-        made = frame.made, reference, emulated
-        numbers = [list(numbers_of(each)) for each in made]
-        exact = [list(exact_of(each)) for each in made]
-        if not (numbers[0] or exact[0]):
+        fired: Counter[str] = Counter()
+        emulated = self._made(frame, self._arithmetic.running(products.seen, fired))
+        reference = self._made(frame) if fired else emulated
+        numbers, exact = numbers_and_exact_of(frame.made)
+        if not (numbers or exact):
             raise ValueError("it gives nothing that can be compared")
-        error = own_error(*numbers, summands=products.longest, unit=self._unit)
-        if error.unexplained or not (other := exact_error(*exact)).unexplained:
+        error = own_error(
+            numbers, reference[0], emulated[0], summands=products.longest, unit=self._unit
+        )
+        if (
+            error.unexplained
+            or not (other := exact_error(exact, reference[1], emulated[1])).unexplained
+        ):
             return error
         if products.exact:
             return other
         raise ValueError(
             "its integers or booleans differ, as rounding or random numbers in it can make them"
         )
+
+    def _made(
+        self, frame: Frame, inside: AbstractContextManager[object] | None = None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        return numbers_and_exact_of(self._replica.run(frame, copy_of, inside))
 
 
 def _accumulated(frame: Frame, found: Sequence[Tensor], kept: Kept) -> float | None:

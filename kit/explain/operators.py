@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -25,21 +27,36 @@ class Products:
 
     def seen(self, operator: Any, args: tuple[Any, ...], result: Any) -> None:
         """One more operator, what it took and what it gave."""
-        self.longest = max(self.longest, summands(operator._schema.name, args))
-        self.exact = self.exact and not (
-            torch.Tag.nondeterministic_seeded in operator.tags
-            or (
-                operator._schema.name not in _COPIES
-                and next(numbers_of(_new(operator, result)), None) is not None
-            )
-        )
+        traits = _traits(operator)
+        self.longest = max(self.longest, summands(traits.name, args))
+        if self.exact:
+            self.exact = not traits.random and not numbers_of(_new(traits, result))
 
 
-def _new(operator: Any, result: Any) -> list[Any]:
+@dataclass(frozen=True)
+class _Traits:
+    """Of an operator: its name, whether it draws random numbers, and which of its results are new (none
+    of one that gives what it takes), others being views."""
+
+    name: str
+    random: bool
+    new: tuple[bool, ...]
+
+
+@cache
+def _traits(operator: Any) -> _Traits:
+    schema = operator._schema
+    return _Traits(
+        name=schema.name,
+        random=torch.Tag.nondeterministic_seeded in operator.tags,
+        new=tuple(schema.name not in _COPIES and not _is_view(each) for each in schema.returns),
+    )
+
+
+def _new(traits: _Traits, result: Any) -> list[Any]:
     """What of a result is no view of what the operator took."""
     given = result if isinstance(result, tuple) else (result,)
-    returns = operator._schema.returns
-    return [each for each, what in zip(given, returns, strict=False) if not _is_view(what)]
+    return [each for each, new in zip(given, traits.new, strict=False) if new]
 
 
 def _is_view(returned: Any) -> bool:

@@ -105,30 +105,36 @@ def tensors_of(value: Any) -> Iterator[Tensor]:
     return (tensor for tensor in _tensors(value) if tensor.is_floating_point())
 
 
-def numbers_of(value: Any) -> Iterator[Tensor]:
+def numbers_of(value: Any) -> list[Tensor]:
     """Its floating-point tensors, and its complex ones as pairs of reals, as tensors_of() has them."""
+    return numbers_and_exact_of(value)[0]
+
+
+def numbers_and_exact_of(value: Any) -> tuple[list[Tensor], list[Tensor]]:
+    """What numbers_of() gives, and its tensors of integers and booleans, in order."""
+    numbers: list[Tensor] = []
+    exact: list[Tensor] = []
     for tensor in _tensors(value):
         if tensor.is_complex():
-            yield torch.view_as_real(tensor.resolve_conj())
-        elif tensor.is_floating_point():
-            yield tensor
-
-
-def exact_of(value: Any) -> Iterator[Tensor]:
-    """Its tensors of integers and booleans, as tensors_of() has the others."""
-    for tensor in _tensors(value):
-        if not (tensor.is_complex() or tensor.is_floating_point()):
-            yield tensor
+            numbers.append(torch.view_as_real(tensor.resolve_conj()))
+        else:
+            (numbers if tensor.is_floating_point() else exact).append(tensor)
+    return numbers, exact
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _tensors(item)
+    elif value is None:  # which most optional arguments are
+        return
     elif isinstance(value, (list, tuple)):
         for item in value:
+            if isinstance(item, Tensor):
+                yield item
+            elif item is not None:
+                yield from _tensors(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
             yield from _tensors(item)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in dataclasses.fields(value):
@@ -139,7 +145,19 @@ def on_cpu(tensor: Tensor) -> Tensor:
     """A copy on the CPU, of half precision as float32: every value of it is one."""
     narrow = tensor.is_floating_point() and tensor.dtype != torch.float64
     copied = tensor.detach().to("cpu", torch.float32 if narrow else None)
-    return copied.clone() if tensor.device.type == "cpu" else copied
+    return copy_of(copied) if tensor.device.type == "cpu" else copied
+
+
+def copy_of(tensor: Tensor) -> Tensor:
+    """A copy; where a tensor has its memory for itself, made when somebody writes into one of the two,
+    which is rare."""
+    plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
+    if plain and tensor.untyped_storage().nbytes() == tensor.nbytes:
+        try:
+            return torch._lazy_clone(tensor)
+        except RuntimeError:  # memory of another owner, such as numpy's or a mapped file's
+            pass
+    return tensor.clone()
 
 
 def widened(tensor: Tensor) -> Tensor:
