@@ -6,6 +6,7 @@ import copy
 import json
 import random
 import shutil
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -107,6 +108,19 @@ def test_a_machine_without_torch_says_that_nothing_was_measured_again(judged: Ki
     cold = {"PYTHONPATH": str(judged.scratch), "KIT_TESTS_COLD": "1"}
     result = judged.command("report", "--logs", judged.logs, **cold)
     assert result.code == 0 and "were not measured again" in result.err
+
+
+def test_what_stands_for_a_module_is_no_less_than_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a version of torch asks of the part that is left out, it gets."""
+    from kit.evidence.remeasured_child import _WhenAsked
+
+    left_out = _WhenAsked("this_module_is_large")
+    monkeypatch.setitem(sys.modules, "colorsys", _WhenAsked("colorsys"))
+    from colorsys import rgb_to_hsv
+
+    assert rgb_to_hsv(1.0, 1.0, 1.0) == (0.0, 0.0, 1.0)
+    with pytest.raises(ModuleNotFoundError, match="this_module_is_large"):
+        left_out.anything  # noqa: B018
 
 
 def test_measuring_again_that_breaks_off_shows_nothing(judged: Kit) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     Floats = NDArray[np.float64]
+    Flags = NDArray[np.bool_]
 
 # What is summed of each part, with r the reference and e = device - reference; shared_*: the same
 # without the mean row of either side, where rows share one. The last two are not sums, but the largest.
@@ -179,12 +180,16 @@ def sums_of_block(offset: int, elements: int, layout: Layout) -> PartSums:
 
 
 def block_sums(
-    reference: Tensor, device: Tensor, there: Tensor, offset: int, layout: Layout
+    reference: Tensor, device: Tensor, finite: Flags, offset: int, layout: Layout
 ) -> PartSums:
     """The sums of one block: two 1-D fp64 tensors whose first element is number `offset`, where both
-    are finite (`there`)."""
-    r = reference.where(there, 0.0)
-    e = (device - reference).where(there, 0.0)
+    are `finite`."""
+    import torch
+
+    there = torch.from_numpy(finite)
+    r, e = reference, device - reference
+    if not finite.all():
+        r, e = r.where(there, 0.0), e.where(there, 0.0)
     fields = [there.double(), r, e, r * r, e * e, r * e, r.abs(), e.abs()]
     if layout.shared is not None:
         ours, theirs = (_tiled(side, offset, len(r)) for side in layout.shared)
@@ -219,12 +224,12 @@ def block_sums(
     return found
 
 
-def _mixed(rows: Floats, sums: Floats) -> NDArray[np.bool_]:
+def _mixed(rows: Floats, sums: Floats) -> Flags:
     """Which rows have many values far below the rest; a zero is none."""
     with np.errstate(over="ignore", invalid="ignore"):
         limit = QUIET * np.sqrt(sums[:, RR] / np.maximum(sums[:, COUNT], 1))
     quiet = (np.abs(rows) < limit[:, None]) & (rows != 0)
-    return np.asarray(quiet.sum(1) >= np.maximum(QUIET_SHARE * rows.shape[1], 1))
+    return np.asarray(np.count_nonzero(quiet, axis=1) >= np.maximum(QUIET_SHARE * rows.shape[1], 1))
 
 
 def add_octaves(octaves: Floats, r: Floats, e: Floats) -> None:

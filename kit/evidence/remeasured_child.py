@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import math
 import os
@@ -10,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
@@ -39,6 +41,7 @@ from kit.evidence.sample_files import judge_shards
 from kit.evidence.trust import device_repeats
 from kit.evidence.types.run import FinishedRun
 from kit.evidence.types.summary import Summary
+from kit.machine.background import in_background
 from kit.models.families.top5 import top5
 from kit.words import Reason
 
@@ -67,6 +70,7 @@ def check_measured(logs: Logs) -> None:
     )
     device = read_tensors(logs, OUTPUTS, run.outputs)
     specs = judged_outputs(adapter.outputs, run.weights)
+    charts = in_background(lambda: [*_charts(logs, summary, reference, device)])
     compared = compare(
         specs,
         reference,
@@ -79,7 +83,7 @@ def check_measured(logs: Logs) -> None:
         *_described(run, adapter.outputs, device),
         *_outputs(summary, compared),
         *_explained(summary, reference, device),
-        *_charts(logs, summary, reference, device),
+        *charts.result(),
         *_samples(logs, run, summary, specs),
     )
     for name, told, found in claims:
@@ -211,7 +215,20 @@ def _differences(told: Any, found: Any, name: str) -> Iterator[str]:
         yield name
 
 
+class _WhenAsked(ModuleType):
+    """Stands for a module that is imported by the first use of anything in it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        sys.modules.pop(self.__name__, None)
+        return getattr(importlib.import_module(self.__name__), name)
+
+
 if __name__ == "__main__":
+    # Operators of tensors without data, a third of torch's import: nothing here has such a tensor.
+    meta = _WhenAsked("torch._meta_registrations")
+    sys.modules[meta.__name__] = meta
     # What an import makes stays: to look through it for garbage, now and at the end, takes a second.
     gc.disable()
     try:
