@@ -149,8 +149,9 @@ def run_reference(
     from kit.evidence.reference import save_reference
     from kit.evidence.sample_files import check_shards
     from kit.explain.explain import explain
+    from kit.run.named_samples import find_samples_again
     from kit.run.reference import load_run, run_references
-    from kit.run.samples import find_samples_again, run_reference_samples
+    from kit.run.samples import run_reference_samples
     from kit.weights.sources import companions
 
     check_shards(logs, run)

@@ -30,7 +30,8 @@ from kit.machine.background import LogGate, in_background
 from kit.machine.environment import describe_environment
 from kit.models.adapter import Adapter
 from kit.run.options import RunOptions, parse_options
-from kit.run.samples import Sample, check_value, choose_samples, load_sample, run_samples
+from kit.run.named_samples import Sample, check_value, choose_samples, load_sample
+from kit.run.samples import run_samples
 from kit.weights.endpoints import mirror_list
 from kit.weights.find_model import find_model
 from kit.weights.sources import check_explicit, locate
