@@ -75,32 +75,18 @@ def _comparable(claims: Sequence[Statement]) -> list[list[Statement]]:
     return [group for group in several if len(group) > 1]
 
 
-def weights_contradiction(report: Report) -> Iterator[Finding]:
-    """Real weights are claimed where others were loaded, or none."""
-    real, random = sorted(real_weights(report)), sorted(random_weights(report))
-    if real and random:
-        message = (
-            f"line {real[0]} says real weights, line {random[0]} that they failed or are random; "
-            "say which weights gave these figures"
-        )
-        yield error("weights-contradiction", real + random, message)
-
-
-def generate_contradiction(report: Report) -> Iterator[Finding]:
-    """Generation is claimed where the report says that only forward() was compared."""
-    without = report.saying("no_generate")
-    claimed = [each for each in report.saying("generate") if each not in without]
-    if without and claimed:
-        lines = [each.line.number for each in (*claimed, *without)]
-        message = "generate() is claimed, but only forward() was compared; compare its tokens too"
-        yield error("generate-contradiction", lines, message)
-
-
-def npu_on_cpu(report: Report) -> Iterator[Finding]:
-    """An NPU's result is claimed for a run on a CPU."""
-    cpu, npu = sorted(on_cpu(report)), sorted(runs_on_npu(report))
-    if cpu and npu:
-        message = (
-            f"line {npu[0]} claims a result of an NPU, line {cpu[0]} says it is none; correct one"
-        )
-        yield error("npu-on-cpu", npu + cpu, message)
+def contradictions(report: Report) -> Iterator[Finding]:
+    """Two claims that exclude each other: weights, what ran, where it ran."""
+    denied = report.saying("no_generate")
+    generate = [each for each in report.saying("generate") if each not in denied]
+    for rule, one, other, message in (
+        ("weights-contradiction", real_weights(report), random_weights(report),
+         "line {0} says real weights, line {1} that they failed or are random; say which weights gave "
+         "these figures"),
+        ("generate-contradiction", lines_of(generate), lines_of(denied),
+         "generate() is claimed, but only forward() was compared; compare its tokens too"),
+        ("npu-on-cpu", runs_on_npu(report), on_cpu(report),
+         "line {0} claims a result of an NPU, line {1} says it is none; correct one"),
+    ):  # fmt: skip
+        if one and other:
+            yield error(rule, one + other, message.format(min(one), min(other)))

@@ -60,23 +60,19 @@ def _together(claims: Iterable[Statement]) -> list[dict[str, Statement]]:
     return list(groups.values())
 
 
-def top_k_of_features(report: Report) -> Iterator[Finding]:
-    """Top-1 or top-5 of an output that has no classes: the largest feature means nothing."""
+def of_features(report: Report) -> Iterator[Finding]:
+    """What a feature vector has not: classes to rank, an answer to a task of classification."""
     features = feature_vectors(report)
+    if not features:
+        return
     answers = [claim for claim in report.of("top1_match", "top5_match") if claim.flag is not None]
-    named = [each.line.number for each in report.saying("top_k")]
-    if features and (answers or named):
+    if ranked := lines_of([*answers, *report.saying("top_k")]):
         message = (
             f"top-1/top-5 over the feature vector of line {features[0]}: its largest elements are no "
             "classes; take them over the classifier's logits, or leave them out"
         )
-        yield error("top-k-of-features", lines_of(answers) + named, message)
-
-
-def head_not_run(report: Report) -> Iterator[Finding]:
-    """The task is classification, but only features were computed."""
-    features = feature_vectors(report)
-    tasks = lines_of(claim for claim in report.of("task") if says("classification", claim.value))
-    if features and tasks:
+        yield error("top-k-of-features", ranked, message)
+    tasks = [claim for claim in report.of("task") if says("classification", claim.value)]
+    if tasks:
         message = "the task is classification, but the output is features; run and compare the head"
-        yield error("head-not-run", features + tasks, message)
+        yield error("head-not-run", features + lines_of(tasks), message)

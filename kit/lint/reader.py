@@ -145,7 +145,7 @@ def _of_text(line: Line) -> Iterator[Statement]:
     if key is None or field is None:
         yield from _within(line.text, line)
         return
-    limit = _limit(key[3], 0)
+    _, limit = _held(key[3], 0)
     yield _claim(field, key[3], line, op=key[2], remark=key[1], limit=limit)
     yield from _within(key[3], line)
 
@@ -154,17 +154,15 @@ def _within(text: str, line: Line) -> Iterator[Statement]:
     """Claims inside a sentence: `...; cosine_similarity=0.999997>0.99; ...`."""
     for found in WITHIN.finditer(text):
         if field := field_of(found[1]):
-            value = _VALUE.match(text, found.end())
-            limit = _limit(text, found.end())
-            said = value[0] if value else ""
-            yield _claim(field, said, line, op=found[2], remark=found[0], limit=limit)
+            value, limit = _held(text, found.end())
+            yield _claim(field, value, line, op=found[2], remark=found[0], limit=limit)
 
 
-def _limit(text: str, begin: int) -> str:
-    """What the value at `begin` is held against: `>0.99` in `0.999997>0.99`."""
+def _held(text: str, begin: int) -> tuple[str, str]:
+    """The value at `begin`, and what it is held against: `>0.99` in `0.999997>0.99`."""
     value = _VALUE.match(text, begin)
     limit = _LIMIT.match(text, value.end()) if value else None
-    return limit[0].strip() if limit else ""
+    return value[0] if value else "", limit[0].strip() if limit else ""
 
 
 def _of_code(line: Line) -> Iterator[Statement]:

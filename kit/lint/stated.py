@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from kit.lint.layout import Line
 from kit.lint.reader import Report, Statement
+from kit.lint.sentences import Sentence
 from kit.lint.values import NUMBER
 from kit.lint.words import says, without
 
@@ -21,7 +22,7 @@ def headline(claims: list[Statement]) -> list[Statement]:
     return [claim for claim in claims if not claim.scope]
 
 
-def lines_of(claims: Iterable[Statement]) -> list[int]:
+def lines_of(claims: Iterable[Statement | Sentence]) -> list[int]:
     """Where they are."""
     return [claim.line.number for claim in claims]
 
