@@ -48,8 +48,8 @@ class Diagnosis:
 
 def doctor(kit: Kit, *arguments: str, **environment: str) -> Diagnosis:
     """Run it with --json, and hold what is true of every diagnosis."""
-    begun = time.monotonic()
     process = kit.start("doctor", "--json", *arguments, **environment)
+    begun = time.monotonic()  # the first to be forked waits for what forks it
     out, err = process.communicate(timeout=60)
     seconds = time.monotonic() - begun
     assert err == ""
@@ -69,11 +69,11 @@ def doctor(kit: Kit, *arguments: str, **environment: str) -> Diagnosis:
 
 
 def in_time(found: Diagnosis) -> None:
-    """The bound, leaving aside what its two children import, which takes long on a busy machine."""
+    """The bound, leaving aside what its child imports, which takes long on a busy machine."""
     seconds = found.seconds
     if seconds >= BOUND_SECONDS:
         begun = time.monotonic()
-        subprocess.run([sys.executable, "-c", "import torch, transformers, timm"], check=True)
+        subprocess.run([sys.executable, "-c", "import torch"], check=True)
         seconds -= 2 * (time.monotonic() - begun)
     assert seconds < BOUND_SECONDS
 
@@ -129,14 +129,18 @@ def test_the_wheel_without_cann(kit: Kit, wheel: Wheel) -> None:  # noqa: F811
     assert "torch_npu==2.12.0" in found["version row"]["cure"]
 
 
-def test_versions_that_do_not_match(kit: Kit, tmp_path: Path) -> None:
-    found = doctor(kit, PYTHONPATH=installed(tmp_path, "torch_npu", "2.9.0"))
+def test_a_torch_npu_and_a_torchvision_that_do_not_fit_torch(kit: Kit, tmp_path: Path) -> None:
+    site = package(tmp_path, "torchvision", "")
+    (Path(site) / "torchvision" / "_C.so").write_bytes(b"no library")
+    found = doctor(kit, PYTHONPATH=f"{site}:{installed(tmp_path, 'torch_npu', '2.9.0')}")
     in_time(found)
     assert found.code == 3
     words = found.words("torch, torch_npu")
     assert f"torch_npu 2.9.0 does not match torch {version('torch')}" in words
     assert "torch==2.9.0" in words and "torch_npu==2.9.0" in words
     assert "for CANN 8.5.0: " in words and "CANN 8.5.0" in found.words("version row")
+    assert found["torchvision"]["state"] == "warning"  # its compiled operators do not load
+    assert "pip install" in found["torchvision"]["cure"]
 
 
 def test_no_device_behind_torch_npu(kit: Kit) -> None:
@@ -320,14 +324,6 @@ def test_packages_outside_their_ranges(kit: Kit, tmp_path: Path) -> None:
     assert "timm 0.9.16 is not >=1.0.20,<2" in found["libraries"]["found"]
     assert "transformers 6.0.0 is not" in found["libraries"]["found"]
     assert "requirements.txt" in found["libraries"]["cure"]
-
-
-def test_a_torchvision_whose_ops_do_not_load(kit: Kit, tmp_path: Path) -> None:
-    site = package(tmp_path, "torchvision", "")
-    (Path(site) / "torchvision" / "_C.so").write_bytes(b"no library")
-    found = doctor(kit, PYTHONPATH=site)
-    assert found["torchvision"]["state"] == "warning"
-    assert "pip install" in found["torchvision"]["cure"]
 
 
 def test_the_documented_rows_are_the_readme_s() -> None:
