@@ -144,6 +144,8 @@ def test_sixty_kills_lose_no_finished_comparison(npu: Kit) -> None:
     assert npu.compare().code == 0
     seconds = time.monotonic() - begun
     for first in (True, False):
+        if not first:
+            assert npu.compare().code == 0, "the last kill may have left none"
         for _ in range(30):
             if first:
                 for path in npu.logs.glob("*"):
@@ -154,8 +156,10 @@ def test_sixty_kills_lose_no_finished_comparison(npu: Kit) -> None:
             process.kill()
             process.communicate(timeout=60)
             if first and not (npu.logs / "summary.json").exists():
-                assert npu.compare("--rejudge").code == 2, "nothing was compared yet"
-                continue
+                # Nothing was compared yet, or it was decided, and whoever claims the folder finishes it.
+                if (code := npu.compare("--rejudge").code) == 2:
+                    continue
+                assert code == 0
             assert_compared(npu)
 
 
