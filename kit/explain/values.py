@@ -149,10 +149,11 @@ def on_cpu(tensor: Tensor) -> Tensor:
 
 
 def copy_of(tensor: Tensor) -> Tensor:
-    """A copy; where a tensor has its memory for itself, made when somebody writes into one of the two,
-    which is rare."""
+    """A copy; where a tensor on the CPU has its memory for itself, made when somebody writes into one of
+    the two, which is rare. A device's memory may be described by more than torch knows of."""
     plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
-    if plain and tensor.untyped_storage().nbytes() == tensor.nbytes:
+    on_its_own = plain and tensor.device.type == "cpu"
+    if on_its_own and tensor.untyped_storage().nbytes() == tensor.nbytes:
         try:
             return torch._lazy_clone(tensor)
         except RuntimeError:  # memory of another owner, such as numpy's or a mapped file's
