@@ -6,7 +6,8 @@ import msgspec
 
 from kit.errors import KitError, UntrustedError
 from kit.evidence.logs import MODEL, RECORD, Logs
-from kit.evidence.types.run import DeclaredModel, Run
+from kit.evidence.types.asked import DeclaredModel
+from kit.evidence.types.run import Run
 from kit.models.adapter import Adapter, describe_model
 from kit.models.declaration import CONFIG
 from kit.models.derived import read_describing, rebuilt

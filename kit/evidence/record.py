@@ -28,8 +28,8 @@ from kit.evidence.search_log import search_text
 from kit.evidence.summary import summarise
 from kit.evidence.telling import tell_news
 from kit.evidence.types.arithmetic import ProbedArithmetic
+from kit.evidence.types.asked import Arguments
 from kit.evidence.types.run import (
-    Arguments,
     ChosenDevice,
     Described,
     DeviceNoise,

@@ -23,8 +23,9 @@ from kit.evidence.blockers import (
 )
 from kit.evidence.schema import SCHEMA_VERSION
 from kit.evidence.trust import why_no_latency
+from kit.evidence.types.asked import DeclaredModel
 from kit.evidence.types.explanation import Explanation
-from kit.evidence.types.run import ChosenDevice, DeclaredModel, Run
+from kit.evidence.types.run import ChosenDevice, Run
 from kit.evidence.types.shared import Weights
 from kit.evidence.types.summary import Noise, SavedReference, Summary, Verdict
 from kit.words import Reason

@@ -13,7 +13,7 @@ from msgspec import UNSET
 from kit.devices import PRECISIONS, check_device_name
 from kit.devices.precision import Dtype, PrecisionName
 from kit.entry import at_least, parser_of, path_given
-from kit.evidence.types.run import Arguments
+from kit.evidence.types.asked import Arguments
 from kit.models.adapter import Attention
 from kit.models.known import model_names
 from kit.weights.arguments import DOWNLOAD_SECONDS, add_download_arguments
