@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import Kit, ended
+from starting import start_python
 
 from kit.explain.values import copy_of
+from kit.explain.wrong_operator import TENSORS, Judge, OperatorCall, script_of, tensors_file
 
 
 @pytest.mark.parametrize(
@@ -60,3 +64,25 @@ def test_a_copy_is_not_what_it_is_of() -> None:
     copied = copy_of(plain)
     plain[1].numpy()[0] = 7
     assert (copied == 1).all() and plain[1, 0] == 7
+
+
+@pytest.mark.parametrize("name", ["native_layer_norm", "native_batch_norm"])
+def test_the_script_accuses_no_healthy_result_of_an_operator(
+    kit: Kit, tmp_path: Path, name: str
+) -> None:
+    """Beside the one that is wrong: a mean that all but cancels, results without an element."""
+    x = torch.randn(3, 64, generator=torch.manual_seed(0)) + 100
+    x -= x.mean(-1, keepdim=True) - 1e-6
+    statistics = torch.zeros(64), torch.ones(64), False, 0.1, 1e-5
+    more = ([64], None, None, 1e-5) if "layer" in name else (None, None, *statistics)
+    operator = getattr(torch.ops.aten, name).default
+    output = operator(x, *more)
+    judge = Judge([], 2.0**-24)
+    assert judge.judged(OperatorCall(operator, (x, *more), {}, output)) is None
+    broken = (output[0] * 1.01, *output[1:])
+    wrong = judge.judged(OperatorCall(operator, (x, *more), {}, broken))
+    assert wrong is not None
+    (tmp_path / "replay.py").write_text(script_of(wrong, "cpu", torch.float32, {}))
+    (tmp_path / TENSORS).write_bytes(tensors_file(wrong))
+    done = ended(start_python(tmp_path / "replay.py", env=kit.environment()))
+    assert done.code == 0, done.out + done.err

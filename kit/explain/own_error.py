@@ -105,15 +105,31 @@ def own_error(
     summands: int,
     unit: float,
 ) -> OwnError:
-    """The worst of a module's tensors. `summands` is the longest sum of products in it, `unit` the rounding
+    """The worst of own_errors()."""
+    return worst_of(own_errors(found, reference, emulated, summands=summands, unit=unit))
+
+
+def own_errors(
+    found: Sequence[Tensor],
+    reference: Sequence[Tensor],
+    emulated: Sequence[Tensor],
+    *,
+    summands: int,
+    unit: float,
+) -> list[OwnError]:
+    """Of each of a module's tensors. `summands` is the longest sum of products in it, `unit` the rounding
     of the dtype that it computes in: 2^-24 for float32. Raises ValueError where their number differs."""
-    scale = unit / 2.0**-24
-    floor = scale * (_ELEMENTWISE + _A_SUMMAND * math.sqrt(summands))
-    worst: OwnError | None = None
     if not len(found) == len(reference) == len(emulated):
         raise ValueError(f"{len(reference)} tensors on the CPU, {len(found)} on the device")
-    for device, plain, under in zip(found, reference, emulated, strict=True):
-        error = _of_one(device, plain, under, floor)
+    floor = unit / 2.0**-24 * (_ELEMENTWISE + _A_SUMMAND * math.sqrt(summands))
+    each = zip(found, reference, emulated, strict=True)
+    return [_of_one(device, plain, under, floor) for device, plain, under in each]
+
+
+def worst_of(errors: Sequence[OwnError]) -> OwnError:
+    """The furthest beside its band; one that cannot be told before all others."""
+    worst: OwnError | None = None
+    for error in errors:
         if worst is None or not error.over_band <= worst.over_band:
             worst = error
     return worst or OwnError()

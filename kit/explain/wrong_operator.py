@@ -17,7 +17,7 @@ from kit.arithmetic.interception import EveryOperator
 from kit.explain.cuts import cuts
 from kit.explain.frames import Frame, watched
 from kit.explain.operators import Products
-from kit.explain.own_error import OwnError, own_error
+from kit.explain.own_error import OwnError, own_errors, worst_of
 from kit.explain.values import mapped, on_cpu, tensors_of, widened
 
 SCRIPT, TENSORS = "replay.py", "operator.pt"
@@ -54,10 +54,16 @@ class OperatorCall:
 
 @dataclass(frozen=True, kw_only=True)
 class WrongOperator:
-    """The operator with the largest error of its own beside what is explained."""
+    """The operator with the largest error of its own beside what is explained; `errors`: of each of its
+    results."""
 
     call: OperatorCall
-    error: OwnError
+    errors: Sequence[OwnError]
+
+    @property
+    def error(self) -> OwnError:
+        """Of the worst result."""
+        return worst_of(self.errors)
 
 
 class _Recorder(EveryOperator):
@@ -108,8 +114,8 @@ class Judge:
     def __init__(self, behaviours: Sequence[Behaviour], unit: float) -> None:
         self._behaviours, self._unit = behaviours, unit
 
-    def error(self, call: OperatorCall) -> OwnError | None:
-        """None for what computes nothing, or cannot be run on the CPU."""
+    def judged(self, call: OperatorCall) -> WrongOperator | None:
+        """None where it is right, for what computes nothing, or cannot be run on the CPU."""
         found = [tensor.double() for tensor in tensors_of([call.output])]
         if not found or not list(tensors_of([call.args, call.kwargs])):
             return None
@@ -119,7 +125,7 @@ class Judge:
                 products = Products()
                 with Emulator(nn.Module()).running(self._behaviours, seen=products.seen):
                     emulated = _run(call, torch.clone)
-            return own_error(
+            errors = own_errors(
                 found,
                 [tensor.double() for tensor in exact],
                 [tensor.double() for tensor in emulated],
@@ -128,15 +134,12 @@ class Judge:
             )
         except _CANNOT:
             return None
+        wrong = WrongOperator(call=call, errors=errors)
+        return wrong if wrong.error.unexplained else None
 
     def worst(self, calls: Sequence[OperatorCall]) -> WrongOperator | None:
         """The one whose error leaves the band furthest; None where none does."""
-        judged = [(call, self.error(call)) for call in calls]
-        wrong = [
-            WrongOperator(call=call, error=error)
-            for call, error in judged
-            if error and error.unexplained
-        ]
+        wrong = filter(None, map(self.judged, calls))
         return max(wrong, key=lambda each: each.error.over_band, default=None)
 
 
@@ -166,10 +169,8 @@ def smallest(
         smaller = OperatorCall(wrong.call.operator, args, wrong.call.kwargs, None)
         if shown is not None and smaller.bytes > LARGEST_BYTES:
             continue
-        again = alone(smaller, device, dtype)
-        error = judge.error(again)
-        if error is not None and error.unexplained:
-            shown = WrongOperator(call=again, error=error)
+        if again := judge.judged(alone(smaller, device, dtype)):
+            shown = again
             if smaller.bytes <= LARGEST_BYTES:
                 break
         elif shown is None:
@@ -187,8 +188,9 @@ def script_of(
         "DEVICE": device,
         "DTYPE": str(dtype),
         "FLAGS": repr({name: value for name, value in flags.items() if isinstance(value, bool)}),
-        "WHOLE": f"{wrong.error.allowed.whole:.6g}",
-        "ROW": f"{wrong.error.allowed.worst_row:.6g}",
+        "EXPLAINED": ", ".join(
+            f"{each.allowed.whole:.6g} {each.allowed.worst_row:.6g}" for each in wrong.errors
+        ),
     }
     for name, value in values.items():
         template = template.replace(f"@{name}@", value)
